@@ -1,0 +1,48 @@
+"""An algorithm: a hypergradient, an outer step, and how x moves."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import optax
+from jaxtyping import PyTree
+
+from ._transformation import Optax, SteepestDescent, as_transformation
+from .hypergradients import AbstractHypergradient
+from .schedules import StepSize
+
+
+class Algorithm(eqx.Module):
+    r"""What `bx.minimize` runs: x moves along an estimated hypergradient.
+
+    At the outer step k, with the estimate $\psi_k$ of the gradient at $x_k$,
+    $x_{k+1} = \mathrm{apply}(x_k, u_k)$, where $u_k = -\gamma_k \psi_k$ or what an optax
+    transformation makes of $\psi_k$.
+
+    **Arguments:**
+
+    - `hypergradient`: the estimator, such as `bx.Implicit`.
+    - `outer`: $\gamma$, a float or a schedule of the outer step (changing either never
+      recompiles), or an optax transformation (changing it does).
+    - `apply`: how x takes an update, `apply(x, update) -> x`; additive by default. A
+      projection goes here.
+
+    >>> import bilevax as bx, jax, jax.numpy as jnp, optax
+    >>> estimator = bx.Implicit(bx.GradientDescent(0.5, 10), bx.CG(5))
+    >>> def nonnegative(x, update):
+    ...     return jax.tree.map(lambda a, b: jnp.maximum(a + b, 0), x, update)
+    >>> algorithm = bx.Algorithm(estimator, optax.adam(1e-2), apply=nonnegative)
+    """
+
+    hypergradient: AbstractHypergradient
+    outer: SteepestDescent | Optax
+    apply: Callable
+
+    def __init__(
+        self,
+        hypergradient: AbstractHypergradient,
+        outer: StepSize | optax.GradientTransformation,
+        apply: Callable[[PyTree, PyTree], PyTree] | None = None,
+    ):
+        self.hypergradient = hypergradient
+        self.outer = as_transformation(outer)
+        self.apply = optax.apply_updates if apply is None else apply

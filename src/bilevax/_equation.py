@@ -1,0 +1,155 @@
+r"""Equations: the inner problem and the adjoint system, seen through one interface.
+
+A solver works on an equation $R(u) = 0$ and does not know which level it is at:
+
+    level     u   residual                              oracle
+    Inner     y   F(x, y)                               inner gradient
+    Adjoint   z   (d_y F)^T z + d_y f   (linear)        Hessian-vector product
+"""
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar
+
+import equinox as eqx
+import optax.tree
+from jaxtyping import PyTree
+
+from ._cost import Cost, Count
+from ._problem import AbstractProblem, Linearization
+from ._result import Result
+from ._sampling import Batch
+from ._tree import negative, subtract
+
+
+class AbstractEquation(eqx.Module):
+    """An equation R(u) = 0 whose residual may be averaged over data."""
+
+    problem: eqx.AbstractVar[AbstractProblem]
+
+    linear: eqx.AbstractClassVar[bool]
+    oracle: eqx.AbstractClassVar[str]
+    nonfinite: eqx.AbstractClassVar[Result]
+
+    @property
+    def data(self) -> PyTree:
+        """The data the residual is averaged over."""
+        return self.problem.inner_data
+
+    def cost(self, calls: Count, rows: Count) -> Cost:
+        """The cost of so many residuals or products on batches of so many rows."""
+        return Cost.of(self.oracle, calls, rows)
+
+    @abc.abstractmethod
+    def fix(self, batch: Batch) -> "AbstractEquation":
+        """The equation on one batch for good: later batches are ignored."""
+
+    @abc.abstractmethod
+    def residual(self, u: PyTree, batch: Batch) -> PyTree:
+        """R(u), on one batch."""
+
+    @abc.abstractmethod
+    def update(self, u: PyTree, batch: Batch) -> PyTree:
+        """One sweep of the fixed-point form, whose fixed point solves the equation."""
+
+
+class Inner(AbstractEquation):
+    """The inner problem: find y with F(x, y) = 0."""
+
+    problem: AbstractProblem
+    x: PyTree
+    fixed: Batch | None = None
+
+    linear: ClassVar[bool] = False
+    oracle: ClassVar[str] = "inner_gradient"
+    nonfinite: ClassVar[Result] = Result.inner_nonfinite
+
+    def fix(self, batch):
+        return Inner(self.problem, self.x, batch)
+
+    def residual(self, u, batch):
+        return self.problem.residual(self.x, u, self._on(batch))
+
+    def update(self, u, batch):
+        return self.problem.sweep(self.x, u, self._on(batch))
+
+    def _on(self, batch: Batch) -> Batch:
+        return batch if self.fixed is None else self.fixed
+
+
+class Adjoint(AbstractEquation):
+    r"""The adjoint system: find z with $(\partial_y F)^\top z + \partial_y f = 0$.
+
+    $\partial_y f$ is frozen in `offset`. With a declared gauge, a projection P off the
+    kernel of the Hessian, the system is $(P H P + I - P) z + P \partial_y f = 0$: regular,
+    and its solution is the one of least norm.
+    """
+
+    problem: AbstractProblem
+    x: PyTree
+    y: PyTree
+    offset: PyTree
+    linearization: Linearization | None = None
+
+    linear: ClassVar[bool] = True
+    oracle: ClassVar[str] = "hvp"
+    nonfinite: ClassVar[Result] = Result.adjoint_nonfinite
+
+    def __init__(self, problem, x, y, offset, linearization=None):
+        gauge = problem.gauge
+        self.problem, self.x, self.y = problem, x, y
+        self.offset = offset if gauge is None else gauge(offset)
+        self.linearization = linearization
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the operator is known to be symmetric."""
+        return self.problem.symmetric
+
+    @property
+    def rhs(self) -> PyTree:
+        """The right-hand side: `operator(z) = rhs`."""
+        return negative(self.offset)
+
+    def zeros(self) -> PyTree:
+        """The zero of the unknown's space."""
+        return optax.tree.zeros_like(self.offset)
+
+    def fix(self, batch):
+        if self.linearization is not None:
+            return self
+        return self._with(self.problem.linearize(self.x, self.y, batch))
+
+    def at_zero(self) -> "Adjoint":
+        """The equation at z = 0, where the product is known without computing it."""
+        return self._with(_Zero())
+
+    def operator(self, batch: Batch) -> Callable[[PyTree], PyTree]:
+        r"""The map $z \mapsto (\partial_y F)^\top z$ on a batch, linearised once."""
+        hvp, gauge = self.fix(batch).linearization.hvp, self.problem.gauge
+        if gauge is None:
+            return hvp
+
+        def on_quotient(z):
+            projected = gauge(z)
+            kernel_part = subtract(z, projected)
+            return optax.tree.add(gauge(hvp(projected)), kernel_part)
+
+        return on_quotient
+
+    def residual(self, u, batch):
+        return optax.tree.add(self.operator(batch)(u), self.offset)
+
+    def update(self, u, batch):
+        return self.problem.adjoint_map(u, self.residual(u, batch))
+
+    def _with(self, linearization) -> "Adjoint":
+        return Adjoint(self.problem, self.x, self.y, self.offset, linearization)
+
+
+class _Zero(eqx.Module):
+    """Stands for a linearisation whose product with z = 0 is wanted."""
+
+    def hvp(self, z: PyTree) -> PyTree:
+        return optax.tree.zeros_like(z)
+

@@ -1,0 +1,295 @@
+"""Problems: the outer objective, the inner equation, the data of each level.
+
+The methods of `AbstractProblem` are the only place where a user's functions are evaluated
+or linearised. Everything that counts oracle calls counts calls of these methods.
+"""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from ._sampling import Batch
+from ._tree import axpy, subtract
+
+
+class Linearization(eqx.Module):
+    r"""The inner residual $F$ linearised at one (x, y) on one batch.
+
+    One `jax.vjp` gives the residual and both transposed products, so a batch that serves
+    several products is linearised once.
+    """
+
+    residual: PyTree
+    pullback: Callable
+
+    def hvp(self, z: PyTree) -> PyTree:
+        r"""$(\partial_y F)^\top z$: a Hessian-vector product where $F = \nabla_y g$."""
+        return self.pullback(z)[1]
+
+    def cross(self, z: PyTree) -> PyTree:
+        r"""$(\partial_x F)^\top z$."""
+        return self.pullback(z)[0]
+
+
+class AbstractProblem(eqx.Module):
+    """What hypergradients and solvers see of a bilevel problem: oracles and data."""
+
+    outer: eqx.AbstractVar[Callable]
+    outer_data: eqx.AbstractVar[PyTree]
+    inner_data: eqx.AbstractVar[PyTree]
+    gauge: eqx.AbstractVar[Callable | None]
+
+    @property
+    @abc.abstractmethod
+    def symmetric(self) -> bool:
+        r"""Whether $\partial_y F$ is known to be symmetric."""
+
+    @abc.abstractmethod
+    def residual(self, x: PyTree, y: PyTree, batch: Batch) -> PyTree:
+        r"""The inner residual $F(x, y)$, which vanishes at $y^*(x)$."""
+
+    @abc.abstractmethod
+    def sweep(self, x: PyTree, y: PyTree, batch: Batch) -> PyTree:
+        """One fixed-point iteration of the inner problem."""
+
+    def adjoint_map(self, z: PyTree, residual: PyTree) -> PyTree:
+        """The fixed-point form of the adjoint system, given its residual at z."""
+        del z, residual
+        raise TypeError(_NO_ADJOINT_MAP)
+
+    def value_and_gradients(
+        self, x: PyTree, y: PyTree, batch: Batch
+    ) -> tuple[Float[Array, ""], tuple[PyTree, PyTree]]:
+        r"""$f(x, y)$ and $(\partial_x f, \partial_y f)$, on one batch."""
+
+        def objective(x, y):
+            return call(self.outer, x, y, batch)
+
+        return jax.value_and_grad(objective, argnums=(0, 1))(x, y)
+
+    def linearize(self, x: PyTree, y: PyTree, batch: Batch) -> Linearization:
+        """The inner residual, linearised once at (x, y)."""
+        return Linearization(*jax.vjp(lambda x, y: self.residual(x, y, batch), x, y))
+
+
+class _ObjectiveProblem(AbstractProblem):
+    r"""Problems whose inner level minimises: $F = \nabla_y g$, with an optional sweep."""
+
+    inner: eqx.AbstractVar[Callable]
+    update: eqx.AbstractVar[Callable | None]
+
+    @property
+    def symmetric(self) -> bool:
+        return True
+
+    def residual(self, x, y, batch):
+        return jax.grad(lambda y: call(self.inner, x, y, batch))(y)
+
+    def sweep(self, x, y, batch):
+        if self.update is None:
+            raise TypeError(_NO_SWEEP)
+        return call(self.update, x, y, batch)
+
+    def as_fixed_point(self, step_size) -> "FixedPointProblem":
+        r"""The gradient-descent map $\phi(x, y) = y - \alpha \nabla_y g(x, y)$.
+
+        Its solution and its hypergradient are those of this problem; a linear solver sees
+        $I - \partial_y \phi = \alpha H$. The step is a constant under differentiation
+        (Grazzi et al. 2021, Eq. 3).
+
+        **Arguments:**
+
+        - `step_size`: $\alpha > 0$. The map contracts when it is below
+          2 / smoothness of g.
+
+        >>> import bilevax as bx, jax.numpy as jnp
+        >>> problem = bx.BilevelProblem(
+        ...     outer=lambda x, y: y**2, inner=lambda x, y: (y - x) ** 2 / 2)
+        >>> phi = problem.as_fixed_point(0.5).fixed_point
+        >>> float(phi(jnp.array(1.0), jnp.array(0.0)))
+        0.5
+        """
+        return FixedPointProblem(
+            outer=self.outer,
+            fixed_point=GradientMap(self.inner, step_size),
+            outer_data=self.outer_data,
+            inner_data=self.inner_data,
+            symmetric=True,
+        )
+
+
+class BilevelProblem(_ObjectiveProblem):
+    r"""Minimise $f(x, y^*(x))$ over x, where $y^*(x)$ minimises $g(x, \cdot)$.
+
+    **Arguments:**
+
+    - `outer`: $f$, called as `outer(x, y)` or, with `outer_data`, `outer(x, y, batch)`;
+      returns a scalar.
+    - `inner`: $g$, called as `inner(x, y)` or, with `inner_data`,
+      `inner(x, y, batch)`; returns a scalar, strictly convex in y near the solution.
+    - `outer_data`, `inner_data`: the data of each level, pytrees of arrays with one
+      leading axis of rows. Each objective must be the mean over the rows of its batch of
+      per-row terms, plus terms that do not involve the batch; that lets bilevax draw
+      rows. Data are arguments of the compiled program: pass big arrays here, and do not
+      close over them.
+    - `gauge`: for an inner Hessian with a known kernel, a callable that projects y
+      orthogonally off it. The adjoint system is then solved on the quotient.
+    - `update`: an optional problem-specific sweep `update(x, y[, batch]) -> y` whose
+      fixed point is $y^*(x)$, for `bx.FixedPointIteration`.
+
+    x and y are any pytrees of float32 or float64 arrays, one dtype a level.
+
+    >>> import bilevax as bx, jax.numpy as jnp
+    >>> problem = bx.BilevelProblem(
+    ...     outer=lambda x, y: jnp.sum((y - 1.0) ** 2) / 2,
+    ...     inner=lambda x, y: jnp.sum((y - x) ** 2) / 2)
+    >>> estimator = bx.Implicit(bx.GradientDescent(0.5, 50), bx.CG(3))
+    >>> h = bx.hypergradient(problem, estimator, jnp.zeros(3), jnp.zeros(3))
+    >>> h.gradient.round(6).tolist()
+    [-1.0, -1.0, -1.0]
+    """
+
+    outer: Callable
+    inner: Callable
+    outer_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    inner_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    gauge: Callable | None = None
+    update: Callable | None = None
+
+
+class MinProblem(_ObjectiveProblem):
+    r"""The min-min case: outer and inner objective are the same $L(x, y)$.
+
+    The value function is $\ell(x) = \min_y L(x, y)$ (Ablin et al. 2020, Eq. 1, who write
+    the inner variable first).
+
+    **Arguments:**
+
+    - `objective`: $L$, called as `objective(x, y)` or, with `data`,
+      `objective(x, y, batch)`; returns a scalar.
+    - `data`, `gauge`, `update`: as in `bx.BilevelProblem`.
+
+    >>> import bilevax as bx
+    >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2 / 2 + y**2 / 2)
+    >>> h = bx.hypergradient(
+    ...     problem, bx.Implicit(bx.GradientDescent(0.3, 50), bx.Direct()), 1.0, 0.0)
+    >>> round(float(h.gradient), 6)
+    0.5
+    """
+
+    objective: Callable
+    data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    gauge: Callable | None = None
+    update: Callable | None = None
+
+    @property
+    def outer(self):
+        """The objective."""
+        return self.objective
+
+    @property
+    def inner(self):
+        """The objective."""
+        return self.objective
+
+    @property
+    def outer_data(self):
+        """The data."""
+        return self.data
+
+    @property
+    def inner_data(self):
+        """The data."""
+        return self.data
+
+
+class FixedPointProblem(AbstractProblem):
+    r"""Minimise $f(x, y^*(x))$ over x, where $y^*(x) = \phi(x, y^*(x))$.
+
+    The residual is $F = y - \phi$, so the adjoint solves
+    $(I - \partial_y \phi)^\top z = -\partial_y f$ and the hypergradient is
+    $\partial_x f - (\partial_x \phi)^\top z$ (Grazzi et al. 2021, Eqs. 4-5, with their
+    $v = -z$).
+
+    **Arguments:**
+
+    - `outer`: $f$, as in `bx.BilevelProblem`.
+    - `fixed_point`: $\phi$, called as `fixed_point(x, y)` or, with `inner_data`,
+      `fixed_point(x, y, batch)`; returns a new y and contracts in y.
+    - `outer_data`, `inner_data`: as in `bx.BilevelProblem`.
+    - `symmetric`: whether $\partial_y \phi$ is symmetric, which `bx.CG` needs.
+
+    >>> import bilevax as bx, jax.numpy as jnp
+    >>> problem = bx.FixedPointProblem(
+    ...     outer=lambda x, y: y, fixed_point=lambda x, y: 0.5 * jnp.cos(x + y))
+    >>> estimator = bx.Implicit(bx.FixedPointIteration(30), bx.FixedPointIteration(30))
+    >>> h = bx.hypergradient(problem, estimator, 1.0, 0.0)
+    >>> s = jnp.sin(1.0 + h.y)
+    >>> bool(abs(h.gradient + 0.5 * s / (1 + 0.5 * s)) < 1e-6)
+    True
+    """
+
+    outer: Callable
+    fixed_point: Callable
+    outer_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    inner_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    symmetric: bool = eqx.field(static=True, default=False)
+
+    @property
+    def gauge(self):
+        """A contraction has no kernel to project off."""
+        return None
+
+    def residual(self, x, y, batch):
+        return subtract(y, self.sweep(x, y, batch))
+
+    def sweep(self, x, y, batch):
+        return call(self.fixed_point, x, y, batch)
+
+    def adjoint_map(self, z, residual):
+        return subtract(z, residual)
+
+
+class GradientMap(eqx.Module):
+    r"""$(x, y) \mapsto y - \alpha \nabla_y g(x, y)$, with $\alpha$ held constant."""
+
+    inner: Callable
+    step_size: Array = eqx.field(converter=lambda a: as_scalar(a))
+
+    def __call__(self, x, y, *batch):
+        gradient = jax.grad(lambda y: self.inner(x, y, *batch))(y)
+        return axpy(-jax.lax.stop_gradient(self.step_size), gradient, y)
+
+
+def call(function: Callable, x: PyTree, y: PyTree, batch: Batch):
+    """A user's function on a batch, which is left out for a level without data."""
+    return function(x, y) if batch.rows is None else function(x, y, batch.rows)
+
+
+def as_data(data: PyTree) -> PyTree:
+    """Data as JAX arrays, moved to the device once and not at every call."""
+    return jax.tree.map(jnp.asarray, data)
+
+
+def as_scalar(value):
+    """A scalar as an array leaf, so that changing it does not recompile.
+
+    Kept as a NumPy double until it is cast to the dtype of the variable it acts on.
+    """
+    return value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
+
+
+_NO_SWEEP = (
+    "A fixed-point iteration needs a fixed-point form of the inner problem, and this "
+    "problem has none: pass `update=`, use `problem.as_fixed_point(step_size)`, or solve "
+    "the inner problem with bx.GradientDescent."
+)
+_NO_ADJOINT_MAP = (
+    "FixedPointIteration on the adjoint system needs a FixedPointProblem: use "
+    "`problem.as_fixed_point(step_size)`, or solve it with bx.CG or bx.GradientDescent."
+)

@@ -1,0 +1,70 @@
+"""Result codes: what went wrong, why, and what to do about it."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+
+class Result(eqx.Enumeration):
+    """How a computation ended. `bx.Result[code]` is the text that names cause and remedy.
+
+    A code is an array of a compiled program, so it survives `jit`, `vmap` and `scan`;
+    compare it with `==`, as in `solution.result == bx.Result.successful`.
+
+    >>> import bilevax as bx
+    >>> print(bx.Result[bx.Result.singular][:39])
+    The inner Hessian is singular to workin
+    """
+
+    successful = ""
+    max_steps_reached = (
+        "The hypergradient's norm is still above `tol` after `num_steps` outer steps. "
+        "Go on with `state=solution.state`, take a larger outer step, or loosen `tol`."
+    )
+    stopped = "The callback asked to stop. Go on with `state=solution.state`."
+    inner_nonfinite = (
+        "The inner variable y became infinite or NaN. The inner step is probably too "
+        "large: keep it below 2 / smoothness of the inner problem at this x (for a fixed "
+        "point: check that the map contracts). The last finite iterate is returned."
+    )
+    adjoint_nonfinite = (
+        "The adjoint z became infinite or NaN. The adjoint step is probably too large: "
+        "keep it below 2 / smoothness of the inner problem at this x, or use `CG`, which "
+        "needs no step. The last finite iterate is returned."
+    )
+    outer_nonfinite = (
+        "The outer variable x, the outer objective or the hypergradient became infinite "
+        "or NaN. The outer step is probably too large, or x left the domain of the "
+        "objectives: reduce the step or bound x. The last finite iterate is returned."
+    )
+    indefinite = (
+        "The inner Hessian has a direction of negative curvature, so y is no strict "
+        "minimum there and the implicit hypergradient does not exist. Solve the inner "
+        "problem further, add a strongly convex term to it, or differentiate through the "
+        "iterations instead."
+    )
+    singular = (
+        "The inner Hessian is singular to working precision, so the adjoint is not "
+        "determined. Add a strongly convex term to the inner objective, declare the "
+        "known kernel with `gauge=`, or work in float64."
+    )
+
+
+def first_failure(*results):
+    """The first result that is not successful; successful if all are."""
+    combined = results[-1]
+    for result in reversed(results[:-1]):
+        combined = Result.where(result == Result.successful, combined, result)
+    return combined
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every floating-point number of a tree is finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves] or [True]))
+
+
+def finite_or(tree: PyTree, failure):
+    """Successful where `tree` is finite, `failure` where it is not."""
+    return Result.where(all_finite(tree), Result.successful, failure)

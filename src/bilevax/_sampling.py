@@ -1,0 +1,160 @@
+"""Samplers: which rows of a level's data an oracle call sees."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+
+Indices = Int[Array, "rows"]
+Stream = Callable[[Int[Array, ""], PyTree], tuple["Batch", PyTree]]
+
+
+class Batch(eqx.Module):
+    """Rows of a level's data, and where they came from.
+
+    `rows` is what the user's function receives (`None` for a level without data);
+    `indices` are the rows' places in the data set, which variance-reduced methods need
+    (`None` for all rows in order).
+    """
+
+    rows: PyTree = None
+    indices: Indices | None = None
+
+
+def num_rows(data: PyTree) -> int:
+    """Rows of a data set; one for a level without data, whose every call reads "one"."""
+    leaves = jax.tree.leaves(data)
+    return leaves[0].shape[0] if leaves else 1
+
+
+def take(data: PyTree, indices: Indices) -> Batch:
+    """The batch of the given rows."""
+    rows = jax.tree.map(lambda leaf: jnp.take(leaf, indices, axis=0, mode="clip"), data)
+    return Batch(rows, indices)
+
+
+def full(data: PyTree) -> Batch:
+    """The batch of all rows."""
+    return Batch(data)
+
+
+class AbstractSampler(eqx.Module):
+    """Draws batches. Its state goes on from one solve to the next.
+
+    `deterministic` says that every draw is the whole data set, so that an equation may be
+    linearised once for a whole solve; `random` that drawing needs a key.
+    """
+
+    deterministic: eqx.AbstractClassVar[bool]
+    random: eqx.AbstractClassVar[bool]
+
+    def init(self, data: PyTree) -> PyTree:
+        """The state before the first draw."""
+        del data
+        return ()
+
+    @abc.abstractmethod
+    def rows(self, data: PyTree) -> int:
+        """Rows of one batch."""
+
+    @abc.abstractmethod
+    def draw(self, data: PyTree, state: PyTree, key: PRNGKeyArray) -> tuple[Batch, PyTree]:
+        """One batch, and the new state."""
+
+    @abc.abstractmethod
+    def stream(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num) -> tuple[Stream, PyTree]:
+        """The batches of one solve of `num` steps: `stream(i, state) -> batch, state`.
+
+        Where `num` is known, rows are drawn here and not in the loop that uses them,
+        where random numbers would cost as much as a step.
+        """
+
+
+class FullBatch(AbstractSampler):
+    """Every call sees all rows.
+
+    >>> import bilevax as bx
+    >>> bx.GradientDescent(0.1, 10, batch_size=bx.FullBatch()).sampler
+    FullBatch()
+    """
+
+    deterministic = True
+    random = False
+
+    def rows(self, data):
+        return num_rows(data)
+
+    def draw(self, data, state, key):
+        del key
+        return full(data), state
+
+    def stream(self, data, state, key, num):
+        del key, num
+        return lambda i, state: (full(data), state), state
+
+
+class RandomRows(AbstractSampler):
+    """Independent, uniformly drawn rows, with replacement: what the theory assumes.
+
+    >>> import bilevax as bx
+    >>> bx.GradientDescent(0.1, 10, batch_size=32).sampler
+    RandomRows(batch_size=32)
+    """
+
+    batch_size: int = eqx.field(static=True)
+
+    deterministic = False
+    random = True
+
+    def __check_init__(self):
+        _check_batch_size(self.batch_size)
+
+    def init(self, data):
+        if not jax.tree.leaves(data):
+            raise ValueError(
+                f"batch_size={self.batch_size} was given for a level without data: pass "
+                "inner_data= or outer_data= to the problem, or leave the batch size out."
+            )
+        return ()
+
+    def rows(self, data):
+        del data
+        return self.batch_size
+
+    def draw(self, data, state, key):
+        return take(data, self._indices(data, key, (self.batch_size,))), state
+
+    def stream(self, data, state, key, num):
+        if isinstance(num, int):
+            indices = self._indices(data, key, (num, self.batch_size))
+            return lambda i, state: (take(data, indices[i]), state), state
+        return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
+
+    def _indices(self, data, key, shape):
+        return jax.random.randint(key, shape, 0, num_rows(data))
+
+
+def as_sampler(batch_size: "int | AbstractSampler | None") -> AbstractSampler:
+    """A sampler from what every `batch_size` argument accepts."""
+    if batch_size is None:
+        return FullBatch()
+    if isinstance(batch_size, AbstractSampler):
+        return batch_size
+    return RandomRows(_check_batch_size(batch_size))
+
+
+def _check_batch_size(batch_size) -> int:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        raise TypeError(
+            "batch_size must be None (all rows), an int (random rows) or a sampler, "
+            f"got {batch_size!r}."
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    return int(batch_size)
+
+

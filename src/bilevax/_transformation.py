@@ -1,0 +1,67 @@
+"""Descent directions: plain steps of bilevax and any optax transformation, alike."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from ._tree import scale
+from .schedules import Index, StepSize, as_step_size, evaluate
+
+
+class Clock(NamedTuple):
+    """The index of a step within its solve, and the outer step."""
+
+    i: Index
+    k: Index
+
+    @classmethod
+    def at(cls, k: Index) -> "Clock":
+        """Before the first step of the solve of outer step k."""
+        return cls(jnp.int32(0), jnp.asarray(k, jnp.int32))
+
+    def tick(self) -> "Clock":
+        """After one more step of the solve."""
+        return Clock(self.i + 1, self.k)
+
+
+class SteepestDescent(eqx.Module):
+    """The update minus step size times direction, with the step size an array leaf."""
+
+    step_size: StepSize
+
+    def init(self, params: PyTree) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, direction: PyTree, state: Any, params: PyTree, clock: Clock):
+        """The update to add to the parameters."""
+        del params
+        return scale(-evaluate(self.step_size, *clock), direction), state
+
+
+class Optax(eqx.Module):
+    """An optax transformation, which counts its own steps."""
+
+    transformation: optax.GradientTransformation
+
+    def init(self, params: PyTree) -> PyTree:
+        """The transformation's own state."""
+        return self.transformation.init(params)
+
+    def update(self, direction: PyTree, state: PyTree, params: PyTree, clock: Clock):
+        """The update to add to the parameters."""
+        del clock
+        return self.transformation.update(direction, state, params)
+
+
+def as_transformation(step: StepSize | optax.GradientTransformation):
+    """A descent direction from a step size (never recompiles) or optax (does)."""
+    if isinstance(step, optax.GradientTransformation):
+        return Optax(step)
+    if isinstance(step, SteepestDescent | Optax):
+        return step
+    return SteepestDescent(as_step_size(step))

@@ -1,0 +1,250 @@
+r"""AmIGO and the AID family it is compared with (Arbel and Mairal, ICLR 2022).
+
+All take T inner steps (`inner_steps`) and N adjoint steps (`adjoint_steps`) for each
+outer step. They differ in the adjoint solver and in what is warm-started:
+
+| preset | inner | adjoint | warm y | warm z | oracle calls an outer step |
+|---|---|---|---|---|---|
+| `amigo_gd` | gradient descent | gradient descent | yes | yes | T + N + 2 |
+| `amigo_cg` | gradient descent | conjugate gradient | yes | yes | T + N + 3 |
+| `aid_gd` | gradient descent | gradient descent | yes | no | T + N + 1 |
+| `aid_cg` | gradient descent | conjugate gradient | yes | no | T + N + 2 |
+| `aid_cg_ws` | gradient descent | conjugate gradient | no | yes | T + N + 3 |
+| `aid_fp` | gradient map | the same map's adjoint | yes | no | T + N + 1 |
+| `aid_n` | gradient descent | Neumann series | yes | no | T + N + 2 |
+
+The calls are those really made: a cold start does not pay for the product with zero, a
+warm conjugate gradient pays one for its first residual (the paper counts T + N + 2 for
+all).
+
+Arguments that all presets share, keyword-only:
+
+- `outer_step_size`: $\gamma$, a float, a schedule of the outer step k, or an optax
+  transformation;
+- `inner_step_size`: $\alpha$, and `adjoint_step_size`: $\beta$ (or $\eta$), floats or
+  schedules;
+- `inner_steps`: T, and `adjoint_steps`: N, ints or functions of k;
+- `batch_size`, or one an oracle: `inner_batch_size`, `hvp_batch_size`,
+  `cross_batch_size`, `outer_batch_size`; an int (fresh random rows at every call; one
+  draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
+"""
+
+import optax
+
+from .._algorithm import Algorithm
+from ..hypergradients import Implicit
+from ..schedules import StepSize
+from ..solvers import CG, AbstractSolver, GradientDescent, Neumann
+from ..solvers._base import NumSteps
+from ._batches import BatchSize, per_oracle
+
+OuterStep = StepSize | optax.GradientTransformation
+
+
+def amigo_gd(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize,
+    adjoint_step_size: StepSize,
+    inner_steps: NumSteps = 10,
+    adjoint_steps: NumSteps = 10,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""AmIGO-GD: gradient descent on both levels, both warm-started.
+
+    $y^t = y^{t-1} - \alpha \nabla_y g(x_k, y^{t-1})$ from $y_{k-1}$, then
+    $z^n = z^{n-1} - \beta (H z^{n-1} + \partial_y f)$ from $z_{k-1}$, then
+    $x_{k+1} = x_k - \gamma (\partial_x f + J z_k)$ (Arbel and Mairal 2022, Algs. 1-3).
+
+    **Arguments:** see `bilevax.algorithms`.
+
+    >>> import bilevax as bx
+    >>> algorithm = bx.algorithms.amigo_gd(
+    ...     outer_step_size=1.0, inner_step_size=0.1, adjoint_step_size=0.1)
+
+    **Reference:** M. Arbel and J. Mairal, Amortized implicit differentiation for
+    stochastic bilevel optimization, ICLR 2022.
+    """
+    rows = per_oracle(**batch_sizes)
+    adjoint = GradientDescent(adjoint_step_size, adjoint_steps, rows["hvp"])
+    return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
+
+
+def amigo_cg(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize,
+    inner_steps: NumSteps = 10,
+    adjoint_steps: NumSteps = 10,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""AmIGO-CG: the adjoint by conjugate gradient, both levels warm-started.
+
+    As `amigo_gd`, with N steps of conjugate gradient on $H z = -\partial_y f$ from
+    $z_{k-1}$ in place of gradient descent (Arbel and Mairal 2022, section 2).
+
+    **Arguments:** see `bilevax.algorithms`; the adjoint needs no step size.
+
+    >>> import bilevax as bx
+    >>> algorithm = bx.algorithms.amigo_cg(outer_step_size=1.0, inner_step_size=0.1)
+
+    **Reference:** M. Arbel and J. Mairal, ICLR 2022.
+    """
+    rows = per_oracle(**batch_sizes)
+    adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
+    return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
+
+
+def aid_gd(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize,
+    adjoint_step_size: StepSize,
+    inner_steps: NumSteps = 10,
+    adjoint_steps: NumSteps = 10,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""AID-GD: `amigo_gd` with the adjoint started from zero at every outer step.
+
+    **Arguments:** see `bilevax.algorithms`.
+
+    >>> import bilevax as bx
+    >>> algorithm = bx.algorithms.aid_gd(
+    ...     outer_step_size=1.0, inner_step_size=0.1, adjoint_step_size=0.1)
+
+    **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
+    """
+    rows = per_oracle(**batch_sizes)
+    adjoint = GradientDescent(adjoint_step_size, adjoint_steps, rows["hvp"])
+    return _implicit(
+        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+    )
+
+
+def aid_cg(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize,
+    inner_steps: NumSteps = 10,
+    adjoint_steps: NumSteps = 10,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""AID-CG: `amigo_cg` with the adjoint started from zero at every outer step.
+
+    **Arguments:** see `bilevax.algorithms`; the adjoint needs no step size.
+
+    >>> import bilevax as bx
+    >>> algorithm = bx.algorithms.aid_cg(outer_step_size=1.0, inner_step_size=0.1)
+
+    **Reference:** R. Grazzi, L. Franceschi, M. Pontil and S. Salzo, On the iteration
+    complexity of hypergradient computation, ICML 2020.
+    """
+    rows = per_oracle(**batch_sizes)
+    adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
+    return _implicit(
+        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+    )
+
+
+def aid_cg_ws(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize,
+    inner_steps: NumSteps = 10,
+    adjoint_steps: NumSteps = 10,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""AID-CG-WS: the adjoint warm-started, the inner solver always from the initial y.
+
+    **Arguments:** see `bilevax.algorithms`; the adjoint needs no step size.
+
+    >>> import bilevax as bx
+    >>> algorithm = bx.algorithms.aid_cg_ws(outer_step_size=1.0, inner_step_size=0.1)
+
+    **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
+    """
+    rows = per_oracle(**batch_sizes)
+    adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
+    return _implicit(
+        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_inner=False
+    )
+
+
+def aid_fp(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize,
+    inner_steps: NumSteps = 10,
+    adjoint_steps: NumSteps = 10,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""AID-FP: the fixed-point iteration of the inner map's own adjoint, from zero.
+
+    With the map $\Phi = y - \alpha \nabla_y g$: $w \leftarrow (\partial_y \Phi)^\top w +
+    \partial_y f$, N times from $w = 0$, and $z = -\alpha w$. These are the steps of
+    `aid_gd` with $\beta = \alpha$, so there is one step size. On a
+    `bx.FixedPointProblem`, whose residual is $y - \phi$, `inner_step_size=1` iterates
+    $\phi$ and its adjoint themselves.
+
+    **Arguments:** see `bilevax.algorithms`; `inner_step_size` serves both levels.
+
+    >>> import bilevax as bx
+    >>> algorithm = bx.algorithms.aid_fp(outer_step_size=1.0, inner_step_size=0.1)
+
+    **Reference:** R. Grazzi et al., ICML 2020.
+    """
+    rows = per_oracle(**batch_sizes)
+    adjoint = GradientDescent(inner_step_size, adjoint_steps, rows["hvp"])
+    return _implicit(
+        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+    )
+
+
+def aid_n(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize,
+    adjoint_step_size: float,
+    inner_steps: NumSteps = 10,
+    adjoint_steps: NumSteps = 10,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""AID-N: the adjoint by a truncated Neumann series.
+
+    $z = -\eta \sum_{q=0}^{N} (I - \eta H)^q \partial_y f$: N products, N + 1 terms.
+
+    **Arguments:** see `bilevax.algorithms`; `adjoint_step_size` is $\eta$.
+
+    >>> import bilevax as bx
+    >>> algorithm = bx.algorithms.aid_n(
+    ...     outer_step_size=1.0, inner_step_size=0.1, adjoint_step_size=0.1)
+
+    **Reference:** J. Lorraine, P. Vicol and D. Duvenaud, Optimizing millions of
+    hyperparameters by implicit differentiation, AISTATS 2020.
+    """
+    rows = per_oracle(**batch_sizes)
+    adjoint = Neumann(adjoint_step_size, adjoint_steps, rows["hvp"])
+    return _implicit(
+        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+    )
+
+
+def _implicit(
+    inner_step_size: StepSize,
+    inner_steps: NumSteps,
+    adjoint: AbstractSolver,
+    outer_step_size: OuterStep,
+    rows: dict[str, BatchSize],
+    **warm_starts: bool,
+) -> Algorithm:
+    """Gradient descent on the inner level, any adjoint solver, warm but where said."""
+    return Algorithm(
+        Implicit(
+            GradientDescent(inner_step_size, inner_steps, rows["inner"]),
+            adjoint,
+            outer_batch_size=rows["outer"],
+            cross_batch_size=rows["cross"],
+            **warm_starts,
+        ),
+        outer_step_size,
+    )

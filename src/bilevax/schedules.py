@@ -1,0 +1,134 @@
+r"""Step-size schedules.
+
+A schedule's index i counts the steps within one solve, from 0, and restarts at every
+solve; `schedule.outer()` makes it the outer step k instead. Parameters are array leaves:
+changing them does not recompile. Wherever a step size is expected, a float, one of these,
+or any optax schedule (a function of the index) is accepted.
+
+| here | Grazzi et al. (2021) |
+|---|---|
+| `decreasing(beta, gamma)` | $\eta_i = \beta / (\gamma + i)$ (Theorem 4.2) |
+| `two_phase(step_size, num_steps, beta, gamma)` | the two-phase rule of section 4 |
+"""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._problem import as_scalar
+
+Index = Int[Array, ""] | int
+
+
+class Schedule(eqx.Module):
+    """A step size that depends on the index of the step."""
+
+    @abc.abstractmethod
+    def __call__(self, i: Index) -> Float[Array, ""]:
+        """The step size at index i."""
+
+    def outer(self) -> "OuterSchedule":
+        """The same schedule, read at the outer step k.
+
+        >>> import bilevax as bx
+        >>> s = bx.schedules.polynomial(scale=1.0, power=1.0).outer()
+        >>> float(bx.schedules.evaluate(s, 0, 3))
+        0.25
+        """
+        return OuterSchedule(self)
+
+
+class OuterSchedule(eqx.Module):
+    """A schedule whose index is the outer step."""
+
+    schedule: Schedule
+
+    def __call__(self, k: Index) -> Float[Array, ""]:
+        """The step size at outer step k."""
+        return self.schedule(k)
+
+
+class decreasing(Schedule):  # noqa: N801 - reads as a function: schedules.decreasing(...)
+    r"""$\eta_i = \beta / (\gamma + i)$ (Grazzi et al. 2021, Theorem 4.2).
+
+    With contraction constant q the theorem asks for $\beta > 1 / (1 - q^2)$ and
+    $\gamma \ge \beta (1 + \sigma_2)$.
+
+    >>> import bilevax as bx
+    >>> float(bx.schedules.decreasing(beta=4.0, gamma=8.0)(0))
+    0.5
+    """
+
+    beta: Array = eqx.field(converter=as_scalar)
+    gamma: Array = eqx.field(converter=as_scalar)
+
+    def __call__(self, i):
+        return jnp.asarray(self.beta / (self.gamma + i))
+
+
+class polynomial(Schedule):  # noqa: N801
+    r"""$\eta_i = s \, (1 + i)^{-p}$ (Ablin et al. 2020, Prop. 3.6, with $t = 1 + i$).
+
+    >>> import bilevax as bx
+    >>> float(bx.schedules.polynomial(scale=2.0, power=0.5)(3))
+    1.0
+    """
+
+    scale: Array = eqx.field(converter=as_scalar)
+    power: Array = eqx.field(converter=as_scalar)
+
+    def __call__(self, i):
+        return jnp.asarray(self.scale * (1.0 + i) ** -self.power)
+
+
+class two_phase(Schedule):  # noqa: N801
+    r"""A constant step, then $\beta / (\gamma + i)$ with its counter restarted at 0.
+
+    The constant step brings the error to its ball at a linear rate, the decreasing ones
+    bring it to zero (Grazzi et al. 2021, section 4).
+
+    >>> import bilevax as bx
+    >>> s = bx.schedules.two_phase(step_size=0.5, num_steps=10, beta=4.0, gamma=8.0)
+    >>> float(s(9)), float(s(10)), float(s(12))
+    (0.5, 0.5, 0.4000000059604645)
+    """
+
+    step_size: Array = eqx.field(converter=as_scalar)
+    num_steps: Array = eqx.field(converter=as_scalar)
+    beta: Array = eqx.field(converter=as_scalar)
+    gamma: Array = eqx.field(converter=as_scalar)
+
+    def __call__(self, i):
+        later = self.beta / (self.gamma + jnp.maximum(i - self.num_steps, 0.0))
+        return jnp.where(i < self.num_steps, self.step_size, later)
+
+
+StepSize = float | Array | Schedule | OuterSchedule | Callable
+
+
+def as_step_size(step_size: StepSize) -> StepSize:
+    """A checked step size: a schedule as it is, a positive number as an array leaf."""
+    if callable(step_size):
+        return step_size
+    try:
+        scalar = as_scalar(step_size)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "A step size is a number, a schedule of bx.schedules or an optax schedule, "
+            f"got {step_size!r}."
+        ) from None
+    if scalar.shape != ():
+        raise ValueError(f"A step size is a scalar, got an array of shape {scalar.shape}.")
+    if not hasattr(scalar, "aval") and not scalar > 0:
+        raise ValueError(f"A step size must be positive, got {step_size}.")
+    return scalar
+
+
+def evaluate(step_size: StepSize, i: Index, k: Index):
+    """The step size at step i of the solve of outer step k."""
+    if isinstance(step_size, OuterSchedule):
+        return step_size(k)
+    return step_size(i) if callable(step_size) else step_size

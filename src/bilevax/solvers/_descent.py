@@ -1,0 +1,77 @@
+"""Descent along the residual, with any step-size rule or optax transformation."""
+
+import optax
+
+from .._sampling import AbstractSampler, as_sampler
+from .._transformation import Optax, SteepestDescent, as_transformation
+from ..schedules import StepSize
+from ._base import AbstractIterativeSolver, NumSteps, check_num_steps
+
+
+class Descent(AbstractIterativeSolver):
+    r"""Steps along an optax transformation of the residual.
+
+    On the inner problem the residual is $\nabla_y g$ and this is any first-order method;
+    on the adjoint system it is $H z + \partial_y f$, the gradient of
+    $z^\top H z / 2 + z^\top \partial_y f$.
+
+    **Arguments:**
+
+    - `transformation`: an optax transformation. Its state (momentum, moments, counts)
+      goes on from one outer step to the next, unless the solve starts cold.
+    - `num_steps`: iterations of one solve, an int or a function of the outer step k.
+    - `batch_size`: rows a step sees: an int (random rows), a sampler, or `None` (all).
+
+    >>> import bilevax as bx, optax
+    >>> bx.Descent(optax.adam(0.1), num_steps=5).num_steps
+    5
+    """
+
+    transformation: SteepestDescent | Optax
+    num_steps: NumSteps
+    sampler: AbstractSampler
+
+    def __init__(
+        self,
+        transformation: optax.GradientTransformation | StepSize | SteepestDescent,
+        num_steps: NumSteps,
+        batch_size: int | AbstractSampler | None = None,
+    ):
+        check_num_steps(num_steps)
+        self.transformation = as_transformation(transformation)
+        self.num_steps = num_steps
+        self.sampler = as_sampler(batch_size)
+
+    def init_method(self, equation, u):
+        return self.transformation.init(u)
+
+    def step(self, equation, u, state, batch):
+        direction = equation.residual(u, batch)
+        update, method = self.transformation.update(direction, state.method, u, state.clock)
+        return optax.apply_updates(u, update), state.tick(method)
+
+
+def GradientDescent(  # noqa: N802 - constructs a solver
+    step_size: StepSize,
+    num_steps: NumSteps,
+    batch_size: int | AbstractSampler | None = None,
+) -> Descent:
+    r"""Gradient descent: $u^{i+1} = u^i - \alpha_i R(u^i)$.
+
+    The inner solver of Arbel and Mairal (2022, Alg. 2) and, on the adjoint system, their
+    Alg. 3; with `batch_size`, stochastic gradient descent with fresh rows at every step.
+
+    **Arguments:**
+
+    - `step_size`: a float, a schedule of `bx.schedules` or an optax schedule. Below
+      2 / smoothness of the inner problem it converges; 1 / smoothness is a safe choice.
+    - `num_steps`, `batch_size`: as in `bx.Descent`.
+
+    >>> import bilevax as bx
+    >>> solver = bx.GradientDescent(step_size=0.1, num_steps=10)
+    >>> bx.GradientDescent(step_size=0.1, num_steps=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: num_steps must be at least 1, got 0: every solve takes a step.
+    """
+    return Descent(as_transformation(step_size), num_steps, batch_size)
