@@ -7,8 +7,8 @@ import optax
 from jaxtyping import PyTree
 
 from ._transformation import Optax, SteepestDescent, as_transformation
+from ._types import Step
 from .hypergradients import AbstractHypergradient
-from .schedules import StepSize
 
 
 class Algorithm(eqx.Module):
@@ -40,7 +40,7 @@ class Algorithm(eqx.Module):
     def __init__(
         self,
         hypergradient: AbstractHypergradient,
-        outer: StepSize | optax.GradientTransformation,
+        outer: Step,
         apply: Callable[[PyTree, PyTree], PyTree] | None = None,
     ):
         self.hypergradient = hypergradient

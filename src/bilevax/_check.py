@@ -1,15 +1,16 @@
 """What is checked before any work: inputs whose fault a user should hear of by name."""
 
 import inspect
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._problem import AbstractProblem, FixedPointProblem, call
+from ._problem import AbstractProblem, FixedPointProblem, ObjectiveProblem, call
 from ._sampling import full
+from ._tree import is_traced
+from ._types import Function
 
 
 def as_variable(name: str, value: PyTree) -> PyTree:
@@ -53,19 +54,21 @@ def check_structures(problem: AbstractProblem, x: PyTree, y: PyTree) -> None:
     _check_scalar("outer", problem.outer, problem.outer_data, x, y)
     if isinstance(problem, FixedPointProblem):
         _check_map("fixed_point", problem.fixed_point, problem.inner_data, x, y)
-        return
-    _check_scalar("inner", problem.inner, problem.inner_data, x, y)
-    if problem.update is not None:
-        _check_map("update", problem.update, problem.inner_data, x, y)
+    if isinstance(problem, ObjectiveProblem):
+        _check_scalar("inner", problem.inner, problem.inner_data, x, y)
+        if problem.update is not None:
+            _check_map("update", problem.update, problem.inner_data, x, y)
 
 
 def check_numbers(**trees: PyTree) -> None:
     """Raise if any tree holds NaN or infinite numbers; traced values are not looked at."""
     for name, tree in trees.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            if not eqx.is_inexact_array(leaf) or isinstance(leaf, jax.core.Tracer):
+            if not eqx.is_inexact_array(leaf) or is_traced(leaf):
                 continue
-            if not _finite(leaf):
+            with jax.ensure_compile_time_eval():
+                finite = bool(_finite(leaf))
+            if not finite:
                 where = name + jax.tree_util.keystr(path)
                 raise ValueError(
                     f"{where} contains NaN or infinite values. Clean or impute it first."
@@ -90,7 +93,7 @@ def _check_rows(name: str, data: PyTree) -> None:
         raise ValueError(f"All arrays of {name} need the same number of rows; {listed}.")
 
 
-def _check_scalar(name: str, function: Callable, data: PyTree, x: PyTree, y: PyTree) -> None:
+def _check_scalar(name: str, function: Function, data: PyTree, x: PyTree, y: PyTree) -> None:
     out = _output(name, function, data, x, y)
     if not _is_float_array(out) or out.shape != ():
         raise ValueError(
@@ -99,7 +102,7 @@ def _check_scalar(name: str, function: Callable, data: PyTree, x: PyTree, y: PyT
         )
 
 
-def _check_map(name: str, function: Callable, data: PyTree, x: PyTree, y: PyTree) -> None:
+def _check_map(name: str, function: Function, data: PyTree, x: PyTree, y: PyTree) -> None:
     out = _output(name, function, data, x, y)
     if jax.tree.structure(out) != jax.tree.structure(y):
         raise ValueError(
@@ -117,7 +120,7 @@ def _check_map(name: str, function: Callable, data: PyTree, x: PyTree, y: PyTree
             )
 
 
-def _output(name: str, function: Callable, data: PyTree, x: PyTree, y: PyTree) -> PyTree:
+def _output(name: str, function: Function, data: PyTree, x: PyTree, y: PyTree) -> PyTree:
     """The shapes a user's function returns, with its failure explained."""
     arguments = "(x, y)" if data is None else "(x, y, batch)"
     _check_signature(name, function, arguments)
@@ -131,7 +134,7 @@ def _output(name: str, function: Callable, data: PyTree, x: PyTree, y: PyTree) -
         raise
 
 
-def _check_signature(name: str, function: Callable, arguments: str) -> None:
+def _check_signature(name: str, function: Function, arguments: str) -> None:
     if not callable(function):
         raise TypeError(f"{name} must be a function of {arguments}, got {function!r}.")
     try:

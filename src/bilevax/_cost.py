@@ -3,9 +3,12 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+import numpy as np
+from jaxtyping import Array, Integer
 
-Count = int | Int[Array, "..."]
+from ._tree import is_traced
+
+Count = int | np.integer | Integer[Array | np.ndarray, "..."]
 
 
 class Oracles(eqx.Module):
@@ -51,8 +54,8 @@ class Cost(Oracles):
 
     def on_host(self) -> "Cost":
         """The same numbers as Python integers, where they are known."""
-        traced = lambda n: isinstance(n, jax.core.Tracer) or jnp.ndim(n) > 0  # noqa: E731
-        return jax.tree.map(lambda n: n if traced(n) else int(n), self)
+        known = lambda n: not is_traced(n) and jnp.ndim(n) == 0
+        return jax.tree.map(lambda n: int(n) if known(n) else n, self)
 
     def __add__(self, other: "Cost") -> "Cost":
         return jax.tree.map(lambda a, b: a + b, self, other)

@@ -22,12 +22,15 @@ from ._sampling import Batch
 from ._tree import negative, subtract
 
 
+# Stands for the batch of an equation that is fixed on one already.
+ANY = Batch()
+
+
 class AbstractEquation(eqx.Module):
     """An equation R(u) = 0 whose residual may be averaged over data."""
 
     problem: eqx.AbstractVar[AbstractProblem]
 
-    linear: eqx.AbstractClassVar[bool]
     oracle: eqx.AbstractClassVar[str]
     nonfinite: eqx.AbstractClassVar[Result]
 
@@ -45,12 +48,34 @@ class AbstractEquation(eqx.Module):
         """The equation on one batch for good: later batches are ignored."""
 
     @abc.abstractmethod
-    def residual(self, u: PyTree, batch: Batch) -> PyTree:
+    def residual(self, u: PyTree, batch: Batch = ANY) -> PyTree:
         """R(u), on one batch."""
 
     @abc.abstractmethod
-    def update(self, u: PyTree, batch: Batch) -> PyTree:
+    def update(self, u: PyTree, batch: Batch = ANY) -> PyTree:
         """One sweep of the fixed-point form, whose fixed point solves the equation."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Of a linear equation: whether its operator is known to be symmetric."""
+        raise TypeError(_NOT_LINEAR)
+
+    @property
+    def rhs(self) -> PyTree:
+        """Of a linear equation: its right-hand side, `operator(u) = rhs`."""
+        raise TypeError(_NOT_LINEAR)
+
+    def operator(self, batch: Batch = ANY) -> Callable[[PyTree], PyTree]:
+        """Of a linear equation: its operator on a batch, linearised once."""
+        raise TypeError(_NOT_LINEAR)
+
+    def zeros(self) -> PyTree:
+        """Of a linear equation: the zero of the unknown's space."""
+        raise TypeError(_NOT_LINEAR)
+
+    def at_zero(self) -> "AbstractEquation":
+        """Of a linear equation: itself at zero, where products are known for free."""
+        raise TypeError(_NOT_LINEAR)
 
 
 class Inner(AbstractEquation):
@@ -60,21 +85,17 @@ class Inner(AbstractEquation):
     x: PyTree
     fixed: Batch | None = None
 
-    linear: ClassVar[bool] = False
     oracle: ClassVar[str] = "inner_gradient"
     nonfinite: ClassVar[Result] = Result.inner_nonfinite
 
     def fix(self, batch):
         return Inner(self.problem, self.x, batch)
 
-    def residual(self, u, batch):
-        return self.problem.residual(self.x, u, self._on(batch))
+    def residual(self, u, batch=ANY):
+        return self.problem.residual(self.x, u, self.fixed or batch)
 
-    def update(self, u, batch):
-        return self.problem.sweep(self.x, u, self._on(batch))
-
-    def _on(self, batch: Batch) -> Batch:
-        return batch if self.fixed is None else self.fixed
+    def update(self, u, batch=ANY):
+        return self.problem.sweep(self.x, u, self.fixed or batch)
 
 
 class Adjoint(AbstractEquation):
@@ -91,7 +112,6 @@ class Adjoint(AbstractEquation):
     offset: PyTree
     linearization: Linearization | None = None
 
-    linear: ClassVar[bool] = True
     oracle: ClassVar[str] = "hvp"
     nonfinite: ClassVar[Result] = Result.adjoint_nonfinite
 
@@ -102,17 +122,14 @@ class Adjoint(AbstractEquation):
         self.linearization = linearization
 
     @property
-    def symmetric(self) -> bool:
-        """Whether the operator is known to be symmetric."""
+    def symmetric(self):
         return self.problem.symmetric
 
     @property
-    def rhs(self) -> PyTree:
-        """The right-hand side: `operator(z) = rhs`."""
+    def rhs(self):
         return negative(self.offset)
 
-    def zeros(self) -> PyTree:
-        """The zero of the unknown's space."""
+    def zeros(self):
         return optax.tree.zeros_like(self.offset)
 
     def fix(self, batch):
@@ -120,13 +137,12 @@ class Adjoint(AbstractEquation):
             return self
         return self._with(self.problem.linearize(self.x, self.y, batch))
 
-    def at_zero(self) -> "Adjoint":
-        """The equation at z = 0, where the product is known without computing it."""
+    def at_zero(self):
         return self._with(_Zero())
 
-    def operator(self, batch: Batch) -> Callable[[PyTree], PyTree]:
-        r"""The map $z \mapsto (\partial_y F)^\top z$ on a batch, linearised once."""
-        hvp, gauge = self.fix(batch).linearization.hvp, self.problem.gauge
+    def operator(self, batch=ANY):
+        linear = self.linearization or self.problem.linearize(self.x, self.y, batch)
+        hvp, gauge = linear.hvp, self.problem.gauge
         if gauge is None:
             return hvp
 
@@ -137,10 +153,10 @@ class Adjoint(AbstractEquation):
 
         return on_quotient
 
-    def residual(self, u, batch):
+    def residual(self, u, batch=ANY):
         return optax.tree.add(self.operator(batch)(u), self.offset)
 
-    def update(self, u, batch):
+    def update(self, u, batch=ANY):
         return self.problem.adjoint_map(u, self.residual(u, batch))
 
     def _with(self, linearization) -> "Adjoint":
@@ -153,3 +169,8 @@ class _Zero(eqx.Module):
     def hvp(self, z: PyTree) -> PyTree:
         return optax.tree.zeros_like(z)
 
+
+_NOT_LINEAR = (
+    "This solver is for linear equations, and the inner problem is not known to be one: "
+    "pass it as `linear=`, and take bx.GradientDescent as the inner solver."
+)

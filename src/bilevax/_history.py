@@ -38,15 +38,21 @@ class History:
 
 
 RESERVED = {"step", "value", "gradient_norm", "calls", "rows", "seconds"} | {
-    "inner_gradient", "hvp", "cross", "outer_gradient"
+    "inner_gradient",
+    "hvp",
+    "cross",
+    "outer_gradient",
 }
 
 
-def columns_of(rows: dict[str, Any], keep: np.ndarray, before, seconds) -> dict[str, np.ndarray]:
+def columns_of(
+    rows: dict[str, Any], keep: np.ndarray, before, seconds
+) -> dict[str, np.ndarray]:
     """The columns of the rows to keep, with costs counted on from `before`.
 
     `seconds` is the start and the end of the chunk, between which records are spread.
     """
+    start, end = seconds
     kept = jax.tree.map(lambda column: np.asarray(column)[keep], rows)
     cost = jax.tree.map(np.add, kept["calls"].on_host(), before)
     num = int(keep.sum())
@@ -60,6 +66,6 @@ def columns_of(rows: dict[str, Any], keep: np.ndarray, before, seconds) -> dict[
         "outer_gradient": cost.outer_gradient,
         "calls": cost.total,
         "rows": cost.rows.total,
-        "seconds": np.linspace(*seconds, num + 1)[1:],
+        "seconds": np.linspace(start, end, num + 1)[1:],
         **kept["metrics"],
     }

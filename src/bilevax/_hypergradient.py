@@ -99,6 +99,4 @@ def initial_state(problem, estimator, x, y, adjoint):
 def _estimate(problem, estimator, x, y, adjoint, key) -> Hypergradient:
     state = initial_state(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)
-    return Hypergradient(
-        state.value, gradient, state.y, state.adjoint, cost, result, state
-    )
+    return Hypergradient(state.value, gradient, state.y, state.adjoint, cost, result, state)

@@ -78,7 +78,7 @@ class Tally(eqx.Module):
 
     def on_host(self) -> Cost:
         """The sums as 64-bit NumPy integers."""
-        join = lambda lo, hi: np.int64(hi) * 2**32 + np.int64(lo)  # noqa: E731
+        join = lambda lo, hi: np.int64(hi) * 2**32 + np.int64(lo)
         return jax.tree.map(join, self.low, self.high)
 
 
@@ -153,6 +153,6 @@ def measure(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, Any
             "metrics(x, y) must return a dict of numbers or arrays whose names are not "
             f"columns of the history already; got {shapes}."
         )
-    nothing = lambda x, y: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)  # noqa: E731
-    compute = lambda x, y: jax.tree.map(jnp.asarray, metrics(x, y))  # noqa: E731
+    nothing = lambda x, y: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    compute = lambda x, y: jax.tree.map(jnp.asarray, metrics(x, y))
     return jax.lax.cond(wanted, compute, nothing, state.x, y)

@@ -120,15 +120,14 @@ def minimize(
     _check_counts(num_steps=num_steps, record_every=record_every)
     if state is None:
         variables = {"x0": x0, "y0": y0}
-        x, y, adjoint, key = checked(
-            problem, algorithm.hypergradient, variables, adjoint0, key
-        )
+        x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
         state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
 
     first, result, history = int(state.loop.step), Result.successful, History()
     run = _Run(problem, algorithm, metrics, -np.inf if tol is None else tol, record_every)
     with Reporter(progress, num_steps) as report:
-        for state, result, rows in run.chunks(state, first + num_steps, callback is not None):
+        chunks = run.chunks(state, first + num_steps, callback is not None)
+        for state, result, rows in chunks:
             history.append(rows)
             report(int(state.loop.step) - first, history)
             if callback is not None and callback(Solution.of(state, history, result)):
@@ -148,7 +147,7 @@ class _Run:
 
     def __init__(self, problem, algorithm, metrics, tol: float, every: int):
         self._program = partial(chunk, problem, algorithm, metrics)
-        self._tol, self._every = np.asarray(tol, float), np.asarray(every, np.int32)
+        self._tol, self._every = tol, every
         self._started = time.perf_counter()
 
     def chunks(
@@ -182,8 +181,10 @@ class _Run:
             length = _next_length(length, now - began)
 
     def _advance(self, loop: LoopState, records: int, stop_at: int):
-        limits = np.asarray(records, np.int32), np.asarray(stop_at, np.int32)
-        carry, rows = self._program(self._tol, self._every, loop, *limits)
+        # As arrays, so that other numbers are no other program.
+        tol = np.asarray(self._tol, float)
+        every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
+        carry, rows = self._program(tol, every, loop, records, stop_at)
         # Only what the host reads leaves the device.
         fetched = jax.device_get((carry.calls, carry.state.step, carry.converged, rows))
         return carry, fetched[-1]

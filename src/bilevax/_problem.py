@@ -10,36 +10,30 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ._sampling import Batch
-from ._tree import axpy, subtract
+from ._tree import as_scalar, axpy, subtract
+from ._types import Function, Scalar
 
 
 class Linearization(eqx.Module):
     r"""The inner residual $F$ linearised at one (x, y) on one batch.
 
-    One `jax.vjp` gives the residual and both transposed products, so a batch that serves
-    several products is linearised once.
+    - `hvp(z)`: $(\partial_y F)^\top z$, a Hessian-vector product where
+      $F = \nabla_y g$;
+    - `cross(z)`: $(\partial_x F)^\top z$.
     """
 
     residual: PyTree
-    pullback: Callable
-
-    def hvp(self, z: PyTree) -> PyTree:
-        r"""$(\partial_y F)^\top z$: a Hessian-vector product where $F = \nabla_y g$."""
-        return self.pullback(z)[1]
-
-    def cross(self, z: PyTree) -> PyTree:
-        r"""$(\partial_x F)^\top z$."""
-        return self.pullback(z)[0]
+    hvp: Callable[[PyTree], PyTree]
+    cross: Callable[[PyTree], PyTree]
 
 
 class AbstractProblem(eqx.Module):
     """What hypergradients and solvers see of a bilevel problem: oracles and data."""
 
-    outer: eqx.AbstractVar[Callable]
+    outer: eqx.AbstractVar[Function]
     outer_data: eqx.AbstractVar[PyTree]
     inner_data: eqx.AbstractVar[PyTree]
     gauge: eqx.AbstractVar[Callable | None]
@@ -73,14 +67,20 @@ class AbstractProblem(eqx.Module):
         return jax.value_and_grad(objective, argnums=(0, 1))(x, y)
 
     def linearize(self, x: PyTree, y: PyTree, batch: Batch) -> Linearization:
-        """The inner residual, linearised once at (x, y)."""
-        return Linearization(*jax.vjp(lambda x, y: self.residual(x, y, batch), x, y))
+        """The inner residual, linearised once at (x, y), for any number of products."""
+        residual, pullback = jax.vjp(lambda x, y: self.residual(x, y, batch), x, y)
+        if not self.symmetric:
+            return Linearization(residual, lambda z: pullback(z)[1], lambda z: pullback(z)[0])
+        # A symmetric Jacobian need not be transposed. Forward mode multiplies by A where
+        # reverse mode multiplies by its transpose, which takes up to twice the time.
+        _, pushforward = jax.linearize(lambda y: self.residual(x, y, batch), y)
+        return Linearization(residual, pushforward, lambda z: pullback(z)[0])
 
 
-class _ObjectiveProblem(AbstractProblem):
+class ObjectiveProblem(AbstractProblem):
     r"""Problems whose inner level minimises: $F = \nabla_y g$, with an optional sweep."""
 
-    inner: eqx.AbstractVar[Callable]
+    inner: eqx.AbstractVar[Function]
     update: eqx.AbstractVar[Callable | None]
 
     @property
@@ -114,7 +114,7 @@ class _ObjectiveProblem(AbstractProblem):
         >>> float(phi(jnp.array(1.0), jnp.array(0.0)))
         0.5
         """
-        return FixedPointProblem(
+        return FixedPointProblem(  # pyright: ignore[reportCallIssue]
             outer=self.outer,
             fixed_point=GradientMap(self.inner, step_size),
             outer_data=self.outer_data,
@@ -123,7 +123,7 @@ class _ObjectiveProblem(AbstractProblem):
         )
 
 
-class BilevelProblem(_ObjectiveProblem):
+class BilevelProblem(ObjectiveProblem):
     r"""Minimise $f(x, y^*(x))$ over x, where $y^*(x)$ minimises $g(x, \cdot)$.
 
     **Arguments:**
@@ -154,15 +154,15 @@ class BilevelProblem(_ObjectiveProblem):
     [-1.0, -1.0, -1.0]
     """
 
-    outer: Callable
-    inner: Callable
+    outer: Function
+    inner: Function
     outer_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
     inner_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
     gauge: Callable | None = None
     update: Callable | None = None
 
 
-class MinProblem(_ObjectiveProblem):
+class MinProblem(ObjectiveProblem):
     r"""The min-min case: outer and inner objective are the same $L(x, y)$.
 
     The value function is $\ell(x) = \min_y L(x, y)$ (Ablin et al. 2020, Eq. 1, who write
@@ -182,7 +182,7 @@ class MinProblem(_ObjectiveProblem):
     0.5
     """
 
-    objective: Callable
+    objective: Function
     data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
     gauge: Callable | None = None
     update: Callable | None = None
@@ -234,8 +234,8 @@ class FixedPointProblem(AbstractProblem):
     True
     """
 
-    outer: Callable
-    fixed_point: Callable
+    outer: Function
+    fixed_point: Function
     outer_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
     inner_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
     symmetric: bool = eqx.field(static=True, default=False)
@@ -258,15 +258,15 @@ class FixedPointProblem(AbstractProblem):
 class GradientMap(eqx.Module):
     r"""$(x, y) \mapsto y - \alpha \nabla_y g(x, y)$, with $\alpha$ held constant."""
 
-    inner: Callable
-    step_size: Array = eqx.field(converter=lambda a: as_scalar(a))
+    inner: Function
+    step_size: Scalar = eqx.field(converter=as_scalar)
 
     def __call__(self, x, y, *batch):
         gradient = jax.grad(lambda y: self.inner(x, y, *batch))(y)
         return axpy(-jax.lax.stop_gradient(self.step_size), gradient, y)
 
 
-def call(function: Callable, x: PyTree, y: PyTree, batch: Batch):
+def call(function: Function, x: PyTree, y: PyTree, batch: Batch):
     """A user's function on a batch, which is left out for a level without data."""
     return function(x, y) if batch.rows is None else function(x, y, batch.rows)
 
@@ -274,14 +274,6 @@ def call(function: Callable, x: PyTree, y: PyTree, batch: Batch):
 def as_data(data: PyTree) -> PyTree:
     """Data as JAX arrays, moved to the device once and not at every call."""
     return jax.tree.map(jnp.asarray, data)
-
-
-def as_scalar(value):
-    """A scalar as an array leaf, so that changing it does not recompile.
-
-    Kept as a NumPy double until it is cast to the dtype of the variable it acts on.
-    """
-    return value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
 
 
 _NO_SWEEP = (

@@ -36,7 +36,8 @@ class Result(eqx.Enumeration):
     outer_nonfinite = (
         "The outer variable x, the outer objective or the hypergradient became infinite "
         "or NaN. The outer step is probably too large, or x left the domain of the "
-        "objectives: reduce the step or bound x. The last finite iterate is returned."
+        "objectives: reduce the step or bound x (where y grows without bound too, reduce "
+        "the inner step). The last finite iterate is returned."
     )
     indefinite = (
         "The inner Hessian has a direction of negative curvature, so y is no strict "

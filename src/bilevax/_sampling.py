@@ -2,12 +2,15 @@
 
 import abc
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+
+from ._types import BatchSize
 
 Indices = Int[Array, "rows"]
 Stream = Callable[[Int[Array, ""], PyTree], tuple["Batch", PyTree]]
@@ -49,8 +52,8 @@ class AbstractSampler(eqx.Module):
     linearised once for a whole solve; `random` that drawing needs a key.
     """
 
-    deterministic: eqx.AbstractClassVar[bool]
-    random: eqx.AbstractClassVar[bool]
+    deterministic: ClassVar[bool] = False
+    random: ClassVar[bool] = True
 
     def init(self, data: PyTree) -> PyTree:
         """The state before the first draw."""
@@ -66,7 +69,9 @@ class AbstractSampler(eqx.Module):
         """One batch, and the new state."""
 
     @abc.abstractmethod
-    def stream(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num) -> tuple[Stream, PyTree]:
+    def stream(
+        self, data: PyTree, state: PyTree, key: PRNGKeyArray, num
+    ) -> tuple[Stream, PyTree]:
         """The batches of one solve of `num` steps: `stream(i, state) -> batch, state`.
 
         Where `num` is known, rows are drawn here and not in the loop that uses them,
@@ -82,8 +87,8 @@ class FullBatch(AbstractSampler):
     FullBatch()
     """
 
-    deterministic = True
-    random = False
+    deterministic: ClassVar[bool] = True
+    random: ClassVar[bool] = False
 
     def rows(self, data):
         return num_rows(data)
@@ -106,9 +111,6 @@ class RandomRows(AbstractSampler):
     """
 
     batch_size: int = eqx.field(static=True)
-
-    deterministic = False
-    random = True
 
     def __check_init__(self):
         _check_batch_size(self.batch_size)
@@ -138,7 +140,7 @@ class RandomRows(AbstractSampler):
         return jax.random.randint(key, shape, 0, num_rows(data))
 
 
-def as_sampler(batch_size: "int | AbstractSampler | None") -> AbstractSampler:
+def as_sampler(batch_size: BatchSize) -> AbstractSampler:
     """A sampler from what every `batch_size` argument accepts."""
     if batch_size is None:
         return FullBatch()
@@ -156,5 +158,3 @@ def _check_batch_size(batch_size) -> int:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     return int(batch_size)
-
-

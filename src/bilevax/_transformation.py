@@ -8,7 +8,8 @@ import optax
 from jaxtyping import PyTree
 
 from ._tree import scale
-from .schedules import Index, StepSize, as_step_size, evaluate
+from ._types import Index, Step, StepSize
+from .schedules import as_step_size, evaluate
 
 
 class Clock(NamedTuple):
@@ -58,7 +59,7 @@ class Optax(eqx.Module):
         return self.transformation.update(direction, state, params)
 
 
-def as_transformation(step: StepSize | optax.GradientTransformation):
+def as_transformation(step: Step) -> SteepestDescent | Optax:
     """A descent direction from a step size (never recompiles) or optax (does)."""
     if isinstance(step, optax.GradientTransformation):
         return Optax(step)

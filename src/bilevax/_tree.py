@@ -2,7 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import PyTree
+
+from ._types import Scalar
 
 
 def axpy(a, x: PyTree, y: PyTree) -> PyTree:
@@ -29,3 +33,16 @@ def float_dtype(tree: PyTree):
     """The common floating-point dtype of a tree (float32 for an empty one)."""
     leaves = jax.tree.leaves(tree)
     return jnp.result_type(*leaves) if leaves else jnp.dtype(jnp.float32)
+
+
+def as_scalar(value) -> Scalar:
+    """A scalar as an array leaf, so that changing it does not recompile.
+
+    Kept as a NumPy double until it is cast to the dtype of the variable it acts on.
+    """
+    return value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
+
+
+def is_traced(leaf) -> bool:
+    """Whether a number is not known yet, because a program is being traced."""
+    return isinstance(leaf, Tracer)

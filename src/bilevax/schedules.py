@@ -12,15 +12,13 @@ or any optax schedule (a function of the index) is accepted.
 """
 
 import abc
-from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from ._problem import as_scalar
-
-Index = Int[Array, ""] | int
+from ._tree import as_scalar
+from ._types import Index, Scalar, StepSize
 
 
 class Schedule(eqx.Module):
@@ -62,8 +60,8 @@ class decreasing(Schedule):  # noqa: N801 - reads as a function: schedules.decre
     0.5
     """
 
-    beta: Array = eqx.field(converter=as_scalar)
-    gamma: Array = eqx.field(converter=as_scalar)
+    beta: Scalar = eqx.field(converter=as_scalar)
+    gamma: Scalar = eqx.field(converter=as_scalar)
 
     def __call__(self, i):
         return jnp.asarray(self.beta / (self.gamma + i))
@@ -77,8 +75,8 @@ class polynomial(Schedule):  # noqa: N801
     1.0
     """
 
-    scale: Array = eqx.field(converter=as_scalar)
-    power: Array = eqx.field(converter=as_scalar)
+    scale: Scalar = eqx.field(converter=as_scalar)
+    power: Scalar = eqx.field(converter=as_scalar)
 
     def __call__(self, i):
         return jnp.asarray(self.scale * (1.0 + i) ** -self.power)
@@ -96,23 +94,23 @@ class two_phase(Schedule):  # noqa: N801
     (0.5, 0.5, 0.4000000059604645)
     """
 
-    step_size: Array = eqx.field(converter=as_scalar)
-    num_steps: Array = eqx.field(converter=as_scalar)
-    beta: Array = eqx.field(converter=as_scalar)
-    gamma: Array = eqx.field(converter=as_scalar)
+    step_size: Scalar = eqx.field(converter=as_scalar)
+    num_steps: Scalar = eqx.field(converter=as_scalar)
+    beta: Scalar = eqx.field(converter=as_scalar)
+    gamma: Scalar = eqx.field(converter=as_scalar)
 
     def __call__(self, i):
         later = self.beta / (self.gamma + jnp.maximum(i - self.num_steps, 0.0))
         return jnp.where(i < self.num_steps, self.step_size, later)
 
 
-StepSize = float | Array | Schedule | OuterSchedule | Callable
-
-
 def as_step_size(step_size: StepSize) -> StepSize:
     """A checked step size: a schedule as it is, a positive number as an array leaf."""
-    if callable(step_size):
-        return step_size
+    return step_size if callable(step_size) else as_number(step_size)
+
+
+def as_number(step_size: StepSize) -> Scalar:
+    """A checked constant step size, as an array leaf."""
     try:
         scalar = as_scalar(step_size)
     except (TypeError, ValueError):

@@ -29,21 +29,16 @@ Arguments that all presets share, keyword-only:
   draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
 """
 
-import optax
-
 from .._algorithm import Algorithm
+from .._types import BatchSize, NumSteps, Step, StepSize
 from ..hypergradients import Implicit
-from ..schedules import StepSize
 from ..solvers import CG, AbstractSolver, GradientDescent, Neumann
-from ..solvers._base import NumSteps
-from ._batches import BatchSize, per_oracle
-
-OuterStep = StepSize | optax.GradientTransformation
+from ._batches import per_oracle
 
 
 def amigo_gd(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     inner_step_size: StepSize,
     adjoint_step_size: StepSize,
     inner_steps: NumSteps = 10,
@@ -72,7 +67,7 @@ def amigo_gd(
 
 def amigo_cg(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     inner_step_size: StepSize,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -97,7 +92,7 @@ def amigo_cg(
 
 def aid_gd(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     inner_step_size: StepSize,
     adjoint_step_size: StepSize,
     inner_steps: NumSteps = 10,
@@ -117,13 +112,18 @@ def aid_gd(
     rows = per_oracle(**batch_sizes)
     adjoint = GradientDescent(adjoint_step_size, adjoint_steps, rows["hvp"])
     return _implicit(
-        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+        inner_step_size,
+        inner_steps,
+        adjoint,
+        outer_step_size,
+        rows,
+        warm_start_adjoint=False,
     )
 
 
 def aid_cg(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     inner_step_size: StepSize,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -142,13 +142,18 @@ def aid_cg(
     rows = per_oracle(**batch_sizes)
     adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
     return _implicit(
-        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+        inner_step_size,
+        inner_steps,
+        adjoint,
+        outer_step_size,
+        rows,
+        warm_start_adjoint=False,
     )
 
 
 def aid_cg_ws(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     inner_step_size: StepSize,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -172,7 +177,7 @@ def aid_cg_ws(
 
 def aid_fp(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     inner_step_size: StepSize,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -196,13 +201,18 @@ def aid_fp(
     rows = per_oracle(**batch_sizes)
     adjoint = GradientDescent(inner_step_size, adjoint_steps, rows["hvp"])
     return _implicit(
-        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+        inner_step_size,
+        inner_steps,
+        adjoint,
+        outer_step_size,
+        rows,
+        warm_start_adjoint=False,
     )
 
 
 def aid_n(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     inner_step_size: StepSize,
     adjoint_step_size: float,
     inner_steps: NumSteps = 10,
@@ -225,7 +235,12 @@ def aid_n(
     rows = per_oracle(**batch_sizes)
     adjoint = Neumann(adjoint_step_size, adjoint_steps, rows["hvp"])
     return _implicit(
-        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_adjoint=False
+        inner_step_size,
+        inner_steps,
+        adjoint,
+        outer_step_size,
+        rows,
+        warm_start_adjoint=False,
     )
 
 
@@ -233,7 +248,7 @@ def _implicit(
     inner_step_size: StepSize,
     inner_steps: NumSteps,
     adjoint: AbstractSolver,
-    outer_step_size: OuterStep,
+    outer_step_size: Step,
     rows: dict[str, BatchSize],
     **warm_starts: bool,
 ) -> Algorithm:

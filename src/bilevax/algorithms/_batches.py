@@ -1,8 +1,6 @@
 """The batch sizes that every preset takes, one an oracle."""
 
-from .._sampling import AbstractSampler
-
-BatchSize = int | AbstractSampler | None
+from .._types import BatchSize
 
 _ORACLES = ("inner", "hvp", "cross", "outer")
 
@@ -20,5 +18,6 @@ def per_oracle(batch_size: BatchSize = None, **sizes: BatchSize) -> dict[str, Ba
             f"Unknown argument {unknown[0]!r}: batch sizes are batch_size, {', '.join(known)}."
         )
     return {
-        oracle: sizes.get(name, batch_size) for oracle, name in zip(_ORACLES, known, strict=True)
+        oracle: sizes.get(name, batch_size)
+        for oracle, name in zip(_ORACLES, known, strict=True)
     }

@@ -9,6 +9,7 @@ from .._cost import Cost
 from .._equation import Adjoint, Inner
 from .._result import first_failure
 from .._sampling import AbstractSampler, as_sampler, full
+from .._types import BatchSize
 from ..solvers import AbstractSolver, SolverState
 from ._base import AbstractHypergradient, AbstractHypergradientState, no_value_yet
 
@@ -73,8 +74,8 @@ class Implicit(AbstractHypergradient):
         linear: AbstractSolver,
         warm_start_inner: bool = True,
         warm_start_adjoint: bool = True,
-        outer_batch_size: int | AbstractSampler | None = None,
-        cross_batch_size: int | AbstractSampler | None = None,
+        outer_batch_size: BatchSize = None,
+        cross_batch_size: BatchSize = None,
     ):
         self.inner = inner
         self.linear = linear
@@ -160,7 +161,7 @@ class Implicit(AbstractHypergradient):
         return self.linear.solve(equation, z, solver, key, state.k)
 
     def _adjoint_system(self, problem, x, y, f_y):
-        """The adjoint system, linearised once where products and cross product share a batch."""
+        """The adjoint system, linearised once where all its products share one batch."""
         equation = Adjoint(problem, x, y, f_y)
         if self.linear.sampler.deterministic and self.cross_sampler.deterministic:
             equation = equation.fix(full(problem.inner_data))

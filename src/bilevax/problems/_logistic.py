@@ -1,14 +1,16 @@
 """Logistic regression whose penalties are the outer variable."""
 
-from typing import Literal
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
-from .._problem import BilevelProblem, as_scalar
+from .._problem import BilevelProblem
+from .._tree import as_scalar
+from .._types import Scalar
+
+Rows = tuple[ArrayLike, ArrayLike]
 
 
 def cross_entropy(logits: Float[Array, "rows classes"], labels: Array) -> Float[Array, ""]:
@@ -16,7 +18,7 @@ def cross_entropy(logits: Float[Array, "rows classes"], labels: Array) -> Float[
 
     >>> import jax.numpy as jnp
     >>> from bilevax.problems import cross_entropy
-    >>> float(cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 2])).round(4))
+    >>> round(float(cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 2]))), 4)
     1.3863
     """
     chosen = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
@@ -34,7 +36,7 @@ class _Validation(eqx.Module):
 class _Training(eqx.Module):
     r"""The same plus $\frac{c}{Cd} \sum_i e^{x_i} \|y_i\|^2$."""
 
-    strength: Array = eqx.field(converter=as_scalar)
+    strength: Scalar = eqx.field(converter=as_scalar)
 
     def __call__(self, x, y, batch):
         features, labels = batch
@@ -55,16 +57,16 @@ class PenalisedLogistic(eqx.Module):
     y0: Array
 
     @staticmethod
-    def accuracy(y: Array, features: Array, labels: Array) -> Float[Array, ""]:
+    def accuracy(y: Array, features: ArrayLike, labels: ArrayLike) -> Float[Array, ""]:
         """The share of rows whose largest score is that of their label."""
         return jnp.mean(jnp.argmax(features @ y, axis=1) == labels)
 
 
 def penalised_logistic(
-    train: tuple[Array, Array],
-    valid: tuple[Array, Array],
+    train: Rows,
+    valid: Rows,
     *,
-    penalty: Literal["per-feature", "shared"] = "per-feature",
+    penalty: str = "per-feature",
     strength: float = 0.5,
 ) -> PenalisedLogistic:
     r"""Learn the penalties of a multinomial logistic regression on validation data.
@@ -86,13 +88,13 @@ def penalised_logistic(
     >>> task.x0.shape, task.y0.shape
     ((4,), (4, 2))
     """
-    (features, labels), (_, valid_labels) = train, valid
+    features, labels = train
     if penalty not in ("per-feature", "shared"):
         raise ValueError(f"penalty must be 'per-feature' or 'shared', got {penalty!r}.")
-    num_features = features.shape[1]
-    num_classes = int(max(np.max(labels), np.max(valid_labels))) + 1
+    num_features = np.shape(features)[1]
+    num_classes = int(max(np.max(labels), np.max(valid[1]))) + 1
     dtype = jnp.result_type(float)
-    as_rows = lambda rows: (jnp.asarray(rows[0], dtype), jnp.asarray(rows[1], jnp.int32))  # noqa: E731
+    as_rows = lambda rows: (jnp.asarray(rows[0], dtype), jnp.asarray(rows[1], jnp.int32))
     return PenalisedLogistic(
         problem=BilevelProblem(
             outer=_Validation(),

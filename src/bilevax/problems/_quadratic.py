@@ -13,7 +13,7 @@ Vector = Float[Array, "m"]
 
 
 @jax.custom_jvp
-def quadratic_form(matrix: Matrix, y: Vector) -> Float[Array, ""]:
+def quadratic_form(matrix: Matrix, y: Vector):
     r"""$y^\top A y / 2$ for a symmetric A, whose gradient in y is one product $A y$.
 
     JAX does not know that A is symmetric: its derivative of `y @ A @ y / 2` multiplies by

@@ -1,7 +1,6 @@
 """The solver interface, and the one loop that every iterative solver runs in."""
 
 import abc
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -11,12 +10,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from .._cost import Cost
-from .._equation import AbstractEquation
+from .._equation import ANY, AbstractEquation
 from .._result import finite_or
 from .._sampling import AbstractSampler
 from .._transformation import Clock
-
-NumSteps = int | Callable[[Int[Array, ""]], Int[Array, ""]]
+from .._types import NumSteps
 
 
 class SolverState(eqx.Module):
@@ -63,9 +61,7 @@ class AbstractSolver(eqx.Module):
     ) -> tuple[PyTree, SolverState, Cost, Any]:
         """The solution, new state, cost and result of the solve at outer step k."""
 
-    def restart(
-        self, equation: AbstractEquation, u: PyTree, state: SolverState
-    ) -> SolverState:
+    def restart(self, equation: AbstractEquation, u: PyTree, state: SolverState) -> SolverState:
         """The state of a cold start: the method forgets, the sampler goes on."""
         return self.init(equation, u).with_sampler(state.sampler)
 
@@ -101,7 +97,7 @@ class AbstractIterativeSolver(AbstractSolver):
         """
         if u is not None:
             return u, state, 0, 0
-        u, state = self.step(equation.at_zero(), equation.zeros(), state, None)
+        u, state = self.step(equation.at_zero(), equation.zeros(), state, ANY)
         return u, state, 1, 0
 
     def done(self, state: SolverState) -> Bool[Array, ""]:
@@ -143,7 +139,7 @@ class AbstractIterativeSolver(AbstractSolver):
 
     def _loop(self, iterate, carry, start, n):
         if self.stops_early:
-            unfinished = lambda c: (c[1].clock.i < n) & ~self.done(c[1])  # noqa: E731
+            unfinished = lambda c: (c[1].clock.i < n) & ~self.done(c[1])
             return jax.lax.while_loop(unfinished, iterate, carry)
         # With a known number of steps this is a scan, which reverse mode can pass.
         return jax.lax.fori_loop(start, n, lambda _, c: iterate(c), carry)
@@ -155,8 +151,7 @@ def check_num_steps(num_steps: Any) -> None:
         return
     if isinstance(num_steps, bool) or not isinstance(num_steps, int | np.integer):
         raise TypeError(
-            "num_steps must be an int or a function of the outer step k, "
-            f"got {num_steps!r}."
+            f"num_steps must be an int or a function of the outer step k, got {num_steps!r}."
         )
     if num_steps < 1:
         raise ValueError(

@@ -3,27 +3,25 @@
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, PyTree
 
-from .._problem import as_scalar
 from .._result import Result, first_failure
 from .._sampling import AbstractSampler, as_sampler
-from .._tree import axpy, float_dtype, negative
-from ._base import AbstractIterativeSolver, NumSteps, check_num_steps
-from ._linear import require_symmetric
+from .._tree import as_scalar, axpy, float_dtype, negative
+from .._types import BatchSize, NumSteps, Scalar
+from ._base import AbstractIterativeSolver, check_num_steps
 
-_Scalar = Float[Array, ""]
+_Number = Float[Array, ""]
 
 
 class _CGState(eqx.Module):
     residual: PyTree  # rhs - H z
     direction: PyTree
-    square: _Scalar  # squared norm of the residual
-    floor: _Scalar  # squared norm of the residual at which to stop
-    stiffness: _Scalar  # the largest |H p| / |p| seen, a lower bound on |H|
+    square: _Number  # squared norm of the residual
+    floor: _Number  # squared norm of the residual at which to stop
+    stiffness: _Number  # the largest |H p| / |p| seen, a lower bound on |H|
     breakdown: Result
 
 
@@ -52,7 +50,7 @@ class CG(AbstractIterativeSolver):
     """
 
     num_steps: NumSteps
-    tol: Array
+    tol: Scalar
     sampler: AbstractSampler
 
     stops_early: ClassVar[bool] = True
@@ -62,7 +60,7 @@ class CG(AbstractIterativeSolver):
         self,
         num_steps: NumSteps,
         tol: float = 0.0,
-        batch_size: int | AbstractSampler | None = None,
+        batch_size: BatchSize = None,
     ):
         check_num_steps(num_steps)
         self.num_steps = num_steps
@@ -70,7 +68,8 @@ class CG(AbstractIterativeSolver):
         self.sampler = as_sampler(batch_size)
 
     def init_method(self, equation, u):
-        require_symmetric(equation, "CG")
+        if not equation.symmetric:
+            raise TypeError(_NOT_SYMMETRIC)
         return _start(equation.zeros(), jnp.zeros((), float_dtype(u)), 0.0)
 
     def begin(self, equation, u, state):
@@ -78,7 +77,7 @@ class CG(AbstractIterativeSolver):
         if u is None:
             u, residual, calls = equation.zeros(), equation.rhs, 0
         else:
-            residual, calls = negative(equation.residual(u, None)), 1
+            residual, calls = negative(equation.residual(u)), 1
         return u, state.with_method(_start(residual, rhs_square, self.tol)), 0, calls
 
     def step(self, equation, u, state, batch):
@@ -123,6 +122,12 @@ def _breakdown(curvature, length, stiffness):
     return Result.where(curvature < -threshold, Result.indefinite, result)
 
 
+def _square(tree: PyTree) -> _Number:
+    return jnp.asarray(optax.tree.vdot(tree, tree))
 
-def _square(tree: PyTree) -> _Scalar:
-    return optax.tree.vdot(tree, tree)
+
+_NOT_SYMMETRIC = (
+    "CG needs a symmetric adjoint system. If the Jacobian of the fixed-point map in y is "
+    "symmetric, say so with `symmetric=True`; otherwise use bx.FixedPointIteration, "
+    "bx.Neumann or bx.Direct."
+)

@@ -4,8 +4,8 @@ import optax
 
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import Optax, SteepestDescent, as_transformation
-from ..schedules import StepSize
-from ._base import AbstractIterativeSolver, NumSteps, check_num_steps
+from .._types import BatchSize, NumSteps, Step, StepSize
+from ._base import AbstractIterativeSolver, check_num_steps
 
 
 class Descent(AbstractIterativeSolver):
@@ -33,9 +33,9 @@ class Descent(AbstractIterativeSolver):
 
     def __init__(
         self,
-        transformation: optax.GradientTransformation | StepSize | SteepestDescent,
+        transformation: Step,
         num_steps: NumSteps,
-        batch_size: int | AbstractSampler | None = None,
+        batch_size: BatchSize = None,
     ):
         check_num_steps(num_steps)
         self.transformation = as_transformation(transformation)
@@ -54,7 +54,7 @@ class Descent(AbstractIterativeSolver):
 def GradientDescent(  # noqa: N802 - constructs a solver
     step_size: StepSize,
     num_steps: NumSteps,
-    batch_size: int | AbstractSampler | None = None,
+    batch_size: BatchSize = None,
 ) -> Descent:
     r"""Gradient descent: $u^{i+1} = u^i - \alpha_i R(u^i)$.
 

@@ -9,7 +9,6 @@ from .._result import Result, all_finite, finite_or, first_failure
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import Clock
 from ._base import AbstractSolver, SolverState
-from ._linear import require_linear
 
 
 class Direct(AbstractSolver):
@@ -31,7 +30,7 @@ class Direct(AbstractSolver):
         self.sampler = as_sampler(None)
 
     def init(self, equation, u):
-        require_linear(equation, "Direct")
+        equation.zeros()  # raises where the equation is not linear
         return SolverState((), self.sampler.init(equation.data), Clock.at(0))
 
     def solve(self, equation, u, state, key, k):
@@ -52,7 +51,7 @@ class Direct(AbstractSolver):
 
 def _matrix(operator, unravel, rhs):
     """The dense matrix of the operator, one product a column."""
-    column = lambda e: ravel_pytree(operator(unravel(e)))[0]  # noqa: E731
+    column = lambda e: ravel_pytree(operator(unravel(e)))[0]
     return jax.vmap(column, out_axes=1)(jnp.eye(rhs.size, dtype=rhs.dtype))
 
 

@@ -1,7 +1,8 @@
 """Fixed-point iteration."""
 
 from .._sampling import AbstractSampler, as_sampler
-from ._base import AbstractIterativeSolver, NumSteps, check_num_steps
+from .._types import NumSteps
+from ._base import AbstractIterativeSolver, check_num_steps
 
 
 class FixedPointIteration(AbstractIterativeSolver):

@@ -1,14 +1,12 @@
 """Truncated Neumann series on the adjoint system."""
 
-from jaxtyping import Array
-
 import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
 from .._tree import axpy, scale
-from ..schedules import as_step_size
-from ._base import AbstractIterativeSolver, NumSteps, check_num_steps
-from ._linear import require_linear
+from .._types import BatchSize, NumSteps, Scalar
+from ..schedules import as_number
+from ._base import AbstractIterativeSolver, check_num_steps
 
 
 class Neumann(AbstractIterativeSolver):
@@ -29,7 +27,7 @@ class Neumann(AbstractIterativeSolver):
     >>> solver = bx.Neumann(step_size=0.5, num_steps=10)
     """
 
-    step_size: Array
+    step_size: Scalar
     num_steps: NumSteps
     sampler: AbstractSampler
 
@@ -37,15 +35,14 @@ class Neumann(AbstractIterativeSolver):
         self,
         step_size: float,
         num_steps: NumSteps,
-        batch_size: int | AbstractSampler | None = None,
+        batch_size: BatchSize = None,
     ):
         check_num_steps(num_steps)
-        self.step_size = as_step_size(step_size)
+        self.step_size = as_number(step_size)
         self.num_steps = num_steps
         self.sampler = as_sampler(batch_size)
 
     def init_method(self, equation, u):
-        require_linear(equation, "Neumann")
         return equation.zeros()
 
     def begin(self, equation, u, state):

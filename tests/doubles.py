@@ -1,0 +1,83 @@
+"""A problem that counts what is really evaluated."""
+
+import collections
+
+import equinox as eqx
+import jax
+
+from bilevax._problem import AbstractProblem, Linearization
+
+
+class Counter:
+    """Counts executions, not traces: each oracle call fires a callback when it runs."""
+
+    def __init__(self):
+        self.calls = collections.Counter()
+        self.rows = collections.Counter()
+
+    def fire(self, oracle, batch):
+        leaves = jax.tree.leaves(batch.rows)
+        rows = leaves[0].shape[0] if leaves else 1
+
+        def count():
+            self.calls[oracle] += 1
+            self.rows[oracle] += rows
+
+        jax.debug.callback(count)
+
+
+class Counted(AbstractProblem):
+    """Wraps a problem; counts at the one place where problems are evaluated."""
+
+    problem: AbstractProblem
+    counter: Counter = eqx.field(static=True)
+
+    @property
+    def outer(self):
+        return self.problem.outer
+
+    @property
+    def outer_data(self):
+        return self.problem.outer_data
+
+    @property
+    def inner_data(self):
+        return self.problem.inner_data
+
+    @property
+    def gauge(self):
+        return None
+
+    @property
+    def symmetric(self):
+        return self.problem.symmetric
+
+    def residual(self, x, y, batch):
+        self.counter.fire("inner_gradient", batch)
+        return self.problem.residual(x, y, batch)
+
+    def sweep(self, x, y, batch):
+        self.counter.fire("inner_gradient", batch)
+        return self.problem.sweep(x, y, batch)
+
+    def adjoint_map(self, z, residual):
+        return self.problem.adjoint_map(z, residual)
+
+    def value_and_gradients(self, x, y, batch):
+        self.counter.fire("outer_gradient", batch)
+        return self.problem.value_and_gradients(x, y, batch)
+
+    def linearize(self, x, y, batch):
+        self.counter.fire("linearize", batch)
+        linear = self.problem.linearize(x, y, batch)
+
+        def counted(oracle, product):
+            def run(z):
+                self.counter.fire(oracle, batch)
+                return product(z)
+
+            return run
+
+        return Linearization(
+            linear.residual, counted("hvp", linear.hvp), counted("cross", linear.cross)
+        )
