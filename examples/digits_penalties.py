@@ -1,6 +1,6 @@
 """Learn one penalty per pixel of a digit classifier, and show what that bought.
 
-    python examples/digits_penalties.py [--steps 200] [--output results/digits]
+    python examples/digits_penalties.py [--steps 1000] [--output results/digits]
 
 scikit-learn's bundled digits (8 x 8 pixels, 10 classes): half the rows train the weights,
 a quarter validates the penalties, a quarter is only looked at. The baseline is the same
@@ -38,7 +38,7 @@ def splits(seed: int = 0):
 def learn(train, valid, test, penalty: str, steps: int):
     task = bx.problems.penalised_logistic(train, valid, penalty=penalty)
     algorithm = bx.algorithms.amigo_cg(
-        outer_step_size=20.0, inner_step_size=0.2, inner_steps=20, adjoint_steps=10
+        outer_step_size=100.0, inner_step_size=0.2, inner_steps=40, adjoint_steps=10
     )
     accuracy = jax.tree_util.Partial(
         lambda valid, test, x, y: {
@@ -90,7 +90,7 @@ def picture(runs, path: pathlib.Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("results/digits"))
     arguments = parser.parse_args()
     data = splits()

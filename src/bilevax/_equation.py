@@ -21,7 +21,6 @@ from ._result import Result
 from ._sampling import Batch
 from ._tree import negative, subtract
 
-
 # Stands for the batch of an equation that is fixed on one already.
 ANY = Batch()
 
