@@ -79,7 +79,7 @@ CALLS = {
     "integer x": (
         lambda: run(bilevel(), x=jnp.arange(3)),
         TypeError,
-        "x0 has dtype int64: x0 must be real floating-point",
+        "x0 has dtype int64: x0 must be float32 or float64",
     ),
     "integer y": (
         lambda: run(bilevel(), y=jnp.arange(3)),
@@ -194,7 +194,7 @@ CALLS = {
             outer_step_size=1.0, inner_step_size=1.0, outer_batchsize=3
         ),
         TypeError,
-        "Unknown argument 'outer_batchsize': batch sizes are batch_size",
+        "Unknown argument 'outer_batchsize': this preset's batch sizes are batch_size",
     ),
     "cg on a non-symmetric map": (
         lambda: run(bx.FixedPointProblem(good_outer, lambda x, y: 0.5 * y[::-1] + x)),
@@ -223,6 +223,67 @@ CALLS = {
         ),
         TypeError,
         "needs a FixedPointProblem",
+    ),
+    "estimator for algorithm": (
+        lambda: bx.minimize(bilevel(), ESTIMATOR, jnp.ones(3), jnp.ones(3)),
+        TypeError,
+        "algorithm must be a bx.Algorithm",
+    ),
+    "algorithm for estimator": (
+        lambda: bx.hypergradient(bilevel(), ALGORITHM, jnp.ones(3), jnp.ones(3)),
+        TypeError,
+        "An estimator of hypergradients is expected",
+    ),
+    "no problem": (
+        lambda: bx.hypergradient(good_outer, ESTIMATOR, jnp.ones(3), jnp.ones(3)),
+        TypeError,
+        "problem must be one, such as",
+    ),
+    "number for solver": (
+        lambda: bx.Implicit(0.1, bx.CG(3)),
+        TypeError,
+        "inner must be a solver",
+    ),
+    "number for estimator": (
+        lambda: bx.Algorithm(0.1, 0.1),
+        TypeError,
+        "hypergradient must be an estimator",
+    ),
+    "integer key": (
+        lambda: run(bilevel(), key=0),
+        TypeError,
+        r"key must be a JAX key, as in jax.random.key\(0\)",
+    ),
+    "solution for state": (
+        lambda: run(bilevel(), state=run(bilevel())),
+        TypeError,
+        "solution.state",
+    ),
+    "half precision": (
+        lambda: run(bilevel(), x=jnp.ones(3, jnp.bfloat16)),
+        TypeError,
+        "must be float32 or float64",
+    ),
+    "negative JAX step": (
+        lambda: bx.GradientDescent(jnp.float32(-0.1), 3),
+        ValueError,
+        "must be positive",
+    ),
+    "negative tolerance": (lambda: bx.CG(3, -1.0), ValueError, "tol must be a number"),
+    "fractional steps": (
+        lambda: run(
+            bilevel(),
+            algorithm=bx.algorithms.amigo_cg(
+                outer_step_size=0.1, inner_step_size=0.1, inner_steps=lambda k: 1.5 * k
+            ),
+        ),
+        TypeError,
+        r"num_steps\(k\) must return an integer",
+    ),
+    "nested metrics": (
+        lambda: run(bilevel(), metrics=lambda x, y: {"a": {"b": x}}),
+        ValueError,
+        "must return a dict of numbers or arrays",
     ),
     "metrics": (
         lambda: run(bilevel(), metrics=lambda x, y: {"value": x}),
@@ -294,6 +355,69 @@ def test_ill_conditioned_is_not_singular():
         )
         assert h.result == bx.Result.successful
         np.testing.assert_allclose(h.adjoint, -1 / scales, rtol=rtol)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_cg_does_not_blame_a_system_that_it_has_solved(seed):
+    """Consistent but singular: more steps than there are directions to solve in."""
+    rng = np.random.default_rng(seed)
+    A = jnp.asarray(rng.standard_normal((5, 10)), jnp.float32)
+    loss = lambda x, y: jnp.mean((A @ y - x) ** 2) / 2 + jnp.mean((x - 1) ** 2)
+    step = 0.9 * 5 / np.linalg.norm(A, 2) ** 2
+    a = bx.algorithms.amigo_cg(inner_step_size=step, outer_step_size=0.5)
+    start = jnp.zeros(5, jnp.float32), jnp.zeros(10, jnp.float32)
+    s = bx.minimize(bx.MinProblem(loss), a, *start, num_steps=200)
+    assert s.result == bx.Result.successful
+
+
+@pytest.mark.parametrize("linear", [bx.CG(10), bx.Direct()], ids=["cg", "direct"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_stiff_coordinate_is_not_singular(linear, dtype):
+    stiff = 1e8 if dtype == np.float32 else 1e17
+    scales = jnp.array([stiff, 1.0, 2.0], dtype)
+    problem = bilevel(
+        outer=lambda x, y: jnp.sum(y), inner=lambda x, y: jnp.sum(scales * y**2) / 2 + x @ y
+    )
+    start = jnp.ones(3, dtype)
+    h = bx.hypergradient(
+        problem, bx.Implicit(bx.GradientDescent(1e-9, 1), linear), start, start
+    )
+    assert h.result == bx.Result.successful
+    np.testing.assert_allclose(h.adjoint, -1 / scales, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-17, 1.0, 1e20])
+@pytest.mark.parametrize("linear", [bx.CG(5), bx.Direct()], ids=["cg", "direct"])
+def test_the_scale_of_the_right_hand_side_does_not_matter(scale, linear):
+    b = jnp.full(2, scale, jnp.float32)
+    problem = bilevel(outer=lambda x, y: b @ y, inner=lambda x, y: y[0] ** 2 + y @ y / 2)
+    start = jnp.ones(2, jnp.float32)
+    h = bx.hypergradient(problem, bx.Implicit(bx.GradientDescent(0.1, 1), linear), start, start)
+    assert h.result == bx.Result.successful
+    np.testing.assert_allclose(h.adjoint / scale, [-1 / 3, -1.0], rtol=1e-5)
+
+
+def test_direct_keeps_solutions_with_digits_left():
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.standard_normal((400, 400)))[0]
+    eigenvalues = np.ones(400)
+    eigenvalues[-1] = 1e-5
+    H = jnp.asarray((Q * eigenvalues) @ Q.T, jnp.float32)
+    b = jnp.asarray(Q[:, -1], jnp.float32)
+    problem = bilevel(outer=lambda x, y: b @ y, inner=lambda x, y: y @ H @ y / 2)
+    start = jnp.ones(400, jnp.float32)
+    h = bx.hypergradient(
+        problem, bx.Implicit(bx.GradientDescent(0.1, 1), bx.Direct()), start, start
+    )
+    assert h.result == bx.Result.successful
+
+
+def test_a_gradient_of_f_that_is_not_finite_is_blamed_on_f():
+    problem = bilevel(outer=lambda x, y: jnp.linalg.norm(y))
+    for linear in (bx.CG(3), bx.Direct(), bx.Neumann(0.1, 3)):
+        estimator = bx.Implicit(bx.GradientDescent(0.1, 3), linear)
+        h = bx.hypergradient(problem, estimator, jnp.zeros(3), jnp.zeros(3))
+        assert h.result == bx.Result.outer_nonfinite
 
 
 def test_a_zero_right_hand_side_gives_a_zero_adjoint():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
-from bilevax._loop import Tally
+from bilevax._cost import Wide
 from doubles import Counted, Counter
 
 ORACLES = ("inner_gradient", "hvp", "cross", "outer_gradient")
@@ -100,11 +100,31 @@ def test_presets_cost_what_their_table_says(name):
 
 
 def test_counts_do_not_overflow_32_bits():
-    tally = Tally.zero()
+    total = bx.Cost().wide()
     for _ in range(5):
-        tally = tally.add(bx.Cost.of("hvp", jnp.int32(3), jnp.int32(600_000_000)))
-    assert int(tally.on_host().rows.hvp) == 5 * 1_800_000_000
-    assert int(tally.on_host().hvp) == 15
+        total = total + bx.Cost.of("hvp", jnp.int32(5000), 1_000_003)
+    assert total.on_host().rows.hvp == 5 * 5000 * 1_000_003
+    assert total.on_host().hvp == 25_000
+
+
+@pytest.mark.parametrize("calls", [0, 1, 65_535, 65_536, 2**31 - 1])
+@pytest.mark.parametrize("rows", [1, 65_537, 10**8, 2**31 - 1])
+def test_wide_arithmetic_is_exact(calls, rows):
+    assert Wide.product(jnp.int32(calls), rows).on_host() == calls * rows
+    doubled = Wide.product(jnp.int32(calls), rows) + Wide.of(2**32 - 1) + rows
+    assert doubled.on_host() == calls * rows + 2**32 - 1 + rows
+
+
+def test_many_rows_in_one_solve():
+    data = jnp.zeros((100_000, 1))
+    problem = bx.BilevelProblem(
+        lambda x, y: y**2,
+        lambda x, y, batch: (y - x) ** 2 + jnp.mean(batch[:1]),
+        inner_data=data,
+    )
+    steps = lambda k: 30_000 + k
+    estimator = bx.Analytic(bx.GradientDescent(0.1, steps))
+    assert bx.hypergradient(problem, estimator, 1.0, 1.0).cost.rows.inner_gradient == 3 * 10**9
 
 
 def test_history_and_solution_count_alike():

@@ -1,5 +1,8 @@
 """The outer loop: compilation, resume, records, stopping, failures."""
 
+import io
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -198,7 +201,11 @@ def test_divergence_returns_the_last_finite_iterate(steps, expected):
         lambda x, y: jnp.sum((y - x[:4]) ** 2),
     )
     a = algorithm(**steps)
-    s = bx.minimize(problem, a, jnp.ones(5), jnp.ones(4), num_steps=300)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        s = bx.minimize(problem, a, jnp.ones(5), jnp.ones(4), num_steps=300)
+    if expected == "inner_nonfinite":
+        assert "above 2 / smoothness = 1," in str(caught[0].message)
     assert s.result == getattr(bx.Result, expected)
     assert "last finite iterate" in bx.Result[s.result]
     taken = int(s.state.loop.step)
@@ -217,7 +224,8 @@ def test_adjoint_divergence_is_told_from_inner_divergence():
     a = bx.algorithms.amigo_gd(
         outer_step_size=0.1, inner_step_size=0.5, adjoint_step_size=1e30, adjoint_steps=11
     )
-    s = bx.minimize(q.problem, a, jnp.ones(5), jnp.ones(4), num_steps=100)
+    with pytest.warns(UserWarning, match="above 2 / smoothness = 2,"):
+        s = bx.minimize(q.problem, a, jnp.ones(5), jnp.ones(4), num_steps=100)
     assert s.result == bx.Result.adjoint_nonfinite
     assert "adjoint step" in bx.Result[s.result]
 
@@ -227,6 +235,39 @@ def test_failure_in_the_first_step_keeps_the_start():
     s = bx.minimize(problem, algorithm(), 0.0, 1.0, num_steps=10)
     assert s.result == bx.Result.outer_nonfinite
     assert float(s.x) == 0.0 and float(s.y) == 1.0 and len(s.history["step"]) == 0
+
+
+def test_a_callback_is_not_called_without_a_record():
+    problem = bx.BilevelProblem(lambda x, y: y / x, lambda x, y: (y - x) ** 2)
+    callback = lambda s: s.history["value"][-1] < 0
+    s = bx.minimize(problem, algorithm(), 0.0, 1.0, num_steps=10, callback=callback)
+    assert s.result == bx.Result.outer_nonfinite
+
+
+def test_state_can_be_saved_and_loaded():
+    t, a = make(), algorithm(batch_size=6)
+    part = bx.minimize(t.problem, a, t.x0, t.y0, num_steps=5, key=jax.random.key(1))
+    file = io.BytesIO()
+    eqx.tree_serialise_leaves(file, part.state)
+    file.seek(0)
+    like = bx.minimize(t.problem, a, t.x0, t.y0, num_steps=1, key=jax.random.key(2)).state
+    loaded = eqx.tree_deserialise_leaves(file, like)
+    whole = bx.minimize(t.problem, a, t.x0, t.y0, num_steps=9, key=jax.random.key(1))
+    rest = bx.minimize(t.problem, a, num_steps=4, state=loaded)
+    assert bits(rest.state) == bits(whole.state)
+
+
+def test_numpy_integers_count_like_integers():
+    t = make()
+    run = lambda steps: bx.minimize(
+        t.problem,
+        algorithm(batch_size=6, inner_steps=steps),
+        t.x0,
+        t.y0,
+        num_steps=3,
+        key=jax.random.key(1),
+    )
+    assert bits(run(4).x) == bits(run(np.int64(4)).x)
 
 
 def test_apply_constrains_x():

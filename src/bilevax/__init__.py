@@ -3,23 +3,39 @@
 from . import algorithms, problems, schedules
 from ._algorithm import Algorithm
 from ._cost import Cost
+from ._curvature import Curvature, curvature, with_measured_steps
 from ._hypergradient import Hypergradient, hypergradient
 from ._minimize import Solution, State, minimize
 from ._problem import BilevelProblem, FixedPointProblem, MinProblem
 from ._result import Result
-from ._sampling import FullBatch, RandomRows
-from .hypergradients import Implicit
-from .solvers import CG, Descent, Direct, FixedPointIteration, GradientDescent, Neumann
+from ._sampling import Batches, Epochs, FullBatch, RandomRows
+from .hypergradients import Analytic, Implicit, Unrolled
+from .solvers import (
+    CG,
+    SGD,
+    AcceleratedGradientDescent,
+    Descent,
+    Direct,
+    FixedPointIteration,
+    GradientDescent,
+    Neumann,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CG",
+    "SGD",
+    "AcceleratedGradientDescent",
     "Algorithm",
+    "Analytic",
+    "Batches",
     "BilevelProblem",
     "Cost",
+    "Curvature",
     "Descent",
     "Direct",
+    "Epochs",
     "FixedPointIteration",
     "FixedPointProblem",
     "FullBatch",
@@ -32,9 +48,12 @@ __all__ = [
     "Result",
     "Solution",
     "State",
+    "Unrolled",
     "algorithms",
+    "curvature",
     "hypergradient",
     "minimize",
     "problems",
     "schedules",
+    "with_measured_steps",
 ]

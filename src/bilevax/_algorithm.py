@@ -7,7 +7,7 @@ import optax
 from jaxtyping import PyTree
 
 from ._transformation import Optax, SteepestDescent, as_transformation
-from ._types import Step
+from ._types import Estimator, Step
 from .hypergradients import AbstractHypergradient
 
 
@@ -39,10 +39,15 @@ class Algorithm(eqx.Module):
 
     def __init__(
         self,
-        hypergradient: AbstractHypergradient,
+        hypergradient: Estimator,
         outer: Step,
         apply: Callable[[PyTree, PyTree], PyTree] | None = None,
     ):
+        if not isinstance(hypergradient, AbstractHypergradient):
+            raise TypeError(
+                "hypergradient must be an estimator, such as bx.Implicit(inner, linear), "
+                f"got {hypergradient!r}."
+            )
         self.hypergradient = hypergradient
         self.outer = as_transformation(outer)
         self.apply = optax.apply_updates if apply is None else apply

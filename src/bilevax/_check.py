@@ -1,6 +1,7 @@
 """What is checked before any work: inputs whose fault a user should hear of by name."""
 
 import inspect
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ from ._problem import AbstractProblem, FixedPointProblem, ObjectiveProblem, call
 from ._sampling import full
 from ._tree import is_traced
 from ._types import Function
+from .hypergradients import AbstractHypergradient
 
 
 def as_variable(name: str, value: PyTree) -> PyTree:
@@ -24,9 +26,9 @@ def as_variable(name: str, value: PyTree) -> PyTree:
             dtype = jnp.result_type(leaf)
         except (TypeError, ValueError):
             raise TypeError(f"{where} is {leaf!r}, which is not an array.") from None
-        if not jnp.issubdtype(dtype, jnp.floating):
+        if dtype not in (jnp.float32, jnp.float64):
             raise TypeError(
-                f"{where} has dtype {dtype}: {name} must be real floating-point numbers. "
+                f"{where} has dtype {dtype}: {name} must be float32 or float64. "
                 f"Convert it, for example with jnp.asarray({name}, float)."
             )
     value = jax.tree.map(_strong, value)
@@ -36,6 +38,17 @@ def as_variable(name: str, value: PyTree) -> PyTree:
             f"{name} mixes the dtypes {' and '.join(dtypes)}: use one for all its arrays."
         )
     return value
+
+
+def check_kinds(problem: Any, estimator: Any) -> None:
+    """Raise unless these are a problem and an estimator of hypergradients."""
+    if not isinstance(problem, AbstractProblem):
+        raise TypeError(f"problem must be one, such as bx.BilevelProblem, got {problem!r}.")
+    if not isinstance(estimator, AbstractHypergradient):
+        raise TypeError(
+            "An estimator of hypergradients is expected, such as bx.Implicit(inner, linear) "
+            f"(bx.minimize takes it in a bx.Algorithm), got {type(estimator).__name__}."
+        )
 
 
 def _strong(leaf) -> Array:

@@ -8,7 +8,54 @@ from jaxtyping import Array, Integer
 
 from ._tree import is_traced
 
-Count = int | np.integer | Integer[Array | np.ndarray, "..."]
+
+class Wide(eqx.Module):
+    """An exact unsigned 64-bit integer in compiled code, as two 32-bit words.
+
+    JAX has 32-bit integers only unless told otherwise, and a hundred full-batch gradients
+    on a data set of 10^8 rows are more than they can count.
+    """
+
+    high: Array
+    low: Array
+
+    @classmethod
+    def of(cls, number: "Count") -> "Wide":
+        """A number that fits."""
+        if isinstance(number, Wide):
+            return number
+        if isinstance(number, int):
+            return cls(jnp.uint32(number >> 32), jnp.uint32(number & 0xFFFFFFFF))
+        return cls(jnp.zeros_like(number, jnp.uint32), jnp.asarray(number, jnp.uint32))
+
+    @classmethod
+    def product(cls, calls: Array, rows: int) -> "Wide":
+        """calls x rows, by long multiplication with digits of 16 bits."""
+        calls = jnp.asarray(calls, jnp.uint32)
+        low, high = calls & 0xFFFF, calls >> 16
+        low_rows, high_rows = jnp.uint32(rows & 0xFFFF), jnp.uint32(rows >> 16)
+        total = cls(high * high_rows, low * low_rows)
+        for middle in (low * high_rows, high * low_rows):
+            total = total + cls(middle >> 16, middle << 16)
+        return total
+
+    def __add__(self, other: "Count") -> "Wide":
+        other = Wide.of(other)
+        low = self.low + other.low
+        return Wide(self.high + other.high + (low < self.low), low)
+
+    def __radd__(self, other: "Count") -> "Wide":
+        return self + other
+
+    def on_host(self):
+        """The same number as a Python integer, or as 64-bit NumPy integers."""
+        if self.low.ndim == 0:
+            return int(self.high) * 2**32 + int(self.low)
+        high, low = (np.asarray(word, np.int64) for word in (self.high, self.low))
+        return high * 2**32 + low
+
+
+Count = int | np.integer | Integer[Array | np.ndarray, "..."] | Wide
 
 
 class Oracles(eqx.Module):
@@ -48,14 +95,31 @@ class Cost(Oracles):
     rows: Oracles = Oracles()
 
     @classmethod
-    def of(cls, oracle: str, calls: Count, rows: Count = 1) -> "Cost":
+    def of(cls, oracle: str, calls: int | Array, rows: int = 1) -> "Cost":
         """The cost of `calls` calls of one oracle, each reading `rows` rows."""
-        return cls(**{oracle: calls}, rows=Oracles(**{oracle: calls * rows}))
+        known = isinstance(calls, int)
+        read = calls * rows if known else Wide.product(calls, rows)
+        return cls(**{oracle: calls}, rows=Oracles(**{oracle: read}))
+
+    def wide(self) -> "Cost":
+        """The same cost with every number in 64 bits, for a compiled sum."""
+        return jax.tree.map(Wide.of, self, is_leaf=is_wide)
 
     def on_host(self) -> "Cost":
         """The same numbers as Python integers, where they are known."""
-        known = lambda n: not is_traced(n) and jnp.ndim(n) == 0
-        return jax.tree.map(lambda n: int(n) if known(n) else n, self)
+
+        def known(number):
+            if any(is_traced(leaf) for leaf in jax.tree.leaves(number)):
+                return number
+            number = number.on_host() if is_wide(number) else number
+            return int(number) if np.ndim(number) == 0 else number
+
+        return jax.tree.map(known, self, is_leaf=is_wide)
 
     def __add__(self, other: "Cost") -> "Cost":
-        return jax.tree.map(lambda a, b: a + b, self, other)
+        return jax.tree.map(lambda a, b: a + b, self, other, is_leaf=is_wide)
+
+
+def is_wide(node) -> bool:
+    """Whether a node of a cost is a 64-bit number."""
+    return isinstance(node, Wide)

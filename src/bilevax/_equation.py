@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import equinox as eqx
 import optax.tree
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
-from ._cost import Cost, Count
+from ._cost import Cost
 from ._problem import AbstractProblem, Linearization
 from ._result import Result
 from ._sampling import Batch
@@ -38,7 +38,7 @@ class AbstractEquation(eqx.Module):
         """The data the residual is averaged over."""
         return self.problem.inner_data
 
-    def cost(self, calls: Count, rows: Count) -> Cost:
+    def cost(self, calls: int | Array, rows: int) -> Cost:
         """The cost of so many residuals or products on batches of so many rows."""
         return Cost.of(self.oracle, calls, rows)
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from ._check import as_variable, check_numbers, check_structures
+from ._check import as_variable, check_kinds, check_numbers, check_structures
 from ._cost import Cost
-from ._problem import AbstractProblem
-from .hypergradients import AbstractHypergradient
+from ._curvature import has_steps_to_measure, measure_step, with_steps
+from ._types import Estimator, Key, Problem
 
 
 class Hypergradient(eqx.Module):
@@ -32,11 +32,11 @@ class Hypergradient(eqx.Module):
 
 
 def hypergradient(
-    problem: AbstractProblem,
-    estimator: AbstractHypergradient,
+    problem: Problem,
+    estimator: Estimator,
     x: PyTree,
     y0: PyTree,
-    key: PRNGKeyArray | None = None,
+    key: Key | None = None,
     adjoint0: PyTree | None = None,
 ) -> Hypergradient:
     r"""Estimates the gradient of $x \mapsto f(x, y^*(x))$ at one x.
@@ -64,12 +64,17 @@ def hypergradient(
     (4.0, 30, Array(True, dtype=bool))
     """
     x, y, adjoint, key = checked(problem, estimator, {"x": x, "y0": y0}, adjoint0, key)
+    measuring = Cost()
+    if has_steps_to_measure(estimator):
+        step_size, measuring = measure_step(problem, x, y)
+        estimator = with_steps(estimator, step_size)
     h = _estimate(problem, estimator, x, y, adjoint, key)
-    return eqx.tree_at(lambda h: h.cost, h, h.cost.on_host())
+    return eqx.tree_at(lambda h: h.cost, h, (h.cost + measuring).on_host())
 
 
 def checked(problem, estimator, variables, adjoint, key):
     """The inputs of a computation as arrays, once their values have been looked at."""
+    check_kinds(problem, estimator)
     x, y = (as_variable(name, value) for name, value in variables.items())
     if adjoint is not None:
         adjoint = _like_y(as_variable("adjoint0", adjoint), y)
@@ -79,7 +84,10 @@ def checked(problem, estimator, variables, adjoint, key):
         raise ValueError(
             "This method draws random rows: pass a key, as in key=jax.random.key(0)."
         )
-    return x, y, adjoint, jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else key
+    if not isinstance(key, jax.Array):
+        raise TypeError(f"key must be a JAX key, as in jax.random.key({key!r}).")
+    return x, y, adjoint, key
 
 
 def _like_y(adjoint: PyTree, y: PyTree) -> PyTree:

@@ -5,12 +5,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._algorithm import Algorithm
-from ._cost import Cost, Oracles
+from ._cost import Cost
 from ._history import RESERVED
 from ._result import Result, all_finite, first_failure
 from ._transformation import Clock
@@ -28,14 +27,26 @@ class LoopState(eqx.Module):
     hypergradient: PyTree
     outer: PyTree
     step: Int[Array, ""]
-    key: PRNGKeyArray
+    key: Array
+    key_impl: str = eqx.field(static=True)
+
+    @classmethod
+    def start(cls, x: PyTree, estimate: PyTree, outer: PyTree, key: PRNGKeyArray):
+        """Before the first outer step. The key is kept as numbers, which can be saved."""
+        impl = str(jax.random.key_impl(key))
+        return cls(x, estimate, outer, jnp.int32(0), jax.random.key_data(key), impl)
+
+    def step_key(self) -> PRNGKeyArray:
+        """The key of the next outer step."""
+        key = jax.random.wrap_key_data(self.key, impl=self.key_impl)
+        return jax.random.fold_in(key, self.step)
 
 
 class Carry(eqx.Module):
     """What the compiled loop carries."""
 
     state: LoopState
-    calls: "Tally"
+    cost: Cost
     gradient_norm: Float[Array, ""]
     converged: Bool[Array, ""]
     result: Any
@@ -44,7 +55,7 @@ class Carry(eqx.Module):
     def start(cls, state: LoopState) -> "Carry":
         """Before the first step of a chunk."""
         norm = jnp.zeros((), float_dtype(state.x))
-        return cls(state, Tally.zero(), norm, jnp.array(False), Result.successful)
+        return cls(state, Cost().wide(), norm, jnp.array(False), Result.successful)
 
     @property
     def running(self) -> Bool[Array, ""]:
@@ -52,42 +63,11 @@ class Carry(eqx.Module):
         return ~self.converged & (self.result == Result.successful)
 
 
-class Tally(eqx.Module):
-    """Exact sums of costs within a chunk: two 32-bit words a number.
-
-    Ten thousand full-batch steps on MNIST read more rows than an int32 can count.
-    """
-
-    low: Cost
-    high: Cost
-
-    @classmethod
-    def zero(cls) -> "Tally":
-        """No calls yet."""
-        zeros = [jnp.uint32(0)] * 4
-        zero = Cost(*zeros, rows=Oracles(*zeros))
-        return cls(zero, zero)
-
-    def add(self, cost: Cost) -> "Tally":
-        """The sums with one more cost."""
-        low = jax.tree.map(lambda a, b: a + jnp.asarray(b, jnp.uint32), self.low, cost)
-        carried = jax.tree.map(
-            lambda high, new, old: high + (new < old), self.high, low, self.low
-        )
-        return Tally(low, carried)
-
-    def on_host(self) -> Cost:
-        """The sums as 64-bit NumPy integers."""
-        join = lambda lo, hi: np.int64(hi) * 2**32 + np.int64(lo)
-        return jax.tree.map(join, self.low, self.high)
-
-
 def outer_step(problem, algorithm: Algorithm, carry: Carry, tol) -> Carry:
     """One outer step: a hypergradient, then x moves."""
     state = carry.state
-    key = jax.random.fold_in(state.key, state.step)
     gradient, estimate, cost, result = algorithm.hypergradient(
-        problem, state.x, state.hypergradient, key
+        problem, state.x, state.hypergradient, state.step_key()
     )
     norm = optax.tree.norm(gradient)
     converged = norm <= tol
@@ -95,14 +75,15 @@ def outer_step(problem, algorithm: Algorithm, carry: Carry, tol) -> Carry:
         gradient, state.outer, state.x, Clock(state.step, state.step)
     )
     moved = algorithm.apply(state.x, update)
-    x = jax.tree.map(lambda new, old: jnp.where(converged, old, new), moved, state.x)
+    stay = lambda new, old: jnp.where(converged, old, new)
+    x, outer = jax.tree.map(stay, (moved, outer), (state.x, state.outer))
     finite = all_finite((moved, norm, estimate.value))
     result = first_failure(
         result, Result.where(finite, Result.successful, Result.outer_nonfinite)
     )
     return Carry(
-        LoopState(x, estimate, outer, state.step + 1, state.key),
-        carry.calls.add(cost),
+        LoopState(x, estimate, outer, state.step + 1, state.key, state.key_impl),
+        carry.cost + cost.wide(),
         norm,
         converged,
         result,
@@ -134,7 +115,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
             "step": carry.state.step,
             "value": carry.state.hypergradient.value,
             "gradient_norm": carry.gradient_norm,
-            "calls": carry.calls,
+            "cost": carry.cost,
             "metrics": measure(metrics, carry.state, taken),
         }
         return carry, row
@@ -148,7 +129,8 @@ def measure(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, Any
         return {}
     y = state.hypergradient.y
     shapes = jax.eval_shape(metrics, state.x, y)
-    if not isinstance(shapes, dict) or RESERVED & shapes.keys():
+    arrays = isinstance(shapes, dict) and all(hasattr(s, "shape") for s in shapes.values())
+    if not arrays or RESERVED & shapes.keys():
         raise ValueError(
             "metrics(x, y) must return a dict of numbers or arrays whose names are not "
             f"columns of the history already; got {shapes}."

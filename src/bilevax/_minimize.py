@@ -2,22 +2,23 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, PyTree
 
 from ._algorithm import Algorithm
 from ._cost import Cost
+from ._curvature import has_steps_to_measure, measure_step, warn_of_large_steps, with_steps
 from ._history import History, columns_of
 from ._hypergradient import checked, initial_state
 from ._loop import RECORDS, LoopState, chunk
 from ._problem import AbstractProblem
 from ._progress import Reporter
 from ._result import Result, first_failure
+from ._types import AnyAlgorithm, Key, Problem
 
 # How long a chunk should last: long enough to hide its dispatch, short enough to watch.
 _SECONDS = 0.5
@@ -28,6 +29,7 @@ class State(eqx.Module):
 
     loop: LoopState
     cost: Cost
+    step_size: Array | None = None  # what was measured for steps that were left out
 
 
 class Solution(eqx.Module):
@@ -65,19 +67,20 @@ class Solution(eqx.Module):
 
 
 def minimize(
-    problem: AbstractProblem,
-    algorithm: Algorithm,
+    problem: Problem,
+    algorithm: AnyAlgorithm,
     x0: PyTree = None,
     y0: PyTree = None,
     num_steps: int = 100,
-    key: PRNGKeyArray | None = None,
+    key: Key | None = None,
     adjoint0: PyTree | None = None,
     tol: float | None = None,
     record_every: int = 1,
     metrics: Callable[[PyTree, PyTree], dict[str, Any]] | None = None,
     callback: Callable[[Solution], bool | None] | None = None,
     progress: bool = False,
-    state: State | None = None,
+    state: Any = None,
+    measure_every: int | None = None,
 ) -> Solution:
     r"""Minimises $f(x, y^*(x))$ over x with any algorithm.
 
@@ -99,7 +102,11 @@ def minimize(
     - `progress`: whether to print how the run gets on.
     - `state`: `solution.state` of an earlier run of the same problem and algorithm. `x0`,
       `y0`, `adjoint0` and `key` are then ignored, and the run goes on as if it had never
-      stopped, bit for bit.
+      stopped, bit for bit. (After a stop by `tol`, x has not moved in the last step and
+      the hypergradient there is estimated again; after a failure, the failed step is
+      taken again. The cost counts what was called.)
+    - `measure_every`: outer steps between two measurements of the inner smoothness, for
+      steps that were left out; by default it is measured once, where the run starts.
 
     **Returns:** a `bx.Solution`.
 
@@ -118,36 +125,57 @@ def minimize(
     ([1.0, 1.0], 200)
     """
     _check_counts(num_steps=num_steps, record_every=record_every)
+    if not isinstance(algorithm, Algorithm):
+        raise TypeError(_NO_ALGORITHM.format(type(algorithm).__name__))
+    if not isinstance(state, State | None):
+        raise TypeError("state must be `solution.state` of an earlier run.")
     if state is None:
         variables = {"x0": x0, "y0": y0}
         x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
         state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
+        if has_steps_to_measure(algorithm):
+            state = _measured(problem, state)
 
     first, result, history = int(state.loop.step), Result.successful, History()
-    run = _Run(problem, algorithm, metrics, -np.inf if tol is None else tol, record_every)
+    tol = -np.inf if tol is None else tol
+    run = _Run(problem, algorithm, metrics, tol, record_every, measure_every)
     with Reporter(progress, num_steps) as report:
         chunks = run.chunks(state, first + num_steps, callback is not None)
         for state, result, rows in chunks:
             history.append(rows)
             report(int(state.loop.step) - first, history)
-            if callback is not None and callback(Solution.of(state, history, result)):
+            recorded = len(rows["step"]) > 0
+            if callback and recorded and callback(Solution.of(state, history, result)):
                 result = first_failure(result, Result.stopped)
                 break
+    if bool((result == Result.inner_nonfinite) | (result == Result.adjoint_nonfinite)):
+        loop = state.loop
+        used = with_steps(algorithm, state.step_size)
+        warn_of_large_steps(problem, used.hypergradient, loop.x, loop.hypergradient.y)
     return Solution.of(state, history, result)
+
+
+def _measured(problem: AbstractProblem, state: State) -> State:
+    """The state with the step measured at its own x and y."""
+    loop = state.loop
+    step_size, cost = measure_step(problem, loop.x, loop.hypergradient.y)
+    return State(loop, state.cost + cost.on_host(), step_size)
 
 
 @eqx.filter_jit
 def _start(problem, algorithm, x, y, adjoint, key) -> LoopState:
     estimate = initial_state(problem, algorithm.hypergradient, x, y, adjoint)
-    return LoopState(x, estimate, algorithm.outer.init(x), jax.numpy.int32(0), key)
+    return LoopState.start(x, estimate, algorithm.outer.init(x), key)
 
 
 class _Run:
     """A problem, an algorithm and how to watch them, taken one chunk at a time."""
 
-    def __init__(self, problem, algorithm, metrics, tol: float, every: int):
-        self._program = partial(chunk, problem, algorithm, metrics)
+    def __init__(self, problem, algorithm, metrics, tol, every, measure_every):
+        self._problem, self._algorithm, self._metrics = problem, algorithm, metrics
         self._tol, self._every = tol, every
+        measures = measure_every is not None and has_steps_to_measure(algorithm)
+        self._measure_every = measure_every if measures else None
         self._started = time.perf_counter()
 
     def chunks(
@@ -158,13 +186,16 @@ class _Run:
         records = 1 if one_by_one else RECORDS
         while step < last and not ended:
             began = time.perf_counter()
-            boundary = (step // self._every + 1) * self._every
-            stop_at = min(boundary if one_by_one else step + length, last)
-            carry, rows = self._advance(state.loop, records, stop_at)
-            calls, result = carry.calls.on_host(), carry.result
+            stop_at = min(self._boundary(step) if one_by_one else step + length, last)
+            if self._measure_every is not None:
+                if step > 0 and step % self._measure_every == 0:
+                    state = _measured(self._problem, state)
+                stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
+            carry, rows = self._advance(state, records, stop_at)
+            spent, result = carry.cost.on_host(), carry.result
             failed = bool(result != Result.successful)
             if failed:
-                carry, rows = self._advance(state.loop, records, int(carry.state.step) - 1)
+                carry, rows = self._advance(state, records, int(carry.state.step) - 1)
 
             step = int(carry.state.step)
             ended = failed or bool(carry.converged)
@@ -175,18 +206,24 @@ class _Run:
             now = time.perf_counter()
             seconds = (began - self._started, now - self._started)
             columns = columns_of(rows, recorded, state.cost, seconds)
-            cost = jax.tree.map(lambda before, new: before + int(new), state.cost, calls)
-            state = State(carry.state, cost)
+            state = State(carry.state, state.cost + spent, state.step_size)
             yield state, result, columns
             length = _next_length(length, now - began)
 
-    def _advance(self, loop: LoopState, records: int, stop_at: int):
+    def _boundary(self, step: int) -> int:
+        """The step of the next record."""
+        return (step // self._every + 1) * self._every
+
+    def _advance(self, state: State, records: int, stop_at: int):
         # As arrays, so that other numbers are no other program.
         tol = np.asarray(self._tol, float)
         every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
-        carry, rows = self._program(tol, every, loop, records, stop_at)
+        algorithm = with_steps(self._algorithm, state.step_size)
+        carry, rows = chunk(
+            self._problem, algorithm, self._metrics, tol, every, state.loop, records, stop_at
+        )
         # Only what the host reads leaves the device.
-        fetched = jax.device_get((carry.calls, carry.state.step, carry.converged, rows))
+        fetched = jax.device_get((carry.cost, carry.state.step, carry.converged, rows))
         return carry, fetched[-1]
 
 
@@ -203,3 +240,9 @@ def _check_counts(**counts) -> None:
             raise TypeError(f"{name} must be an int, got {count!r}.")
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}.")
+
+
+_NO_ALGORITHM = (
+    "algorithm must be a bx.Algorithm, such as a preset of bx.algorithms or "
+    "bx.Algorithm(estimator, outer_step_size), got {}."
+)

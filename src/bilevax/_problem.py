@@ -120,6 +120,7 @@ class ObjectiveProblem(AbstractProblem):
             outer_data=self.outer_data,
             inner_data=self.inner_data,
             symmetric=True,
+            gauge=self.gauge,
         )
 
 
@@ -223,6 +224,7 @@ class FixedPointProblem(AbstractProblem):
       `fixed_point(x, y, batch)`; returns a new y and contracts in y.
     - `outer_data`, `inner_data`: as in `bx.BilevelProblem`.
     - `symmetric`: whether $\partial_y \phi$ is symmetric, which `bx.CG` needs.
+    - `gauge`: as in `bx.BilevelProblem`, for a map that leaves known directions alone.
 
     >>> import bilevax as bx, jax.numpy as jnp
     >>> problem = bx.FixedPointProblem(
@@ -239,11 +241,7 @@ class FixedPointProblem(AbstractProblem):
     outer_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
     inner_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
     symmetric: bool = eqx.field(static=True, default=False)
-
-    @property
-    def gauge(self):
-        """A contraction has no kernel to project off."""
-        return None
+    gauge: Callable | None = None
 
     def residual(self, x, y, batch):
         return subtract(y, self.sweep(x, y, batch))

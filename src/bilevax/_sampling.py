@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
+from ._tree import is_traced
 from ._types import BatchSize
 
 Indices = Int[Array, "rows"]
@@ -65,10 +66,28 @@ class AbstractSampler(eqx.Module):
         """Rows of one batch."""
 
     @abc.abstractmethod
-    def draw(self, data: PyTree, state: PyTree, key: PRNGKeyArray) -> tuple[Batch, PyTree]:
-        """One batch, and the new state."""
+    def next_indices(
+        self, data: PyTree, state: PyTree, key: PRNGKeyArray
+    ) -> tuple[Indices | None, PyTree]:
+        """The rows of the next batch (`None`: all of them), and the new state."""
 
-    @abc.abstractmethod
+    def all_indices(
+        self, data: PyTree, state: PyTree, key: PRNGKeyArray, num: int
+    ) -> tuple[Any, PyTree]:
+        """The rows of the next `num` batches, one batch a row."""
+
+        def draw(state, key):
+            indices, state = self.next_indices(data, state, key)
+            return state, indices
+
+        state, indices = jax.lax.scan(draw, state, jax.random.split(key, num))
+        return indices, state
+
+    def draw(self, data: PyTree, state: PyTree, key: PRNGKeyArray) -> tuple[Batch, PyTree]:
+        """The next batch, and the new state."""
+        indices, state = self.next_indices(data, state, key)
+        return full(data) if indices is None else take(data, indices), state
+
     def stream(
         self, data: PyTree, state: PyTree, key: PRNGKeyArray, num
     ) -> tuple[Stream, PyTree]:
@@ -77,6 +96,10 @@ class AbstractSampler(eqx.Module):
         Where `num` is known, rows are drawn here and not in the loop that uses them,
         where random numbers would cost as much as a step.
         """
+        if isinstance(num, int):
+            indices, state = self.all_indices(data, state, key, num)
+            return lambda i, state: (take(data, indices[i]), state), state
+        return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
 
 
 class FullBatch(AbstractSampler):
@@ -93,13 +116,8 @@ class FullBatch(AbstractSampler):
     def rows(self, data):
         return num_rows(data)
 
-    def draw(self, data, state, key):
-        del key
-        return full(data), state
-
-    def stream(self, data, state, key, num):
-        del key, num
-        return lambda i, state: (full(data), state), state
+    def next_indices(self, data, state, key):
+        return None, state
 
 
 class RandomRows(AbstractSampler):
@@ -116,28 +134,102 @@ class RandomRows(AbstractSampler):
         _check_batch_size(self.batch_size)
 
     def init(self, data):
-        if not jax.tree.leaves(data):
-            raise ValueError(
-                f"batch_size={self.batch_size} was given for a level without data: pass "
-                "inner_data= or outer_data= to the problem, or leave the batch size out."
-            )
+        _check_data(data, self.batch_size)
         return ()
 
     def rows(self, data):
         del data
         return self.batch_size
 
-    def draw(self, data, state, key):
-        return take(data, self._indices(data, key, (self.batch_size,))), state
+    def next_indices(self, data, state, key):
+        return self._indices(data, key, (self.batch_size,)), state
 
-    def stream(self, data, state, key, num):
-        if isinstance(num, int):
-            indices = self._indices(data, key, (num, self.batch_size))
-            return lambda i, state: (take(data, indices[i]), state), state
-        return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
+    def all_indices(self, data, state, key, num):
+        return self._indices(data, key, (num, self.batch_size)), state
 
     def _indices(self, data, key, shape):
         return jax.random.randint(key, shape, 0, num_rows(data))
+
+
+class Epochs(AbstractSampler):
+    """Walks random permutations of the rows: each row once an epoch, but for a remainder.
+
+    Where the batch size does not divide the rows, the rest of a permutation is left out.
+
+    >>> import bilevax as bx
+    >>> bx.GradientDescent(0.1, 10, batch_size=bx.Epochs(32)).sampler
+    Epochs(batch_size=32)
+    """
+
+    batch_size: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        _check_batch_size(self.batch_size)
+
+    def init(self, data):
+        _check_data(data, self.batch_size)
+        if self.batch_size > num_rows(data):
+            raise ValueError(
+                f"Epochs(batch_size={self.batch_size}) needs at least that many rows, and "
+                f"there are {num_rows(data)}."
+            )
+        return jnp.int32(0), jnp.arange(num_rows(data), dtype=jnp.int32)
+
+    def rows(self, data):
+        del data
+        return self.batch_size
+
+    def next_indices(self, data, state, key):
+        position, permutation = state
+        per_epoch = num_rows(data) // self.batch_size
+        shuffle = lambda: jax.random.permutation(key, permutation)
+        permutation = jax.lax.cond(position == 0, shuffle, lambda: permutation)
+        start = position * self.batch_size
+        indices = jax.lax.dynamic_slice(permutation, (start,), (self.batch_size,))
+        return indices, ((position + 1) % per_epoch, permutation)
+
+
+class Batches(AbstractSampler):
+    """A given list of batches, in order and over again.
+
+    **Arguments:**
+
+    - `batches`: arrays of row indices, all of one length.
+
+    >>> import bilevax as bx
+    >>> sampler = bx.Batches([[0, 1], [2, 3], [4, 5]])
+    """
+
+    batches: Int[Array, "batches rows"]
+
+    random: ClassVar[bool] = False
+
+    def __init__(self, batches):
+        lengths = {len(batch) for batch in batches}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                "Batches needs at least one batch, and all of one length; got lengths "
+                f"{sorted(lengths)}."
+            )
+        self.batches = jnp.asarray(batches, jnp.int32)
+
+    def init(self, data):
+        _check_data(data, self.batches.shape[1])
+        if not is_traced(self.batches):
+            low, high = int(self.batches.min()), int(self.batches.max())
+            if low < 0 or high >= num_rows(data):
+                raise ValueError(
+                    f"Batches names rows {low} to {high}; the data have rows 0 to "
+                    f"{num_rows(data) - 1}."
+                )
+        return jnp.int32(0)
+
+    def rows(self, data):
+        del data
+        return self.batches.shape[1]
+
+    def next_indices(self, data, state, key):
+        return self.batches[state], (state + 1) % self.batches.shape[0]
 
 
 def as_sampler(batch_size: BatchSize) -> AbstractSampler:
@@ -147,6 +239,14 @@ def as_sampler(batch_size: BatchSize) -> AbstractSampler:
     if isinstance(batch_size, AbstractSampler):
         return batch_size
     return RandomRows(_check_batch_size(batch_size))
+
+
+def _check_data(data: PyTree, batch_size: int) -> None:
+    if not jax.tree.leaves(data):
+        raise ValueError(
+            f"batch_size={batch_size} was given for a level without data: pass "
+            "inner_data= or outer_data= to the problem, or leave the batch size out."
+        )
 
 
 def _check_batch_size(batch_size) -> int:

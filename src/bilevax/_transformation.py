@@ -33,6 +33,10 @@ class SteepestDescent(eqx.Module):
 
     step_size: StepSize
 
+    def value(self, clock: "Clock"):
+        """The step size of a step."""
+        return evaluate(self.step_size, *clock)
+
     def init(self, params: PyTree) -> tuple[()]:
         """Nothing to remember."""
         del params
@@ -41,7 +45,7 @@ class SteepestDescent(eqx.Module):
     def update(self, direction: PyTree, state: Any, params: PyTree, clock: Clock):
         """The update to add to the parameters."""
         del params
-        return scale(-evaluate(self.step_size, *clock), direction), state
+        return scale(-self.value(clock), direction), state
 
 
 class Optax(eqx.Module):

@@ -15,14 +15,26 @@ Index = int | np.integer | Int[Array, ""]
 
 if TYPE_CHECKING:
     import optax
+    from jaxtyping import PRNGKeyArray
 
+    from ._algorithm import Algorithm
+    from ._problem import AbstractProblem
     from ._sampling import AbstractSampler
     from ._transformation import Optax, SteepestDescent
+    from .hypergradients import AbstractHypergradient
+    from .solvers import AbstractIterativeSolver, AbstractSolver
 
+    AnyAlgorithm = Algorithm
+    Estimator = AbstractHypergradient
+    IterativeSolver = AbstractIterativeSolver
+    Key = PRNGKeyArray
+    Problem = AbstractProblem
+    Solver = AbstractSolver
     Function = Callable[..., Any]
-    StepSize = float | Scalar | Callable[[Index], Scalar]
+    StepSize = float | Scalar | Callable[[Index], Scalar] | None
     Step = StepSize | optax.GradientTransformation | SteepestDescent | Optax
     NumSteps = int | Callable[[Index], Index]
     BatchSize = int | AbstractSampler | None
 else:
+    AnyAlgorithm = Estimator = IterativeSolver = Key = Problem = Solver = Any
     Function = StepSize = Step = NumSteps = BatchSize = Any

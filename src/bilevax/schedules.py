@@ -12,13 +12,14 @@ or any optax schedule (a function of the index) is accepted.
 """
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._tree import as_scalar
-from ._types import Index, Scalar, StepSize
+from ._tree import as_scalar, is_traced
+from ._types import Index, Scalar
 
 
 class Schedule(eqx.Module):
@@ -47,6 +48,22 @@ class OuterSchedule(eqx.Module):
     def __call__(self, k: Index) -> Float[Array, ""]:
         """The step size at outer step k."""
         return self.schedule(k)
+
+
+class Measured(Schedule):
+    """Stands for 1 / smoothness, to be measured where a run starts."""
+
+    step_size: Scalar | None = None
+
+    def __call__(self, i):
+        del i
+        if self.step_size is None:
+            raise ValueError(
+                "A step size was left to be measured, which bx.minimize and "
+                "bx.hypergradient do where they start. Elsewhere call "
+                "bx.with_measured_steps first, or give the step size."
+            )
+        return self.step_size
 
 
 class decreasing(Schedule):  # noqa: N801 - reads as a function: schedules.decreasing(...)
@@ -104,13 +121,12 @@ class two_phase(Schedule):  # noqa: N801
         return jnp.where(i < self.num_steps, self.step_size, later)
 
 
-def as_step_size(step_size: StepSize) -> StepSize:
+def as_step_size(step_size: Any) -> Any:
     """A checked step size: a schedule as it is, a positive number as an array leaf."""
-    return step_size if callable(step_size) else as_number(step_size)
-
-
-def as_number(step_size: StepSize) -> Scalar:
-    """A checked constant step size, as an array leaf."""
+    if step_size is None:
+        return Measured()
+    if callable(step_size):
+        return step_size
     try:
         scalar = as_scalar(step_size)
     except (TypeError, ValueError):
@@ -120,12 +136,12 @@ def as_number(step_size: StepSize) -> Scalar:
         ) from None
     if scalar.shape != ():
         raise ValueError(f"A step size is a scalar, got an array of shape {scalar.shape}.")
-    if not hasattr(scalar, "aval") and not scalar > 0:
+    if not (is_traced(scalar) or scalar > 0):
         raise ValueError(f"A step size must be positive, got {step_size}.")
     return scalar
 
 
-def evaluate(step_size: StepSize, i: Index, k: Index):
+def evaluate(step_size: Any, i: Index, k: Index) -> Any:
     """The step size at step i of the solve of outer step k."""
     if isinstance(step_size, OuterSchedule):
         return step_size(k)

@@ -1,5 +1,30 @@
-"""Published methods as presets: a reference, defaults, and one expression each."""
+"""Published methods as presets: a reference, defaults, and one expression each.
+
+Arguments that presets share, keyword-only:
+
+- `outer_step_size`: $\\gamma$, a float, a schedule of the outer step k, or an optax
+  transformation; always to be given;
+- `inner_step_size`: $\\alpha$, and `adjoint_step_size`: $\\beta$ (or $\\eta$), floats or
+  schedules; left out, 1 / smoothness of the inner problem, measured where a run starts;
+- `inner_steps`: T, and `adjoint_steps`: N, ints or functions of the outer step k;
+- `batch_size`, or one an oracle: `inner_batch_size`, `hvp_batch_size`,
+  `cross_batch_size`, `outer_batch_size`; an int (fresh random rows at every call; one
+  draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
+"""
 
 from ._amigo import aid_cg, aid_cg_ws, aid_fp, aid_gd, aid_n, amigo_cg, amigo_gd
+from ._ba import ba
+from ._unrolled import itd, reverse
 
-__all__ = ["aid_cg", "aid_cg_ws", "aid_fp", "aid_gd", "aid_n", "amigo_cg", "amigo_gd"]
+__all__ = [
+    "aid_cg",
+    "aid_cg_ws",
+    "aid_fp",
+    "aid_gd",
+    "aid_n",
+    "amigo_cg",
+    "amigo_gd",
+    "ba",
+    "itd",
+    "reverse",
+]

@@ -16,31 +16,20 @@ outer step. They differ in the adjoint solver and in what is warm-started:
 The calls are those really made: a cold start does not pay for the product with zero, a
 warm conjugate gradient pays one for its first residual (the paper counts T + N + 2 for
 all).
-
-Arguments that all presets share, keyword-only:
-
-- `outer_step_size`: $\gamma$, a float, a schedule of the outer step k, or an optax
-  transformation;
-- `inner_step_size`: $\alpha$, and `adjoint_step_size`: $\beta$ (or $\eta$), floats or
-  schedules;
-- `inner_steps`: T, and `adjoint_steps`: N, ints or functions of k;
-- `batch_size`, or one an oracle: `inner_batch_size`, `hvp_batch_size`,
-  `cross_batch_size`, `outer_batch_size`; an int (fresh random rows at every call; one
-  draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
 """
 
 from .._algorithm import Algorithm
 from .._types import BatchSize, NumSteps, Step, StepSize
 from ..hypergradients import Implicit
 from ..solvers import CG, AbstractSolver, GradientDescent, Neumann
-from ._batches import per_oracle
+from ._batches import ALL, per_oracle
 
 
 def amigo_gd(
     *,
     outer_step_size: Step,
-    inner_step_size: StepSize,
-    adjoint_step_size: StepSize,
+    inner_step_size: StepSize = None,
+    adjoint_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
     **batch_sizes: BatchSize,
@@ -60,7 +49,7 @@ def amigo_gd(
     **Reference:** M. Arbel and J. Mairal, Amortized implicit differentiation for
     stochastic bilevel optimization, ICLR 2022.
     """
-    rows = per_oracle(**batch_sizes)
+    rows = per_oracle(ALL, batch_sizes)
     adjoint = GradientDescent(adjoint_step_size, adjoint_steps, rows["hvp"])
     return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
 
@@ -68,7 +57,7 @@ def amigo_gd(
 def amigo_cg(
     *,
     outer_step_size: Step,
-    inner_step_size: StepSize,
+    inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
     **batch_sizes: BatchSize,
@@ -85,7 +74,7 @@ def amigo_cg(
 
     **Reference:** M. Arbel and J. Mairal, ICLR 2022.
     """
-    rows = per_oracle(**batch_sizes)
+    rows = per_oracle(ALL, batch_sizes)
     adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
     return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
 
@@ -93,8 +82,8 @@ def amigo_cg(
 def aid_gd(
     *,
     outer_step_size: Step,
-    inner_step_size: StepSize,
-    adjoint_step_size: StepSize,
+    inner_step_size: StepSize = None,
+    adjoint_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
     **batch_sizes: BatchSize,
@@ -109,7 +98,7 @@ def aid_gd(
 
     **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
     """
-    rows = per_oracle(**batch_sizes)
+    rows = per_oracle(ALL, batch_sizes)
     adjoint = GradientDescent(adjoint_step_size, adjoint_steps, rows["hvp"])
     return _implicit(
         inner_step_size,
@@ -124,7 +113,7 @@ def aid_gd(
 def aid_cg(
     *,
     outer_step_size: Step,
-    inner_step_size: StepSize,
+    inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
     **batch_sizes: BatchSize,
@@ -139,7 +128,7 @@ def aid_cg(
     **Reference:** R. Grazzi, L. Franceschi, M. Pontil and S. Salzo, On the iteration
     complexity of hypergradient computation, ICML 2020.
     """
-    rows = per_oracle(**batch_sizes)
+    rows = per_oracle(ALL, batch_sizes)
     adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
     return _implicit(
         inner_step_size,
@@ -154,7 +143,7 @@ def aid_cg(
 def aid_cg_ws(
     *,
     outer_step_size: Step,
-    inner_step_size: StepSize,
+    inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
     **batch_sizes: BatchSize,
@@ -168,7 +157,7 @@ def aid_cg_ws(
 
     **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
     """
-    rows = per_oracle(**batch_sizes)
+    rows = per_oracle(ALL, batch_sizes)
     adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
     return _implicit(
         inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_inner=False
@@ -178,7 +167,7 @@ def aid_cg_ws(
 def aid_fp(
     *,
     outer_step_size: Step,
-    inner_step_size: StepSize,
+    inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
     **batch_sizes: BatchSize,
@@ -198,7 +187,7 @@ def aid_fp(
 
     **Reference:** R. Grazzi et al., ICML 2020.
     """
-    rows = per_oracle(**batch_sizes)
+    rows = per_oracle(ALL, batch_sizes)
     adjoint = GradientDescent(inner_step_size, adjoint_steps, rows["hvp"])
     return _implicit(
         inner_step_size,
@@ -213,8 +202,8 @@ def aid_fp(
 def aid_n(
     *,
     outer_step_size: Step,
-    inner_step_size: StepSize,
-    adjoint_step_size: float,
+    inner_step_size: StepSize = None,
+    adjoint_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
     **batch_sizes: BatchSize,
@@ -232,7 +221,7 @@ def aid_n(
     **Reference:** J. Lorraine, P. Vicol and D. Duvenaud, Optimizing millions of
     hyperparameters by implicit differentiation, AISTATS 2020.
     """
-    rows = per_oracle(**batch_sizes)
+    rows = per_oracle(ALL, batch_sizes)
     adjoint = Neumann(adjoint_step_size, adjoint_steps, rows["hvp"])
     return _implicit(
         inner_step_size,

@@ -1,23 +1,23 @@
-"""The batch sizes that every preset takes, one an oracle."""
+"""The batch sizes that presets take, one an oracle."""
 
 from .._types import BatchSize
 
-_ORACLES = ("inner", "hvp", "cross", "outer")
+ALL = ("inner", "hvp", "cross", "outer")
 
 
-def per_oracle(batch_size: BatchSize = None, **sizes: BatchSize) -> dict[str, BatchSize]:
+def per_oracle(oracles: tuple[str, ...], sizes: dict[str, BatchSize]) -> dict[str, BatchSize]:
     """The batch size of each oracle: its own where given, else the common one.
 
-    >>> per_oracle(100, outer_batch_size=None)
-    {'inner': 100, 'hvp': 100, 'cross': 100, 'outer': None}
+    >>> per_oracle(("inner", "outer"), {"batch_size": 100, "outer_batch_size": None})
+    {'inner': 100, 'outer': None}
     """
-    known = [f"{oracle}_batch_size" for oracle in _ORACLES]
+    names = {oracle: f"{oracle}_batch_size" for oracle in oracles}
+    known = ["batch_size", *names.values()]
     unknown = sorted(set(sizes) - set(known))
     if unknown:
         raise TypeError(
-            f"Unknown argument {unknown[0]!r}: batch sizes are batch_size, {', '.join(known)}."
+            f"Unknown argument {unknown[0]!r}: this preset's batch sizes are "
+            f"{', '.join(known)}."
         )
-    return {
-        oracle: sizes.get(name, batch_size)
-        for oracle, name in zip(_ORACLES, known, strict=True)
-    }
+    common = sizes.get("batch_size")
+    return {oracle: sizes.get(name, common) for oracle, name in names.items()}

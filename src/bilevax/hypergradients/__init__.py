@@ -1,6 +1,14 @@
 """Estimators of the gradient of x -> f(x, y*(x))."""
 
-from ._base import AbstractHypergradient, AbstractHypergradientState
+from ._analytic import Analytic
+from ._base import AbstractHypergradient, HypergradientState
 from ._implicit import Implicit
+from ._unrolled import Unrolled
 
-__all__ = ["AbstractHypergradient", "AbstractHypergradientState", "Implicit"]
+__all__ = [
+    "AbstractHypergradient",
+    "Analytic",
+    "HypergradientState",
+    "Implicit",
+    "Unrolled",
+]

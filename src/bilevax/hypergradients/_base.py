@@ -1,25 +1,38 @@
 """The hypergradient interface."""
 
 import abc
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._cost import Cost
 from .._problem import AbstractProblem
-from .._sampling import full
 
 
-class AbstractHypergradientState(eqx.Module):
+@runtime_checkable
+class HypergradientState(Protocol):
     """What every estimator's state has: the outer step, y, z, and the last outer value."""
 
-    k: eqx.AbstractVar[Int[Array, ""]]
-    y: eqx.AbstractVar[PyTree]
-    adjoint: eqx.AbstractVar[PyTree]
-    value: eqx.AbstractVar[Float[Array, ""]]
+    @property
+    def k(self) -> Int[Array, ""]:
+        """The outer step, from 0."""
+        ...
+
+    @property
+    def y(self) -> PyTree:
+        """The last inner variable."""
+        ...
+
+    @property
+    def adjoint(self) -> PyTree:
+        """The last adjoint, `None` for an estimator without one."""
+        ...
+
+    @property
+    def value(self) -> Float[Array, ""]:
+        """The outer objective at the last estimate."""
+        ...
 
 
 class AbstractHypergradient(eqx.Module):
@@ -33,7 +46,7 @@ class AbstractHypergradient(eqx.Module):
     @abc.abstractmethod
     def init(
         self, problem: AbstractProblem, x: PyTree, y: PyTree, adjoint: PyTree | None = None
-    ) -> AbstractHypergradientState:
+    ) -> HypergradientState:
         """The state before the first estimate."""
 
     @abc.abstractmethod
@@ -45,10 +58,3 @@ class AbstractHypergradient(eqx.Module):
         key: PRNGKeyArray,
     ) -> tuple[PyTree, Any, Cost, Any]:
         """The gradient, the new state, the cost and the result of one estimate at x."""
-
-
-def no_value_yet(problem: AbstractProblem, x: PyTree, y: PyTree) -> Float[Array, ""]:
-    """NaN in the dtype of the outer objective: the value before the first estimate."""
-    batch = full(problem.outer_data)
-    value, _ = jax.eval_shape(lambda: problem.value_and_gradients(x, y, batch))
-    return jnp.full((), jnp.nan, value.dtype)

@@ -1,34 +1,39 @@
 """Implicit differentiation: solve the inner problem, then the adjoint system."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._cost import Cost
-from .._equation import Adjoint, Inner
+from .._equation import Adjoint
 from .._result import first_failure
 from .._sampling import AbstractSampler, as_sampler, full
-from .._types import BatchSize
+from .._types import BatchSize, Solver
 from ..solvers import AbstractSolver, SolverState
-from ._base import AbstractHypergradient, AbstractHypergradientState, no_value_yet
+from ..solvers._base import check_solver
+from ._stages import AbstractTwoStage, InnerState, no_value_yet
 
 
-class ImplicitState(AbstractHypergradientState):
+class ImplicitState(eqx.Module):
     """The state of `Implicit`: the warm starts, and the states of solvers and samplers."""
 
     k: Int[Array, ""]
-    y: PyTree
+    inner: InnerState
     adjoint: PyTree
     value: Float[Array, ""]
-    initial_y: PyTree
-    inner: SolverState
     linear: SolverState
     outer_sampler: PyTree
     cross_sampler: PyTree
 
+    @property
+    def y(self):
+        """The last inner variable."""
+        return self.inner.y
 
-class Implicit(AbstractHypergradient):
+
+class Implicit(AbstractTwoStage):
     r"""The implicit estimator $\partial_x f + (\partial_x F)^\top z$.
 
     One estimate at x is (Arbel and Mairal 2022, Alg. 1; Grazzi et al. 2021, Alg. 1):
@@ -70,15 +75,15 @@ class Implicit(AbstractHypergradient):
 
     def __init__(
         self,
-        inner: AbstractSolver,
-        linear: AbstractSolver,
+        inner: Solver,
+        linear: Solver,
         warm_start_inner: bool = True,
         warm_start_adjoint: bool = True,
         outer_batch_size: BatchSize = None,
         cross_batch_size: BatchSize = None,
     ):
-        self.inner = inner
-        self.linear = linear
+        self.inner = check_solver("inner", inner)
+        self.linear = check_solver("linear", linear)
         self.warm_start_inner = warm_start_inner
         self.warm_start_adjoint = warm_start_adjoint
         self.outer_sampler = as_sampler(outer_batch_size)
@@ -86,23 +91,16 @@ class Implicit(AbstractHypergradient):
 
     @property
     def random(self):
-        samplers = (
-            self.inner.sampler,
-            self.linear.sampler,
-            self.outer_sampler,
-            self.cross_sampler,
-        )
-        return any(sampler.random for sampler in samplers)
+        own = self.linear.random or self.cross_sampler.random
+        return own or super().random
 
     def init(self, problem, x, y, adjoint=None):
         adjoint = optax.tree.zeros_like(y) if adjoint is None else adjoint
         return ImplicitState(
             k=jnp.int32(0),
-            y=y,
+            inner=self.init_inner(problem, x, y),
             adjoint=adjoint,
             value=no_value_yet(problem, x, y),
-            initial_y=None if self.warm_start_inner else y,
-            inner=self.inner.init(Inner(problem, x), y),
             linear=self.linear.init(Adjoint(problem, x, y, adjoint), adjoint),
             outer_sampler=self.outer_sampler.init(problem.outer_data),
             cross_sampler=self.cross_sampler.init(problem.inner_data),
@@ -110,48 +108,26 @@ class Implicit(AbstractHypergradient):
 
     def __call__(self, problem, x, state, key):
         inner_key, outer_key, linear_key, cross_key = jax.random.split(key, 4)
-
-        y, inner, inner_cost, inner_result = self._solve_inner(problem, x, state, inner_key)
-
-        batch, outer_sampler = self.outer_sampler.draw(
-            problem.outer_data, state.outer_sampler, outer_key
+        inner, inner_cost, inner_result = self.solve_inner(
+            problem, x, state.inner, inner_key, state.k
         )
-        value, (f_x, f_y) = problem.value_and_gradients(x, y, batch)
-        outer_cost = Cost.of("outer_gradient", 1, self.outer_sampler.rows(problem.outer_data))
-
-        adjoint_system = self._adjoint_system(problem, x, y, f_y)
-        z, linear, linear_cost, linear_result = self._solve_adjoint(
-            adjoint_system, state, linear_key
+        value, (f_x, f_y), outer_sampler, outer_cost, outer_result = self.evaluate_outer(
+            problem, x, inner.y, state.outer_sampler, outer_key
         )
-
+        equation = self._adjoint_system(problem, x, inner.y, f_y)
+        z, linear, linear_cost, linear_result = self._solve_adjoint(equation, state, linear_key)
         batch, cross_sampler = self.cross_sampler.draw(
             problem.inner_data, state.cross_sampler, cross_key
         )
-        cross = adjoint_system.linearization or problem.linearize(x, y, batch)
-        gradient = optax.tree.add(f_x, cross.cross(z))
+        linearization = equation.linearization or problem.linearize(x, inner.y, batch)
+        gradient = optax.tree.add(f_x, linearization.cross(z))
         cross_cost = Cost.of("cross", 1, self.cross_sampler.rows(problem.inner_data))
 
         state = ImplicitState(
-            k=state.k + 1,
-            y=y,
-            adjoint=z,
-            value=value,
-            initial_y=state.initial_y,
-            inner=inner,
-            linear=linear,
-            outer_sampler=outer_sampler,
-            cross_sampler=cross_sampler,
+            state.k + 1, inner, z, value, linear, outer_sampler, cross_sampler
         )
         cost = inner_cost + outer_cost + linear_cost + cross_cost
-        return gradient, state, cost, first_failure(inner_result, linear_result)
-
-    def _solve_inner(self, problem, x, state, key):
-        equation = Inner(problem, x)
-        y, solver = state.y, state.inner
-        if not self.warm_start_inner:
-            y = state.initial_y
-            solver = self.inner.restart(equation, y, solver)
-        return self.inner.solve(equation, y, solver, key, state.k)
+        return gradient, state, cost, first_failure(inner_result, outer_result, linear_result)
 
     def _solve_adjoint(self, equation, state, key):
         z, solver = state.adjoint, state.linear

@@ -1,20 +1,24 @@
 """Solvers of equations, for the inner problem and the adjoint system alike."""
 
-from ._base import AbstractIterativeSolver, AbstractSolver, SolverState
+from ._accelerated import AcceleratedGradientDescent
+from ._base import AbstractIterativeSolver, AbstractSolver, Run, SolverState
 from ._cg import CG
-from ._descent import Descent, GradientDescent
+from ._descent import SGD, Descent, GradientDescent
 from ._direct import Direct
 from ._fixed_point import FixedPointIteration
 from ._neumann import Neumann
 
 __all__ = [
     "CG",
+    "SGD",
     "AbstractIterativeSolver",
     "AbstractSolver",
+    "AcceleratedGradientDescent",
     "Descent",
     "Direct",
     "FixedPointIteration",
     "GradientDescent",
     "Neumann",
+    "Run",
     "SolverState",
 ]

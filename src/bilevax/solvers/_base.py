@@ -1,7 +1,8 @@
 """The solver interface, and the one loop that every iterative solver runs in."""
 
 import abc
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,29 +13,42 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 from .._cost import Cost
 from .._equation import ANY, AbstractEquation
 from .._result import finite_or
-from .._sampling import AbstractSampler
+from .._sampling import AbstractSampler, Stream
 from .._transformation import Clock
-from .._types import NumSteps
+from .._tree import float_dtype
+from .._types import Index, NumSteps, Scalar
 
 
 class SolverState(eqx.Module):
-    """What a solver carries: its own method's state, its sampler's, and the clock."""
+    """What a solver carries: its own method's state, its sampler's, and the clock.
+
+    `residual` is the norm of the last residual the solver computed, NaN for solvers that
+    do not look at it.
+    """
 
     method: PyTree
     sampler: PyTree
     clock: Clock
+    residual: Scalar
 
     def with_method(self, method: PyTree) -> "SolverState":
         """The same state but for the method's own part."""
-        return SolverState(method, self.sampler, self.clock)
+        return SolverState(method, self.sampler, self.clock, self.residual)
 
     def with_sampler(self, sampler: PyTree) -> "SolverState":
         """The same state but for the sampler's part."""
-        return SolverState(self.method, sampler, self.clock)
+        return SolverState(self.method, sampler, self.clock, self.residual)
 
-    def tick(self, method: PyTree) -> "SolverState":
-        """The state after one step of the method."""
-        return SolverState(method, self.sampler, self.clock.tick())
+    def tick(self, method: PyTree, residual: Scalar | None = None) -> "SolverState":
+        """The state after one step of the method, and the norm of the residual it saw."""
+        residual = self.residual if residual is None else residual
+        return SolverState(method, self.sampler, self.clock.tick(), residual)
+
+    @classmethod
+    def start(cls, method: PyTree, sampler: PyTree, u: PyTree) -> "SolverState":
+        """The state before the first solve for an unknown like u."""
+        unknown = jnp.full((), jnp.nan, float_dtype(u))
+        return cls(method, sampler, Clock.at(0), unknown)
 
 
 class AbstractSolver(eqx.Module):
@@ -45,6 +59,11 @@ class AbstractSolver(eqx.Module):
     """
 
     sampler: eqx.AbstractVar[AbstractSampler]
+
+    @property
+    def random(self) -> bool:
+        """Whether a solve needs a key."""
+        return self.sampler.random
 
     @abc.abstractmethod
     def init(self, equation: AbstractEquation, u: PyTree) -> SolverState:
@@ -75,8 +94,12 @@ class AbstractIterativeSolver(AbstractSolver):
 
     num_steps: eqx.AbstractVar[NumSteps]
 
-    stops_early: ClassVar[bool] = False
     one_batch_per_solve: ClassVar[bool] = False
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether a tolerance may end a solve before its number of steps."""
+        return False
 
     @abc.abstractmethod
     def init_method(self, equation: AbstractEquation, u: PyTree) -> PyTree:
@@ -105,6 +128,11 @@ class AbstractIterativeSolver(AbstractSolver):
         del state
         return jnp.array(False)
 
+    def extra_calls(self, state: SolverState) -> int | Int[Array, ""]:
+        """Oracle calls beside the one of each iteration."""
+        del state
+        return 0
+
     def result(self, equation: AbstractEquation, u: PyTree, state: SolverState):
         """How the solve ended."""
         del state
@@ -112,43 +140,84 @@ class AbstractIterativeSolver(AbstractSolver):
 
     def init(self, equation, u):
         method = self.init_method(equation, u)
-        return SolverState(method, self.sampler.init(equation.data), Clock.at(0))
+        return SolverState.start(method, self.sampler.init(equation.data), u)
+
+    def length(self, key: PRNGKeyArray, k: Int[Array, ""]) -> Index:
+        """Iterations of the solve at outer step k."""
+        del key
+        if not callable(self.num_steps):
+            return self.num_steps
+        n = jnp.asarray(self.num_steps(k))
+        if n.shape != () or not jnp.issubdtype(n.dtype, jnp.integer):
+            raise TypeError(
+                f"num_steps(k) must return an integer, got {n.dtype}{list(n.shape)}: round "
+                "it, for example with jnp.ceil(...).astype(int)."
+            )
+        return jnp.maximum(n.astype(jnp.int32), 1)
 
     def solve(self, equation, u, state, key, k):
-        n = self.num_steps(k) if callable(self.num_steps) else self.num_steps
-        equation, next_batch, drawn = self._batches(equation, state.sampler, key, n)
-        state = SolverState(state.method, drawn, Clock.at(k))
-        u, state, start, calls = self.begin(equation, u, state)
+        run = self.prepare(equation, u, state, key, k)
+        if self.stops_early:
+            unfinished = lambda c: (c[1].clock.i < run.num_steps) & ~self.done(c[1])
+            u, state = jax.lax.while_loop(unfinished, run.iterate(self), run.carry)
+        else:
+            u, state = run.advance(self, run.carry, run.num_steps - run.taken)
+        calls = run.calls + state.clock.i - run.taken + self.extra_calls(state)
+        return u, state, self.cost(run, calls), self.result(equation, u, state)
+
+    def prepare(self, equation, u, state, key, k) -> "Run":
+        """All that comes before the first iteration, batches drawn."""
+        length_key, batch_key = jax.random.split(key)
+        n = self.length(length_key, k)
+        if self.sampler.deterministic or self.one_batch_per_solve:
+            batch, drawn = self.sampler.draw(equation.data, state.sampler, batch_key)
+            equation, next_batch = equation.fix(batch), lambda i, drawn: (batch, drawn)
+        else:
+            next_batch, drawn = self.sampler.stream(equation.data, state.sampler, batch_key, n)
+        state = SolverState(state.method, drawn, Clock.at(k), state.residual)
+        u, state, taken, calls = self.begin(equation, u, state)
+        return Run(equation, next_batch, n, (u, state), taken, calls)
+
+    def cost(self, run: "Run", calls: int | Array) -> Cost:
+        """The cost of so many calls of the equation's oracle in a solve."""
+        return run.equation.cost(calls, self.sampler.rows(run.equation.data))
+
+
+class Run(NamedTuple):
+    """A solve about to iterate."""
+
+    equation: AbstractEquation
+    next_batch: Stream
+    num_steps: Index
+    carry: tuple[PyTree, SolverState]
+    taken: int
+    calls: int
+
+    def iterate(self, solver: AbstractIterativeSolver) -> Callable:
+        """One iteration, on a carry of u and the state."""
 
         def iterate(carry):
             u, state = carry
-            batch, drawn = next_batch(state.clock.i, state.sampler)
-            return self.step(equation, u, state.with_sampler(drawn), batch)
+            batch, drawn = self.next_batch(state.clock.i, state.sampler)
+            return solver.step(self.equation, u, state.with_sampler(drawn), batch)
 
-        u, state = self._loop(iterate, (u, state), start, n)
-        calls = calls + state.clock.i - start
-        cost = equation.cost(calls, self.sampler.rows(equation.data))
-        return u, state, cost, self.result(equation, u, state)
+        return iterate
 
-    def _batches(self, equation, drawn, key, n):
-        """The equation, the function that gives a step's batch, the sampler's state."""
-        if not (self.sampler.deterministic or self.one_batch_per_solve):
-            return equation, *self.sampler.stream(equation.data, drawn, key, n)
-        batch, drawn = self.sampler.draw(equation.data, drawn, key)
-        return equation.fix(batch), lambda i, drawn: (batch, drawn), drawn
+    def advance(self, solver: AbstractIterativeSolver, carry, num: Index):
+        """`num` more iterations. With a known number this is a scan, which reverse mode
+        can pass."""
+        iterate = self.iterate(solver)
+        return jax.lax.fori_loop(0, num, lambda _, c: iterate(c), carry)
 
-    def _loop(self, iterate, carry, start, n):
-        if self.stops_early:
-            unfinished = lambda c: (c[1].clock.i < n) & ~self.done(c[1])
-            return jax.lax.while_loop(unfinished, iterate, carry)
-        # With a known number of steps this is a scan, which reverse mode can pass.
-        return jax.lax.fori_loop(start, n, lambda _, c: iterate(c), carry)
+    def of(self, equation: AbstractEquation) -> "Run":
+        """The same run, on the same batches, of another equation."""
+        return self._replace(equation=equation)
 
 
-def check_num_steps(num_steps: Any) -> None:
-    """Raise unless `num_steps` is an int of at least 1 or a function of the outer step."""
+def checked_num_steps(num_steps: Any) -> Any:
+    """An int of at least 1, or a function of the outer step."""
     if callable(num_steps):
-        return
+        return num_steps
     if isinstance(num_steps, bool) or not isinstance(num_steps, int | np.integer):
         raise TypeError(
             f"num_steps must be an int or a function of the outer step k, got {num_steps!r}."
@@ -157,3 +226,14 @@ def check_num_steps(num_steps: Any) -> None:
         raise ValueError(
             f"num_steps must be at least 1, got {num_steps}: every solve takes a step."
         )
+    return int(num_steps)
+
+
+def check_solver(name: str, solver: Any) -> Any:
+    """The solver, or an error that says what one is."""
+    if not isinstance(solver, AbstractSolver):
+        raise TypeError(
+            f"{name} must be a solver, such as bx.GradientDescent(step_size, num_steps), "
+            f"got {solver!r}."
+        )
+    return solver

@@ -3,15 +3,17 @@
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax.tree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._result import Result, first_failure
 from .._sampling import AbstractSampler, as_sampler
-from .._tree import as_scalar, axpy, float_dtype, negative
+from .._tree import axpy, negative, scale
 from .._types import BatchSize, NumSteps, Scalar
-from ._base import AbstractIterativeSolver, check_num_steps
+from ._base import AbstractIterativeSolver, checked_num_steps
+from ._tolerance import checked_tolerance
 
 _Number = Float[Array, ""]
 
@@ -19,9 +21,12 @@ _Number = Float[Array, ""]
 class _CGState(eqx.Module):
     residual: PyTree  # rhs - H z
     direction: PyTree
-    square: _Number  # squared norm of the residual
-    floor: _Number  # squared norm of the residual at which to stop
+    square: _Number  # squared norm of the residual, in units of `unit`
+    rhs_square: _Number
+    unit: _Number  # the scale of the system, so that squares neither under- nor overflow
     stiffness: _Number  # the largest |H p| / |p| seen, a lower bound on |H|
+    checks: Int[Array, ""]  # products spent on confirming a small curvature
+    finished: Bool[Array, ""]
     breakdown: Result
 
 
@@ -34,9 +39,12 @@ class CG(AbstractIterativeSolver):
     `num_steps`, for its first residual. With `batch_size` one batch is drawn for each
     solve and kept for all its products.
 
-    It stops early where the residual has reached its floor (`tol`, or rounding), and
-    with `bx.Result.indefinite` or `bx.Result.singular` where a direction's curvature is
-    negative or vanishes next to the largest seen: never with a NaN.
+    It stops early where the residual cannot be reduced further, being at `tol` or at
+    the rounding level of $b$ and $H z$. Where a direction's curvature is negative it stops with
+    `bx.Result.indefinite`; where it vanishes next to the largest seen, and a further
+    product confirms that the step would only amplify rounding errors, with
+    `bx.Result.singular`, unless the system is solved to half the digits already: never
+    with a NaN.
 
     **Arguments:**
 
@@ -53,77 +61,121 @@ class CG(AbstractIterativeSolver):
     tol: Scalar
     sampler: AbstractSampler
 
-    stops_early: ClassVar[bool] = True
     one_batch_per_solve: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        num_steps: NumSteps,
-        tol: float = 0.0,
-        batch_size: BatchSize = None,
-    ):
-        check_num_steps(num_steps)
-        self.num_steps = num_steps
-        self.tol = as_scalar(tol)
+    def __init__(self, num_steps: NumSteps, tol: float = 0.0, batch_size: BatchSize = None):
+        self.num_steps = checked_num_steps(num_steps)
+        self.tol = checked_tolerance(tol)
         self.sampler = as_sampler(batch_size)
+
+    @property
+    def stops_early(self):
+        return True
 
     def init_method(self, equation, u):
         if not equation.symmetric:
             raise TypeError(_NOT_SYMMETRIC)
-        return _start(equation.zeros(), jnp.zeros((), float_dtype(u)), 0.0)
+        return self._start(equation.zeros(), equation.zeros())
 
     def begin(self, equation, u, state):
-        rhs_square = _square(equation.rhs)
+        rhs = equation.rhs
         if u is None:
-            u, residual, calls = equation.zeros(), equation.rhs, 0
-        else:
-            residual, calls = negative(equation.residual(u)), 1
-        return u, state.with_method(_start(residual, rhs_square, self.tol)), 0, calls
+            return equation.zeros(), state.with_method(self._start(rhs, rhs)), 0, 0
+        residual = negative(equation.residual(u))
+        return u, state.with_method(self._start(residual, rhs)), 0, 1
 
     def step(self, equation, u, state, batch):
         s = state.method
         product = equation.operator(batch)(s.direction)
-        curvature = optax.tree.vdot(s.direction, product)
-        length = _square(s.direction)
-        stiffness = jnp.maximum(s.stiffness, jnp.sqrt(_square(product) / length))
-        breakdown = _breakdown(curvature, length, stiffness)
-
-        ok = breakdown == Result.successful
-        a = jnp.where(ok, s.square / jnp.where(ok, curvature, 1), 0)
+        curvature = _dot(s.direction, product, s.unit)
+        length = _dot(s.direction, s.direction, s.unit)
+        steepness = jnp.sqrt(_dot(product, product, s.unit) / length)
+        stiffness = jnp.maximum(s.stiffness, steepness)
+        a = s.square / curvature
+        z = axpy(a, s.direction, u)
         residual = axpy(-a, product, s.residual)
-        square = _square(residual)
+
+        noise = _eps(curvature) * stiffness * length
+        clear = lambda: (jnp.array(True), jnp.int32(0), Result.successful)
+        examine = lambda: _examine(equation, batch, s, curvature, noise, z, residual)
+        sound, checks, breakdown = jax.lax.cond(curvature > noise, clear, examine)
+        kept = lambda new, old: jax.tree.map(lambda n, o: jnp.where(sound, n, o), new, old)
+        z, residual = kept((z, residual), (u, s.residual))
+
+        square = _dot(residual, residual, s.unit)
         direction = axpy(square / s.square, s.direction, residual)
-        return axpy(a, s.direction, u), state.tick(
-            _CGState(residual, direction, square, s.floor, stiffness, breakdown)
+        finished = ~sound | self._at_floor(z, square, s, stiffness)
+        method = _CGState(
+            residual,
+            direction,
+            square,
+            s.rhs_square,
+            s.unit,
+            stiffness,
+            s.checks + checks,
+            finished,
+            breakdown,
         )
+        return z, state.tick(method, s.unit * jnp.sqrt(square))
 
     def done(self, state):
-        s = state.method
-        return (s.square <= s.floor) | (s.breakdown != Result.successful)
+        return state.method.finished
+
+    def extra_calls(self, state):
+        return state.method.checks
 
     def result(self, equation, u, state):
         return first_failure(super().result(equation, u, state), state.method.breakdown)
 
+    def _start(self, residual, rhs) -> _CGState:
+        """The state before the first product."""
+        unit = jnp.asarray(optax.tree.max(jax.tree.map(jnp.abs, (residual, rhs))))
+        unit = jnp.where(unit > 0, unit, 1)
+        square, rhs_square = _dot(residual, residual, unit), _dot(rhs, rhs, unit)
+        none = jnp.zeros_like(square)
+        solved = square <= self._floor(rhs_square)
+        state = residual, residual, square, rhs_square, unit, none, jnp.int32(0), solved
+        return _CGState(*state, Result.successful)
 
-def _start(residual, rhs_square, tol) -> _CGState:
-    """The state before the first product."""
-    square = _square(residual)
-    info = jnp.finfo(square.dtype)
-    # Below `tiny / eps` the squares of CG lose their digits to underflow, and a residual
-    # at rounding level of the right-hand side cannot be reduced.
-    relative = jnp.maximum(jnp.asarray(tol, square.dtype), info.eps)
-    floor = jnp.maximum(relative**2 * rhs_square, info.tiny / info.eps)
-    return _CGState(residual, residual, square, floor, 0 * square, Result.successful)
+    def _floor(self, rhs_square):
+        relative = jnp.maximum(jnp.asarray(self.tol, rhs_square.dtype), _eps(rhs_square))
+        return relative**2 * rhs_square
+
+    def _at_floor(self, z, square, s: _CGState, stiffness):
+        """Whether the residual is at the tolerance, or small and at the rounding level of H z.
+
+        The level is that of the stiffest coordinate: it may be far above the residuals
+        of the others, so it counts only where half the digits are there already.
+        """
+        rounding = (_eps(square) * stiffness) ** 2 * _dot(z, z, s.unit)
+        rounding = jnp.minimum(rounding, _eps(square) * s.rhs_square)
+        return square <= jnp.maximum(self._floor(s.rhs_square), rounding)
 
 
-def _breakdown(curvature, length, stiffness):
-    threshold = jnp.finfo(curvature.dtype).eps * stiffness * length
-    result = Result.where(curvature > threshold, Result.successful, Result.singular)
-    return Result.where(curvature < -threshold, Result.indefinite, result)
+def _examine(equation, batch, s: _CGState, curvature, noise, z, residual):
+    """Whether a step along a direction of little curvature is sound, and if not, why.
+
+    A small curvature may be right, as where one coordinate is much stiffer than the
+    others, or be rounding noise, which the step would blow up. If it is right, the
+    recurrence's residual is the true one.
+    """
+    true_residual = negative(equation.residual(z, batch))
+    deviation = optax.tree.sub(true_residual, residual)
+    confirmed = _dot(deviation, deviation, s.unit) <= 0.01 * s.square
+    sound = (curvature > 0) & confirmed
+    solved = s.square <= _eps(s.square) * s.rhs_square
+    failure = Result.where(curvature < -noise, Result.indefinite, Result.singular)
+    failure = Result.where(sound | solved, Result.successful, failure)
+    return sound, jnp.int32(1), failure
 
 
-def _square(tree: PyTree) -> _Number:
-    return jnp.asarray(optax.tree.vdot(tree, tree))
+def _dot(a: PyTree, b: PyTree, unit: _Number) -> _Number:
+    """The inner product in units of `unit` squared."""
+    return jnp.asarray(optax.tree.vdot(scale(1 / unit, a), scale(1 / unit, b)))
+
+
+def _eps(number: _Number) -> float:
+    return float(jnp.finfo(number.dtype).eps)
 
 
 _NOT_SYMMETRIC = (

@@ -1,11 +1,13 @@
 """Descent along the residual, with any step-size rule or optax transformation."""
 
 import optax
+import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import Optax, SteepestDescent, as_transformation
-from .._types import BatchSize, NumSteps, Step, StepSize
-from ._base import AbstractIterativeSolver, check_num_steps
+from .._types import BatchSize, NumSteps, Scalar, Step, StepSize
+from ._base import AbstractIterativeSolver, checked_num_steps
+from ._tolerance import as_tolerance, met
 
 
 class Descent(AbstractIterativeSolver):
@@ -21,6 +23,8 @@ class Descent(AbstractIterativeSolver):
       goes on from one outer step to the next, unless the solve starts cold.
     - `num_steps`: iterations of one solve, an int or a function of the outer step k.
     - `batch_size`: rows a step sees: an int (random rows), a sampler, or `None` (all).
+    - `tol`: stop after the first step whose residual had at most this norm. The number of
+      steps made is then in the cost, and the norm in the solver state's `residual`.
 
     >>> import bilevax as bx, optax
     >>> bx.Descent(optax.adam(0.1), num_steps=5).num_steps
@@ -30,17 +34,23 @@ class Descent(AbstractIterativeSolver):
     transformation: SteepestDescent | Optax
     num_steps: NumSteps
     sampler: AbstractSampler
+    tol: Scalar | None
 
     def __init__(
         self,
         transformation: Step,
         num_steps: NumSteps,
         batch_size: BatchSize = None,
+        tol: float | None = None,
     ):
-        check_num_steps(num_steps)
         self.transformation = as_transformation(transformation)
-        self.num_steps = num_steps
+        self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
+        self.tol = as_tolerance(tol, self.sampler)
+
+    @property
+    def stops_early(self):
+        return self.tol is not None
 
     def init_method(self, equation, u):
         return self.transformation.init(u)
@@ -48,13 +58,18 @@ class Descent(AbstractIterativeSolver):
     def step(self, equation, u, state, batch):
         direction = equation.residual(u, batch)
         update, method = self.transformation.update(direction, state.method, u, state.clock)
-        return optax.apply_updates(u, update), state.tick(method)
+        residual = optax.tree.norm(direction) if self.stops_early else None
+        return optax.apply_updates(u, update), state.tick(method, residual)
+
+    def done(self, state):
+        return met(self.tol, state)
 
 
 def GradientDescent(  # noqa: N802 - constructs a solver
-    step_size: StepSize,
-    num_steps: NumSteps,
+    step_size: StepSize = None,
+    num_steps: NumSteps = 10,
     batch_size: BatchSize = None,
+    tol: float | None = None,
 ) -> Descent:
     r"""Gradient descent: $u^{i+1} = u^i - \alpha_i R(u^i)$.
 
@@ -64,8 +79,9 @@ def GradientDescent(  # noqa: N802 - constructs a solver
     **Arguments:**
 
     - `step_size`: a float, a schedule of `bx.schedules` or an optax schedule. Below
-      2 / smoothness of the inner problem it converges; 1 / smoothness is a safe choice.
-    - `num_steps`, `batch_size`: as in `bx.Descent`.
+      2 / smoothness of the inner problem it converges. `None` measures the smoothness
+      where a run starts and takes 1 / smoothness (see `bx.curvature`).
+    - `num_steps`, `batch_size`, `tol`: as in `bx.Descent`.
 
     >>> import bilevax as bx
     >>> solver = bx.GradientDescent(step_size=0.1, num_steps=10)
@@ -74,4 +90,24 @@ def GradientDescent(  # noqa: N802 - constructs a solver
     ...
     ValueError: num_steps must be at least 1, got 0: every solve takes a step.
     """
-    return Descent(as_transformation(step_size), num_steps, batch_size)
+    return Descent(as_transformation(step_size), num_steps, batch_size, tol)
+
+
+def SGD(  # noqa: N802
+    step_size: StepSize, num_steps: NumSteps, batch_size: int | AbstractSampler
+) -> Descent:
+    r"""Stochastic gradient descent: `GradientDescent` on fresh rows at every step.
+
+    **Arguments:**
+
+    - `step_size`: a float or a schedule, whose index restarts at every solve
+      (`schedule.outer()` reads it at the outer step instead).
+    - `num_steps`: steps of one solve.
+    - `batch_size`: an int (random rows with replacement) or a sampler.
+
+    >>> import bilevax as bx
+    >>> solver = bx.SGD(bx.schedules.polynomial(1.0, 0.5), num_steps=100, batch_size=1)
+    """
+    if batch_size is None:
+        raise TypeError("SGD needs a batch_size; bx.GradientDescent is on all rows.")
+    return GradientDescent(step_size, num_steps, batch_size)

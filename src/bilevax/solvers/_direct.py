@@ -7,7 +7,6 @@ from jax.flatten_util import ravel_pytree
 
 from .._result import Result, all_finite, finite_or, first_failure
 from .._sampling import AbstractSampler, as_sampler
-from .._transformation import Clock
 from ._base import AbstractSolver, SolverState
 
 
@@ -31,22 +30,16 @@ class Direct(AbstractSolver):
 
     def init(self, equation, u):
         equation.zeros()  # raises where the equation is not linear
-        return SolverState((), self.sampler.init(equation.data), Clock.at(0))
+        return SolverState.start((), self.sampler.init(equation.data), u)
 
     def solve(self, equation, u, state, key, k):
         del u, k
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
         rhs, unravel = ravel_pytree(equation.rhs)
         matrix = _matrix(equation.operator(batch), unravel, rhs)
-        symmetric = equation.symmetric
-        # A symmetric system is the Hessian of a minimum, or I minus a contraction.
-        operator = lx.MatrixLinearOperator(
-            matrix, lx.positive_semidefinite_tag if symmetric else ()
-        )
-        solver = lx.Cholesky() if symmetric else lx.LU()
-        z = lx.linear_solve(operator, rhs, solver, throw=False).value
+        z, result = _solve(matrix, rhs, equation.symmetric)
         cost = equation.cost(rhs.size, self.sampler.rows(equation.data))
-        return unravel(z), state, cost, _result(matrix, z, rhs, symmetric)
+        return unravel(z), state, cost, result
 
 
 def _matrix(operator, unravel, rhs):
@@ -55,16 +48,39 @@ def _matrix(operator, unravel, rhs):
     return jax.vmap(column, out_axes=1)(jnp.eye(rhs.size, dtype=rhs.dtype))
 
 
-def _result(matrix, z, rhs, symmetric):
-    eps = jnp.finfo(rhs.dtype).eps
-    size = jnp.linalg.norm(matrix)
-    # |A| |z| / |b| is a lower bound on the condition number of A.
-    sound = all_finite(z) & (eps * size * jnp.linalg.norm(z) <= 0.1 * jnp.linalg.norm(rhs))
+def _solve(matrix, rhs, symmetric: bool):
+    """The solution, and whether it is one.
+
+    The system is first brought to unit scale, so that a coordinate much stiffer than the
+    others is not mistaken for a singular matrix: symmetrically by its diagonal, or by its
+    rows.
+    """
+    # A symmetric system is the Hessian of a minimum, or I minus a contraction.
+    diagonal, rows = jnp.abs(jnp.diag(matrix)), jnp.max(jnp.abs(matrix), axis=1)
+    size = jnp.sqrt(diagonal) if symmetric else rows
+    size = jnp.where(size > 0, size, 1)
+    unit = jnp.max(jnp.abs(rhs))
+    unit = jnp.where(unit > 0, unit, 1)
+    columns = size if symmetric else jnp.ones_like(size)
+    scaled = matrix / size[:, None] / columns[None, :]
+    tags = lx.positive_semidefinite_tag if symmetric else ()
+    solver = lx.Cholesky() if symmetric else lx.LU()
+    b = rhs / unit / size
+    w = lx.linear_solve(lx.MatrixLinearOperator(scaled, tags), b, solver, throw=False).value
+    return unit * w / columns, _result(scaled, w, b, symmetric)
+
+
+def _result(matrix, w, b, symmetric: bool):
+    eps = jnp.finfo(b.dtype).eps
+    size = jnp.max(jnp.sum(jnp.abs(matrix), axis=1))
+    # |A| |w| / |b| is a lower bound on the condition number of A; at 1 / eps no digit is
+    # left.
+    sound = all_finite(w) & (eps * size * jnp.max(jnp.abs(w)) <= jnp.max(jnp.abs(b)))
 
     def diagnose():
-        smallest = jnp.linalg.eigvalsh(matrix)[0] if symmetric else jnp.zeros(())
-        negative = smallest < -eps * rhs.size * size
+        smallest = jnp.min(jnp.linalg.eigvalsh(matrix)) if symmetric else jnp.zeros(())
+        negative = smallest < -eps * b.size * size
         return Result.where(negative, Result.indefinite, Result.singular)
 
     failed = jax.lax.cond(sound, lambda: Result.successful, diagnose)
-    return first_failure(finite_or(matrix, Result.adjoint_nonfinite), failed)
+    return first_failure(finite_or((matrix, b), Result.adjoint_nonfinite), failed)

@@ -1,8 +1,11 @@
 """Fixed-point iteration."""
 
+import optax.tree
+
 from .._sampling import AbstractSampler, as_sampler
-from .._types import NumSteps
-from ._base import AbstractIterativeSolver, check_num_steps
+from .._types import NumSteps, Scalar
+from ._base import AbstractIterativeSolver, checked_num_steps
+from ._tolerance import as_tolerance, met
 
 
 class FixedPointIteration(AbstractIterativeSolver):
@@ -15,22 +18,32 @@ class FixedPointIteration(AbstractIterativeSolver):
     **Arguments:**
 
     - `num_steps`: iterations of one solve, an int or a function of the outer step k.
+    - `tol`: stop after the first step that moved by at most this norm.
 
     >>> import bilevax as bx
-    >>> bx.FixedPointIteration(num_steps=20)
-    FixedPointIteration(num_steps=20, sampler=FullBatch())
+    >>> solver = bx.FixedPointIteration(num_steps=20, tol=1e-6)
     """
 
     num_steps: NumSteps
     sampler: AbstractSampler
+    tol: Scalar | None
 
-    def __init__(self, num_steps: NumSteps):
-        check_num_steps(num_steps)
-        self.num_steps = num_steps
+    def __init__(self, num_steps: NumSteps, tol: float | None = None):
+        self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(None)
+        self.tol = as_tolerance(tol, self.sampler)
+
+    @property
+    def stops_early(self):
+        return self.tol is not None
 
     def init_method(self, equation, u):
         return ()
 
     def step(self, equation, u, state, batch):
-        return equation.update(u, batch), state.tick(state.method)
+        new = equation.update(u, batch)
+        moved = optax.tree.norm(optax.tree.sub(new, u)) if self.stops_early else None
+        return new, state.tick(state.method, moved)
+
+    def done(self, state):
+        return met(self.tol, state)

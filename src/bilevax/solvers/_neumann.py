@@ -1,12 +1,14 @@
 """Truncated Neumann series on the adjoint system."""
 
+import equinox as eqx
+import jax
 import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
 from .._tree import axpy, scale
-from .._types import BatchSize, NumSteps, Scalar
-from ..schedules import as_number
-from ._base import AbstractIterativeSolver, check_num_steps
+from .._types import BatchSize, NumSteps, StepSize
+from ..schedules import as_step_size, evaluate
+from ._base import AbstractIterativeSolver, checked_num_steps
 
 
 class Neumann(AbstractIterativeSolver):
@@ -17,40 +19,64 @@ class Neumann(AbstractIterativeSolver):
     Liang 2021). On a fixed-point problem take `step_size=1`: H is
     $I - (\partial_y \phi)^\top$.
 
+    With `randomized=True` it is one random term, scaled so that its mean is the series of
+    N terms: $z = -\eta N \prod_{i=1}^{p} (I - \eta H_i) \, \partial_y f$ with p uniform
+    on $\{0, \dots, N-1\}$ and p products (Ghadimi and Wang 2018, Alg. 3).
+
     **Arguments:**
 
-    - `step_size`: $\eta$; the series converges when it is below 2 / smoothness.
-    - `num_steps`: N, the number of products; the number of terms is N + 1.
+    - `step_size`: $\eta$; the series converges when it is below 2 / smoothness. `None`
+      measures the smoothness and takes 1 / smoothness.
+    - `num_steps`: N.
     - `batch_size`: rows of each product: an int, a sampler, or `None` (all).
+    - `randomized`: one random term in place of the series.
 
     >>> import bilevax as bx
     >>> solver = bx.Neumann(step_size=0.5, num_steps=10)
     """
 
-    step_size: Scalar
+    step_size: StepSize
     num_steps: NumSteps
     sampler: AbstractSampler
+    randomized: bool = eqx.field(static=True)
 
     def __init__(
         self,
-        step_size: float,
-        num_steps: NumSteps,
+        step_size: StepSize = None,
+        num_steps: NumSteps = 10,
         batch_size: BatchSize = None,
+        randomized: bool = False,
     ):
-        check_num_steps(num_steps)
-        self.step_size = as_number(step_size)
-        self.num_steps = num_steps
+        self.step_size = as_step_size(step_size)
+        self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
+        self.randomized = randomized
+
+    @property
+    def random(self):
+        return self.randomized or super().random
 
     def init_method(self, equation, u):
         return equation.zeros()
 
+    def terms(self, k):
+        """N at outer step k."""
+        return super().length(jax.random.key(0), k)
+
+    def length(self, key, k):
+        terms = self.terms(k)
+        return jax.random.randint(key, (), 0, terms) if self.randomized else terms
+
     def begin(self, equation, u, state):
         del u
-        first_term = scale(self.step_size, equation.rhs)
+        factor = evaluate(self.step_size, *state.clock)
+        if self.randomized:
+            factor = factor * self.terms(state.clock.k)
+        first_term = scale(factor, equation.rhs)
         return first_term, state.with_method(first_term), 0, 0
 
     def step(self, equation, u, state, batch):
         product = equation.operator(batch)(state.method)
-        term = axpy(-self.step_size, product, state.method)
-        return optax.tree.add(u, term), state.tick(term)
+        eta = evaluate(self.step_size, *state.clock)
+        term = axpy(-eta, product, state.method)
+        return term if self.randomized else optax.tree.add(u, term), state.tick(term)

@@ -1,0 +1,232 @@
+"""Smoothness and strong convexity of the inner problem, measured."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ._check import as_variable
+from ._cost import Cost
+from ._problem import AbstractProblem, FixedPointProblem
+from ._sampling import full, num_rows
+from ._transformation import SteepestDescent
+from ._tree import is_traced
+from .schedules import Measured
+from .solvers import Neumann
+
+_Number = Float[Array, ""]
+
+
+class Curvature(eqx.Module):
+    r"""What Lanczos finds out about the inner problem at one (x, y).
+
+    - `smoothness`: the largest Ritz value plus its residual. The Ritz value alone is a
+      lower bound on the largest eigenvalue; some eigenvalue lies within its residual.
+    - `strong_convexity`: the lower bound the caller gave; otherwise the smallest Ritz
+      value, which **overestimates** the smallest eigenvalue: do not build a guarantee on
+      it.
+    - `strong_convexity_is_bound`: whether the caller gave it.
+    - `residuals`: those of the largest and the smallest Ritz value. Small ones say that
+      these are eigenvalues, though not that nothing lies beyond.
+    - `contraction`: of a fixed-point map, an estimate of $\|\partial_y \phi\|_2$ here
+      (`None` for an inner objective); then smoothness is 1 + q and strong convexity 1 - q,
+      those of $y - \phi$. At 1 or above the map does not contract in the Euclidean norm.
+    - `cost`: the products it took.
+    """
+
+    smoothness: _Number
+    strong_convexity: _Number
+    strong_convexity_is_bound: bool
+    residuals: tuple[_Number, _Number]
+    contraction: _Number | None
+    cost: Cost
+
+    @property
+    def condition(self) -> _Number:
+        """Smoothness over strong convexity."""
+        return self.smoothness / self.strong_convexity
+
+
+def curvature(
+    problem: AbstractProblem,
+    x: PyTree,
+    y: PyTree,
+    *,
+    num_products: int = 30,
+    strong_convexity: float | None = None,
+    key: PRNGKeyArray | None = None,
+) -> Curvature:
+    r"""Measures the extreme eigenvalues of the inner Hessian by Lanczos.
+
+    On all rows, from a random start, with full reorthogonalisation: after `num_products`
+    Hessian-vector products the extreme Ritz values are usually accurate to a few digits.
+    For a fixed-point map that is not symmetric it is the largest singular value of
+    $\partial_y \phi$, at two products an iteration.
+
+    **Arguments:**
+
+    - `problem`, `x`, `y`: where to measure.
+    - `num_products`: Lanczos iterations, at most the size of y.
+    - `strong_convexity`: a known lower bound on the smallest eigenvalue, such as the
+      weight of a ridge penalty; it is then what is reported.
+    - `key`: for the random start.
+
+    **Returns:** a `bx.Curvature`. Works under `jit` and `vmap`.
+
+    >>> import bilevax as bx, jax.numpy as jnp
+    >>> scales = jnp.array([1.0, 2.0, 4.0])
+    >>> problem = bx.BilevelProblem(
+    ...     outer=lambda x, y: jnp.sum(y), inner=lambda x, y: jnp.sum(scales * y**2) / 2)
+    >>> c = bx.curvature(problem, jnp.zeros(1), jnp.zeros(3))
+    >>> round(float(c.smoothness), 4), round(float(c.strong_convexity), 4)
+    (4.0, 1.0)
+    """
+    if num_products < 1:
+        raise ValueError(f"num_products must be at least 1, got {num_products}.")
+    x, y = as_variable("x", x), as_variable("y", y)
+    key = jax.random.key(0) if key is None else key
+    return _measure(problem, x, y, num_products, strong_convexity, key)
+
+
+@eqx.filter_jit
+def _measure(problem, x, y, num_products, bound, key) -> Curvature:
+    flat, unravel = ravel_pytree(y)
+    batch = full(problem.inner_data)
+    hvp = problem.linearize(x, y, batch).hvp
+    ravelled = lambda v: ravel_pytree(hvp(unravel(v)))[0]
+    product, per_step = ravelled, 1
+    maps = isinstance(problem, FixedPointProblem)
+    if maps and not problem.symmetric:
+        # The singular values of the map's Jacobian M, as eigenvalues of M M^T.
+        sweep = lambda v: ravel_pytree(problem.sweep(x, unravel(v), batch))[0]
+        _, pushforward = jax.linearize(sweep, flat)
+        product, per_step = lambda v: pushforward(v - ravelled(v)), 2
+    num = min(num_products, flat.size)
+    values, residuals = _lanczos(product, flat, num, key)
+    cost = Cost.of("hvp", num * per_step, num_rows(problem.inner_data))
+
+    extreme = residuals[-1], residuals[0]
+    if not maps:
+        given = bound is not None
+        smallest = jnp.asarray(bound, flat.dtype) if given else values[0]
+        return Curvature(values[-1] + residuals[-1], smallest, given, extreme, None, cost)
+    if problem.symmetric:  # values are those of I - M
+        q = jnp.max(jnp.abs(1 - values[jnp.array([0, -1])]))
+    else:
+        q = jnp.sqrt(jnp.maximum(values[-1] + residuals[-1], 0))
+    return Curvature(1 + q, 1 - q, False, extreme, q, cost)
+
+
+def _lanczos(product, like, num: int, key):
+    """Ritz values in increasing order and their residuals, after `num` products."""
+    start = jax.random.normal(key, like.shape, like.dtype)
+    basis = jnp.zeros((num + 1, like.size), like.dtype)
+    basis = basis.at[0].set(start / jnp.linalg.norm(start))
+
+    def orthogonal(vector, basis):
+        # Twice is enough: the second pass removes what rounding left.
+        for _ in range(2):
+            vector = vector - (basis @ vector) @ basis
+        return vector
+
+    def step(carry, inputs):
+        basis, scale = carry
+        i, fresh_key = inputs
+        image = product(basis[i])
+        alpha = basis[i] @ image
+        rest = orthogonal(image, basis)
+        beta = jnp.linalg.norm(rest)
+        scale = jnp.maximum(scale, jnp.linalg.norm(image))
+        # An invariant subspace is found: go on in its complement, not coupled to it.
+        closed = beta <= 10 * jnp.finfo(like.dtype).eps * scale
+        fresh = orthogonal(jax.random.normal(fresh_key, like.shape, like.dtype), basis)
+        rest = jnp.where(closed, fresh / jnp.linalg.norm(fresh), rest / beta)
+        return (basis.at[i + 1].set(rest), scale), (alpha, jnp.where(closed, 0, beta))
+
+    keys = jax.random.split(jax.random.fold_in(key, 1), num)
+    inputs = jnp.arange(num), keys
+    _, (alphas, betas) = jax.lax.scan(step, (basis, jnp.zeros((), like.dtype)), inputs)
+    tridiagonal = jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1)
+    values, vectors = jnp.linalg.eigh(tridiagonal)
+    return values, jnp.abs(betas[-1] * vectors[-1])
+
+
+def _is_measured(node) -> bool:
+    return isinstance(node, Measured)
+
+
+def has_steps_to_measure(tree: PyTree) -> bool:
+    """Whether any step size was left to be measured."""
+    nodes = jax.tree.leaves(tree, is_leaf=_is_measured)
+    return any(_is_measured(node) and node.step_size is None for node in nodes)
+
+
+def with_steps(tree: PyTree, step_size) -> PyTree:
+    """The same algorithm or estimator with all steps left to be measured set to one."""
+    fill = lambda node: Measured(step_size) if _is_measured(node) else node
+    return jax.tree.map(fill, tree, is_leaf=_is_measured)
+
+
+def measure_step(problem: AbstractProblem, x: PyTree, y: PyTree) -> tuple[Array, Cost]:
+    """The step that gradient descent can take on the inner problem at (x, y), and the cost.
+
+    1 / smoothness; for a fixed-point map 1, which iterates the map itself, for nothing.
+    """
+    dtype = jnp.result_type(*jax.tree.leaves(y))
+    if isinstance(problem, FixedPointProblem):
+        return jnp.ones((), dtype), Cost()
+    measured = curvature(problem, x, y)
+    return 1 / measured.smoothness, measured.cost
+
+
+def with_measured_steps(tree: PyTree, problem: AbstractProblem, x: PyTree, y: PyTree) -> PyTree:
+    """An algorithm or estimator whose missing inner and adjoint steps are measured.
+
+    `bx.minimize` and `bx.hypergradient` do this by themselves.
+
+    >>> import bilevax as bx
+    >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2)
+    >>> estimator = bx.with_measured_steps(
+    ...     bx.Analytic(bx.GradientDescent(num_steps=3)), problem, 1.0, 0.0)
+    >>> float(bx.hypergradient(problem, estimator, 1.0, 0.0).y)
+    1.0
+    """
+    if not has_steps_to_measure(tree):
+        return tree
+    return with_steps(tree, measure_step(problem, x, y)[0])
+
+
+def warn_of_large_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) -> None:
+    """Warn of constant steps above 2 / smoothness at (x, y), and of maps that expand."""
+    measured = curvature(problem, x, y)
+    if is_traced(measured.smoothness) or not jnp.isfinite(measured.smoothness):
+        return
+    if measured.contraction is not None and measured.contraction >= 1:
+        warnings.warn(
+            f"The fixed-point map does not contract here: the norm of its Jacobian is about "
+            f"{float(measured.contraction):.3g}, and must be below 1.",
+            stacklevel=3,
+        )
+    limit = 2 / float(measured.smoothness)
+    for name, step in _constant_steps(tree):
+        if float(step) > limit:
+            warnings.warn(
+                f"A step of {float(step):.3g} in {name} is above 2 / smoothness = "
+                f"{limit:.3g}, measured here: iterations with it diverge. Leave the step out "
+                "to have it measured.",
+                stacklevel=3,
+            )
+
+
+def _constant_steps(tree: PyTree) -> Iterator[tuple[str, Any]]:
+    """The constant step sizes of solvers and Neumann series, with the solver's name."""
+    kinds = SteepestDescent | Neumann
+    for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, kinds)):
+        known = isinstance(node, kinds) and not callable(node.step_size)
+        if known and not is_traced(node.step_size):
+            yield type(node).__name__, node.step_size

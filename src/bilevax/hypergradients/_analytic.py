@@ -1,0 +1,87 @@
+"""The analytic estimator: the outer gradient, as if y did not depend on x."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from .._result import first_failure
+from .._sampling import AbstractSampler, as_sampler
+from .._types import BatchSize, Solver
+from ..solvers import AbstractSolver
+from ..solvers._base import check_solver
+from ._stages import AbstractTwoStage, InnerState, no_value_yet
+
+
+class TwoStageState(eqx.Module):
+    """The state of an estimator without an adjoint."""
+
+    k: Int[Array, ""]
+    inner: InnerState
+    value: Float[Array, ""]
+    outer_sampler: PyTree
+    adjoint: None = None
+
+    @property
+    def y(self):
+        """The last inner variable."""
+        return self.inner.y
+
+
+class Analytic(AbstractTwoStage):
+    r"""The analytic estimator $g^1 = \partial_x f(x, y_t)$ (Ablin et al. 2020, Eq. 2).
+
+    Right whenever $\partial_y f$ vanishes at $y^*$: for the value function of a minimum
+    ($f = g$, `bx.MinProblem`) and for $f = c - g$. Its error is then proportional to
+    $\|y_t - y^*\|$. For any other bilevel problem it is biased: use `bx.Implicit` or
+    `bx.Unrolled`.
+
+    **Arguments:**
+
+    - `inner`: the solver of the inner problem.
+    - `warm_start_inner`: start from the last y; otherwise from the initial one.
+    - `outer_batch_size`: rows for the outer gradient: an int, a sampler, or `None` (all).
+
+    >>> import bilevax as bx
+    >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2 / 2 + y**2 / 2)
+    >>> h = bx.hypergradient(problem, bx.Analytic(bx.GradientDescent(0.3, 30)), 1.0, 0.0)
+    >>> round(float(h.gradient), 4)
+    0.5
+
+    **Reference:** P. Ablin, G. Peyré and T. Moreau, Super-efficiency of automatic
+    differentiation for functions defined as a minimum, ICML 2020.
+    """
+
+    inner: AbstractSolver
+    warm_start_inner: bool
+    outer_sampler: AbstractSampler
+
+    def __init__(
+        self,
+        inner: Solver,
+        warm_start_inner: bool = True,
+        outer_batch_size: BatchSize = None,
+    ):
+        self.inner = check_solver("inner", inner)
+        self.warm_start_inner = warm_start_inner
+        self.outer_sampler = as_sampler(outer_batch_size)
+
+    def init(self, problem, x, y, adjoint=None):
+        del adjoint
+        return init_two_stage(self, problem, x, y)
+
+    def __call__(self, problem, x, state, key):
+        inner_key, outer_key = jax.random.split(key)
+        inner, cost, result = self.solve_inner(problem, x, state.inner, inner_key, state.k)
+        value, (f_x, _), sampler, outer_cost, outer_result = self.evaluate_outer(
+            problem, x, inner.y, state.outer_sampler, outer_key
+        )
+        state = TwoStageState(state.k + 1, inner, value, sampler)
+        return f_x, state, cost + outer_cost, first_failure(result, outer_result)
+
+
+def init_two_stage(estimator: AbstractTwoStage, problem, x, y) -> TwoStageState:
+    """The first state of an estimator without an adjoint."""
+    inner = estimator.init_inner(problem, x, y)
+    sampler = estimator.outer_sampler.init(problem.outer_data)
+    return TwoStageState(jnp.int32(0), inner, no_value_yet(problem, x, y), sampler)

@@ -1,0 +1,71 @@
+"""What every estimator does first: improve y, then evaluate the outer objective."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from .._cost import Cost
+from .._equation import Inner
+from .._problem import AbstractProblem
+from .._result import Result, finite_or
+from .._sampling import AbstractSampler, full
+from ..solvers import AbstractSolver, SolverState
+from ._base import AbstractHypergradient
+
+
+class InnerState(eqx.Module):
+    """The last y, the first one where solves start cold, and the solver's state."""
+
+    y: PyTree
+    initial: PyTree
+    solver: SolverState
+
+
+class AbstractTwoStage(AbstractHypergradient):
+    """An estimator that first improves y with an inner solver."""
+
+    inner: eqx.AbstractVar[AbstractSolver]
+    warm_start_inner: eqx.AbstractVar[bool]
+    outer_sampler: eqx.AbstractVar[AbstractSampler]
+
+    @property
+    def random(self):
+        return self.inner.random or self.outer_sampler.random
+
+    def init_inner(self, problem: AbstractProblem, x: PyTree, y: PyTree) -> InnerState:
+        """The state before the first inner solve."""
+        initial = None if self.warm_start_inner else y
+        return InnerState(y, initial, self.inner.init(Inner(problem, x), y))
+
+    def start_inner(self, problem: AbstractProblem, x: PyTree, state: InnerState):
+        """Where the next inner solve starts: y and the solver's state, warm or cold."""
+        if self.warm_start_inner:
+            return state.y, state.solver
+        solver = self.inner.restart(Inner(problem, x), state.initial, state.solver)
+        return state.initial, solver
+
+    def solve_inner(
+        self, problem: AbstractProblem, x: PyTree, state: InnerState, key: PRNGKeyArray, k
+    ):
+        """The improved y, in its state; the cost and the result."""
+        y, solver = self.start_inner(problem, x, state)
+        y, solver, cost, result = self.inner.solve(Inner(problem, x), y, solver, key, k)
+        return InnerState(y, state.initial, solver), cost, result
+
+    def evaluate_outer(
+        self, problem: AbstractProblem, x: PyTree, y: PyTree, sampler, key: PRNGKeyArray
+    ):
+        """The outer value, its two gradients, the sampler's state, the cost, the result."""
+        batch, sampler = self.outer_sampler.draw(problem.outer_data, sampler, key)
+        value, gradients = problem.value_and_gradients(x, y, batch)
+        rows = self.outer_sampler.rows(problem.outer_data)
+        result = finite_or((value, gradients), Result.outer_nonfinite)
+        return value, gradients, sampler, Cost.of("outer_gradient", 1, rows), result
+
+
+def no_value_yet(problem: AbstractProblem, x: PyTree, y: PyTree) -> Float[Array, ""]:
+    """NaN in the dtype of the outer objective: the value before the first estimate."""
+    batch = full(problem.outer_data)
+    value, _ = jax.eval_shape(lambda: problem.value_and_gradients(x, y, batch))
+    return jnp.full((), jnp.nan, value.dtype)

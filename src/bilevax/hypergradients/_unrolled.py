@@ -1,0 +1,207 @@
+"""Automatic differentiation through the iterations of the inner solver."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax.tree
+from jax.flatten_util import ravel_pytree
+from jaxtyping import PyTree
+
+from .._cost import Cost
+from .._equation import Inner
+from .._result import first_failure
+from .._sampling import AbstractSampler, as_sampler
+from .._types import BatchSize, IterativeSolver
+from ..solvers import AbstractIterativeSolver, Run
+from ..solvers._base import check_solver
+from ._analytic import TwoStageState, init_two_stage
+from ._stages import AbstractTwoStage, InnerState
+
+
+class Unrolled(AbstractTwoStage):
+    r"""The automatic estimator $g^2 = \frac{d}{dx} f(x, y_t(x))$ (ITD).
+
+    The iterations $y_0 \to y_t$ are differentiated; $y_0$, a warm start too, is a
+    constant, and so is all the solver carried over. With $J_t = \partial y_t / \partial x$
+    it is $\partial_x f + J_t^\top \partial_y f$ (Ablin et al. 2020, Eq. 3; Grazzi et al.
+    2020).
+
+    | mode | extra oracle calls | memory |
+    |---|---|---|
+    | reverse | t HVPs, t cross products | t steps |
+    | reverse, `checkpoint="sqrt"` | and t gradients | 2 sqrt(t) steps |
+    | reverse, `checkpoint="step"` | and t gradients | t iterates y |
+    | reverse, `last=k` | k HVPs, k cross products | k steps |
+    | forward | t HVPs, t cross products for each number of x | y for each number of x |
+
+    **Arguments:**
+
+    - `inner`: the solver of the inner problem, with a number of steps that no tolerance
+      decides.
+    - `last`: differentiate through the last k steps only, taking $y_{t-k}$ as a constant;
+      0 is the analytic estimator, `None` all steps.
+    - `mode`: `"reverse"`, or `"forward"` for a small x or very many steps.
+    - `checkpoint`: in reverse mode, recompute iterates instead of storing what their
+      derivatives need: `"sqrt"` in about sqrt(t) segments, an int in so many, `"step"`
+      each step from its stored iterate.
+    - `warm_start_inner`, `outer_batch_size`: as in `bx.Analytic`.
+    - `max_num_steps`: where the inner `num_steps` is a function of the outer step, the
+      most it returns; reverse mode needs it.
+
+    >>> import bilevax as bx
+    >>> problem = bx.BilevelProblem(
+    ...     outer=lambda x, y: (y - 1) ** 2 / 2, inner=lambda x, y: (y - x) ** 2)
+    >>> estimator = bx.Unrolled(bx.GradientDescent(0.4, 30))
+    >>> h = bx.hypergradient(problem, estimator, x=3.0, y0=0.0)
+    >>> round(float(h.gradient), 5), h.cost.hvp
+    (2.0, 30)
+
+    **References:** L. Franceschi et al., Forward and reverse gradient-based
+    hyperparameter optimization, ICML 2017; A. Shaban et al., Truncated back-propagation
+    for bilevel optimization, AISTATS 2019.
+    """
+
+    inner: AbstractIterativeSolver
+    last: int | None = eqx.field(static=True)
+    mode: str = eqx.field(static=True)
+    checkpoint: int | str | None = eqx.field(static=True)
+    warm_start_inner: bool
+    outer_sampler: AbstractSampler
+    max_num_steps: int | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inner: IterativeSolver,
+        last: int | None = None,
+        mode: str = "reverse",
+        checkpoint: int | str | None = None,
+        warm_start_inner: bool = True,
+        outer_batch_size: BatchSize = None,
+        max_num_steps: int | None = None,
+    ):
+        _check(inner, last, mode, checkpoint, max_num_steps)
+        self.inner = check_solver("inner", inner)
+        self.last = last
+        self.mode = mode
+        self.checkpoint = checkpoint
+        self.warm_start_inner = warm_start_inner
+        self.outer_sampler = as_sampler(outer_batch_size)
+        self.max_num_steps = max_num_steps
+
+    def init(self, problem, x, y, adjoint=None):
+        del adjoint
+        return init_two_stage(self, problem, x, y)
+
+    def __call__(self, problem, x, state, key):
+        inner_key, outer_key = jax.random.split(key)
+        y, solver = self.start_inner(problem, x, state.inner)
+        run = self.inner.prepare(Inner(problem, x), y, solver, inner_key, state.k)
+        differentiated = run.num_steps if self.last is None else self.last
+        carry = run.advance(self.inner, run.carry, run.num_steps - differentiated)
+
+        def iterate(x):
+            return self._differentiable(run.of(Inner(problem, x)), carry, differentiated)
+
+        if self.mode == "reverse":
+            y, pullback, solver = jax.vjp(iterate, x, has_aux=True)
+            transpose = lambda f_y: pullback(f_y)[0]
+        else:
+            y, jacobian, solver = _jacobian(iterate, x)
+            transpose = lambda f_y: _contract(jacobian, f_y, x)
+        value, (f_x, f_y), sampler, outer_cost, outer_result = self.evaluate_outer(
+            problem, x, y, state.outer_sampler, outer_key
+        )
+        gradient = optax.tree.add(f_x, transpose(f_y))
+        inner = InnerState(y, state.inner.initial, solver)
+        cost = outer_cost + self._cost(run, differentiated, x)
+        result = first_failure(self.inner.result(run.equation, y, solver), outer_result)
+        return gradient, TwoStageState(state.k + 1, inner, value, sampler), cost, result
+
+    def _differentiable(self, run: Run, carry, num):
+        """`num` iterations in a form that the mode can pass: y, and the solver's state."""
+        if not isinstance(num, int) and self.mode == "reverse":
+            if self.max_num_steps is None:
+                raise ValueError(_NEEDS_MAXIMUM)
+            iterate = run.iterate(self.inner)
+            body = lambda i, c: jax.lax.cond(i < num, iterate, lambda c: c, c)
+            return jax.lax.fori_loop(0, self.max_num_steps, body, carry)
+        if self.checkpoint is None or self.mode == "forward":
+            return run.advance(self.inner, carry, num)
+        segments = _segments(self.checkpoint, num)
+        length = num // max(segments, 1)
+        carry = run.advance(self.inner, carry, num - segments * length)
+        segment = jax.checkpoint(lambda c: run.advance(self.inner, c, length))
+        return jax.lax.fori_loop(0, segments, lambda _, c: segment(c), carry)
+
+    def _cost(self, run: Run, differentiated, x: PyTree) -> Cost:
+        """T gradients forward; a product of each kind for every differentiated step."""
+        recomputed = self.mode == "reverse" and self.checkpoint is not None
+        gradients = run.num_steps + (differentiated if recomputed else 0)
+        directions = optax.tree.size(x) if self.mode == "forward" else 1
+        rows = self.inner.sampler.rows(run.equation.data)
+        products = differentiated * directions
+        return (
+            self.inner.cost(run, gradients)
+            + Cost.of("hvp", products, rows)
+            + Cost.of("cross", products, rows)
+        )
+
+
+def _segments(checkpoint: int | str, num: int) -> int:
+    if checkpoint == "step":
+        return num
+    return min(num, math.isqrt(num) if checkpoint == "sqrt" else int(checkpoint))
+
+
+def _jacobian(iterate, x: PyTree):
+    """The result of the iterations, its derivatives along every number of x, and the rest."""
+    flat, unravel = ravel_pytree(x)
+    basis = jnp.eye(flat.size, dtype=flat.dtype)
+    push = lambda v: jax.jvp(iterate, (x,), (unravel(v),), has_aux=True)
+    y, jacobian, rest = jax.vmap(push, out_axes=(None, 0, None))(basis)
+    return y, jacobian, rest
+
+
+def _contract(jacobian: PyTree, f_y: PyTree, x: PyTree) -> PyTree:
+    """The transposed Jacobian times a vector, one direction after another."""
+    flat, unravel = ravel_pytree(x)
+    along = jax.vmap(lambda row: optax.tree.vdot(row, f_y))(jacobian)
+    return unravel(jnp.asarray(along, flat.dtype))
+
+
+def _check(inner, last, mode, checkpoint, max_num_steps) -> None:
+    if not isinstance(inner, AbstractIterativeSolver) or inner.stops_early:
+        raise TypeError(_NEEDS_FIXED_COUNT)
+    if mode not in ("reverse", "forward"):
+        raise ValueError(f"mode must be 'reverse' or 'forward', got {mode!r}.")
+    if checkpoint not in (None, "sqrt", "step") and not isinstance(checkpoint, int):
+        raise ValueError(
+            "checkpoint must be None, 'sqrt', 'step' or a number of segments, "
+            f"got {checkpoint!r}."
+        )
+    if isinstance(checkpoint, int) and checkpoint < 1:
+        raise ValueError(f"checkpoint must be at least 1 segment, got {checkpoint}.")
+    if max_num_steps is not None and max_num_steps < 1:
+        raise ValueError(f"max_num_steps must be at least 1, got {max_num_steps}.")
+    if last is None:
+        return
+    if last < 0:
+        raise ValueError(f"last must be at least 0, got {last}.")
+    if isinstance(inner.num_steps, int) and last > inner.num_steps:
+        raise ValueError(
+            f"last={last} is longer than the run of num_steps={inner.num_steps}: use at "
+            "most that, or None for all steps."
+        )
+
+
+_NEEDS_MAXIMUM = (
+    "The inner number of steps is a function of the outer step, and reverse mode stores "
+    "every step: pass `max_num_steps=`, the most that function returns, or use "
+    "mode='forward'."
+)
+_NEEDS_FIXED_COUNT = (
+    "Differentiating a loop whose length a tolerance decides gives wrong derivatives. Give "
+    "the inner solver a fixed num_steps and no tolerance, or use bx.Implicit."
+)
