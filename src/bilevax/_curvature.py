@@ -218,7 +218,7 @@ def warn_of_large_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: Py
             warnings.warn(
                 f"A step of {float(step):.3g} in {name} is above 2 / smoothness = "
                 f"{limit:.3g}, measured here: iterations with it diverge. Leave the step out "
-                "to have it measured.",
+                "to have it measured, with `measure_every=` again and again.",
                 stacklevel=3,
             )
 
@@ -227,6 +227,9 @@ def _constant_steps(tree: PyTree) -> Iterator[tuple[str, Any]]:
     """The constant step sizes of solvers and Neumann series, with the solver's name."""
     kinds = SteepestDescent | Neumann
     for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, kinds)):
-        known = isinstance(node, kinds) and not callable(node.step_size)
-        if known and not is_traced(node.step_size):
-            yield type(node).__name__, node.step_size
+        if not isinstance(node, kinds):
+            continue
+        step = node.step_size
+        step = step.step_size if isinstance(step, Measured) else step
+        if step is not None and not callable(step) and not is_traced(step):
+            yield type(node).__name__, step

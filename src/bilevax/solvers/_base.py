@@ -76,7 +76,7 @@ class AbstractSolver(eqx.Module):
         u: PyTree | None,
         state: SolverState,
         key: PRNGKeyArray,
-        k: Int[Array, ""],
+        k: Index,
     ) -> tuple[PyTree, SolverState, Cost, Any]:
         """The solution, new state, cost and result of the solve at outer step k."""
 
@@ -142,7 +142,7 @@ class AbstractIterativeSolver(AbstractSolver):
         method = self.init_method(equation, u)
         return SolverState.start(method, self.sampler.init(equation.data), u)
 
-    def length(self, key: PRNGKeyArray, k: Int[Array, ""]) -> Index:
+    def length(self, key: PRNGKeyArray, k: Index) -> Index:
         """Iterations of the solve at outer step k."""
         del key
         if not callable(self.num_steps):

@@ -1,0 +1,168 @@
+"""Measured curvature, and the steps that default to it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bilevax as bx
+from cases import CASES
+
+
+def spectrum(eigenvalues, seed=0, dtype=np.float64):
+    eigenvalues = np.asarray(eigenvalues, float)
+    Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(eigenvalues),) * 2))[0]
+    H = jnp.asarray((Q * eigenvalues) @ Q.T, dtype)
+    return bx.BilevelProblem(lambda x, y: jnp.sum(y), lambda x, y: y @ H @ y / 2 + x * y[0])
+
+
+def measure(problem, size, **kwargs):
+    return bx.curvature(problem, jnp.asarray(0.0), jnp.zeros(size), **kwargs)
+
+
+@pytest.mark.parametrize("eigenvalues", [[1, 2, 3, 9], [-2, 1, 4], [5.0], [2, 2, 2], [0, 0, 1]])
+def test_small_spectra_are_found_whole(eigenvalues):
+    c = measure(spectrum(eigenvalues), len(eigenvalues))
+    assert float(c.smoothness) == pytest.approx(max(eigenvalues), rel=1e-10)
+    assert float(c.strong_convexity) == pytest.approx(min(eigenvalues), rel=1e-9, abs=1e-12)
+    assert max(map(float, c.residuals)) < 1e-8
+    assert c.cost.hvp == len(eigenvalues) and not c.strong_convexity_is_bound
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_large_spectra_are_bracketed_from_the_side_that_is_promised(seed):
+    eigenvalues = np.concatenate([np.geomspace(1e-4, 1, 300)])
+    c = measure(spectrum(eigenvalues, seed), 300, key=jax.random.key(seed))
+    ritz = float(c.smoothness - c.residuals[0])
+    assert ritz <= 1 + 1e-12 <= float(c.smoothness) + 2e-3
+    assert float(c.smoothness) == pytest.approx(1, rel=0.02)
+    assert float(c.strong_convexity) >= 1e-4 - 1e-12  # an overestimate, as it says
+    known = measure(spectrum(eigenvalues, seed), 300, strong_convexity=1e-4)
+    assert (
+        float(known.strong_convexity) == pytest.approx(1e-4) and known.strong_convexity_is_bound
+    )
+
+
+def test_on_nested_pytrees_and_under_jit_and_vmap():
+    case = CASES["nested"]()
+    from jax.flatten_util import ravel_pytree
+
+    flat, unravel = ravel_pytree(case.y)
+    F = lambda v: ravel_pytree(case.residual(case.x, unravel(v)))[0]
+    eigenvalues = np.linalg.eigvalsh(np.asarray(jax.jacfwd(F)(flat)))
+    c = jax.jit(lambda y: bx.curvature(case.problem, case.x, y))(case.y)
+    np.testing.assert_allclose(
+        [c.strong_convexity, c.smoothness], eigenvalues[[0, -1]], rtol=1e-9
+    )
+    problem = spectrum([1, 2, 3])
+    ys = jnp.ones((2, 3))
+    together = jax.vmap(lambda y: bx.curvature(problem, jnp.asarray(0.0), y).smoothness)(ys)
+    np.testing.assert_allclose(together, 3.0, rtol=1e-10)
+
+
+def test_contraction_of_maps():
+    case = CASES["fixed_point"]()
+    from_map = lambda y: y - case.residual(case.x, y)
+    jacobian = np.asarray(jax.jacfwd(from_map)(case.y))
+    c = bx.curvature(case.problem, case.x, case.y)
+    q = np.linalg.norm(jacobian, 2)
+    assert float(c.contraction) == pytest.approx(q, rel=1e-6)
+    assert float(c.smoothness) == pytest.approx(1 + q, rel=1e-6)
+    assert float(c.strong_convexity) == pytest.approx(1 - q, rel=1e-6)
+    quadratic = spectrum([0.5, 1.0, 3.0]).as_fixed_point(0.5)
+    c = bx.curvature(quadratic, jnp.asarray(0.0), jnp.ones(3))
+    assert float(c.contraction) == pytest.approx(0.75, rel=1e-9)  # |1 - 0.5 * 0.5|
+
+
+def test_missing_steps_are_one_over_smoothness():
+    problem = spectrum([0.5, 1.0, 4.0])
+    x, y = jnp.asarray(1.0), jnp.ones(3)
+    for missing, given in (
+        (bx.GradientDescent(num_steps=3), bx.GradientDescent(0.25, 3)),
+        (
+            bx.AcceleratedGradientDescent(num_steps=3, strong_convexity=0.5),
+            bx.AcceleratedGradientDescent(0.25, 3, strong_convexity=0.5),
+        ),
+    ):
+        for linear in ((bx.Neumann(num_steps=3), bx.Neumann(0.25, 3)), (missing, given)):
+            h = bx.hypergradient(problem, bx.Implicit(missing, linear[0]), x, y)
+            expected = bx.hypergradient(problem, bx.Implicit(given, linear[1]), x, y)
+            np.testing.assert_allclose(h.gradient, expected.gradient, rtol=1e-10)
+            assert h.cost.hvp == expected.cost.hvp + 3  # the measuring is counted
+
+
+PRESETS = ("amigo_gd", "amigo_cg", "aid_gd", "aid_cg", "aid_cg_ws")
+PRESETS += ("aid_fp", "aid_n", "itd", "reverse", "ba")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_need_an_outer_step_only(name):
+    q = bx.problems.quadratic(6, 5, inner_condition=4.0, coupling=0.1)
+    algorithm = getattr(bx.algorithms, name)(outer_step_size=0.1)
+    s = bx.minimize(q.problem, algorithm, jnp.ones(6), jnp.ones(5), num_steps=300)
+    assert s.result == bx.Result.successful
+    assert float(q.gap(s.x) / q.gap(jnp.ones(6))) < 0.2
+    with pytest.raises(TypeError, match="outer_step_size"):
+        getattr(bx.algorithms, name)()
+
+
+def test_a_fixed_point_map_is_iterated_with_step_one():
+    case = CASES["fixed_point"]()
+    h = bx.hypergradient(
+        case.problem, bx.Implicit(bx.GradientDescent(num_steps=4), bx.Direct()), case.x, case.y
+    )
+    expected = bx.hypergradient(
+        case.problem, bx.Implicit(bx.FixedPointIteration(4), bx.Direct()), case.x, case.y
+    )
+    np.testing.assert_allclose(h.y, expected.y, rtol=1e-13)
+
+
+def stiffening():
+    """The Hessian 1 + exp(x) grows as x moves."""
+    # f's gradient in y is bounded: y may diverge, and x still moves on slowly.
+    outer = lambda x, y: jnp.sum(jnp.tanh(y)) - x
+    inner = lambda x, y: (1 + jnp.exp(x)) * jnp.sum(y**2) / 2 - jnp.sum(y)
+    return bx.BilevelProblem(outer, inner)
+
+
+def test_measuring_again_when_told_to_and_resume():
+    algorithm = bx.algorithms.amigo_cg(outer_step_size=0.1)
+    start = jnp.asarray(0.0), jnp.zeros(2)
+    run = lambda n, **kw: bx.minimize(
+        stiffening(), algorithm, *start, num_steps=n, measure_every=5, **kw
+    )
+    with pytest.warns(UserWarning, match="above 2 / smoothness"):
+        once = bx.minimize(stiffening(), algorithm, *start, num_steps=1000)
+    assert once.result == bx.Result.inner_nonfinite
+    whole = run(60)
+    assert whole.result == bx.Result.successful
+    x = float(run(55).x)
+    assert float(whole.state.step_size) == pytest.approx(1 / (1 + np.exp(x)), rel=1e-10)
+    rest = run(37, state=run(23).state)
+    assert float(rest.x) == float(whole.x) and rest.cost == whole.cost
+
+
+def test_measured_steps_do_not_recompile():
+    traces = []
+
+    def inner(x, y, batch):
+        traces.append(1)
+        return jnp.mean((batch @ y - x) ** 2)
+
+    rng = np.random.default_rng(0)
+    algorithm = bx.algorithms.amigo_cg(outer_step_size=0.1)
+    outer = lambda x, y: jnp.sum(y**2)
+    problem = lambda: bx.BilevelProblem(outer, inner, inner_data=rng.random((9, 3)))
+    run = lambda: bx.minimize(problem(), algorithm, jnp.asarray(0.3), jnp.ones(3), num_steps=3)
+    run()
+    first = len(traces)
+    run()
+    assert len(traces) == first
+
+
+def test_a_map_that_expands_is_told():
+    problem = bx.FixedPointProblem(lambda x, y: jnp.tanh(y), lambda x, y: 3.0 * y + x)
+    algorithm = bx.Algorithm(bx.Implicit(bx.FixedPointIteration(400), bx.Direct()), 0.1)
+    with pytest.warns(UserWarning, match="does not contract here: .* about 3"):
+        s = bx.minimize(problem, algorithm, jnp.asarray(1.0), jnp.asarray(1.0), num_steps=10)
+    assert s.result == bx.Result.inner_nonfinite
