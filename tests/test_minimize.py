@@ -308,3 +308,54 @@ def test_vmapped_over_outer_starts_and_steps():
             q.problem, algorithm(float(step)), jnp.ones(5), jnp.zeros(4), num_steps=10
         )
         np.testing.assert_allclose(x, alone.x, rtol=1e-12)
+
+
+BOUNDS = {
+    "non-negative": (optax.projections.projection_non_negative, (), lambda x: x.min() >= 0),
+    "box": (
+        optax.projections.projection_box,
+        (-0.1, np.linspace(0, 0.2, 5)),
+        lambda x: np.all(x >= -0.1) and np.all(x <= np.linspace(0, 0.2, 5)),
+    ),
+    "simplex": (
+        optax.projections.projection_simplex,
+        (),
+        lambda x: x.min() >= 0 and abs(x.sum() - 1) < 1e-12,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_projections_lead_to_the_constrained_minimum(name):
+    projection, arguments, feasible = BOUNDS[name]
+    q = bx.problems.quadratic(5, 4, inner_condition=3.0, coupling=0.2, seed=4)
+    preset = algorithm(0.5, inner_step_size=1.0, inner_steps=40, adjoint_steps=4)
+    apply = bx.projected(projection, *arguments)
+    bounded = bx.Algorithm(preset.hypergradient, preset.outer, apply=apply)
+    s = bx.minimize(q.problem, bounded, jnp.ones(5), jnp.zeros(4), num_steps=3000)
+    assert feasible(np.asarray(s.x))
+    # Optimal: a step along the exact gradient, projected, comes back.
+    again = projection(s.x - 0.5 * q.gradient(s.x), *map(jnp.asarray, arguments))
+    np.testing.assert_allclose(again, s.x, atol=1e-9)
+    assert float(jnp.linalg.norm(q.gradient(s.x))) > 1e-2  # the bounds are active
+
+
+def test_new_bounds_do_not_recompile():
+    traces = []
+
+    def outer(x, y):
+        traces.append(1)
+        return jnp.sum((y - 5.0) ** 2)
+
+    problem = bx.BilevelProblem(outer, lambda x, y: jnp.sum((y - x) ** 2))
+    preset = algorithm(0.1)
+
+    def run(upper):
+        apply = bx.projected(optax.projections.projection_box, 0.0, upper)
+        bounded = bx.Algorithm(preset.hypergradient, 0.1, apply=apply)
+        return bx.minimize(problem, bounded, jnp.zeros(2), jnp.zeros(2), num_steps=60).x
+
+    np.testing.assert_allclose(run(1.0), 1.0)
+    first = len(traces)
+    np.testing.assert_allclose(run(2.0), 2.0)
+    assert len(traces) == first

@@ -6,7 +6,9 @@ from ._cost import Cost
 from ._curvature import Curvature, curvature, with_measured_steps
 from ._hypergradient import Hypergradient, hypergradient
 from ._minimize import Solution, State, minimize
+from ._minimum import argmin, minimum
 from ._problem import BilevelProblem, FixedPointProblem, MinProblem
+from ._projection import projected
 from ._result import Result
 from ._sampling import Batches, Epochs, FullBatch, RandomRows
 from .hypergradients import Analytic, Implicit, Unrolled
@@ -50,10 +52,13 @@ __all__ = [
     "State",
     "Unrolled",
     "algorithms",
+    "argmin",
     "curvature",
     "hypergradient",
     "minimize",
+    "minimum",
     "problems",
+    "projected",
     "schedules",
     "with_measured_steps",
 ]
