@@ -88,7 +88,9 @@ def test_missing_steps_are_one_over_smoothness():
             h = bx.hypergradient(problem, bx.Implicit(missing, linear[0]), x, y)
             expected = bx.hypergradient(problem, bx.Implicit(given, linear[1]), x, y)
             np.testing.assert_allclose(h.gradient, expected.gradient, rtol=1e-10)
-            assert h.cost.hvp == expected.cost.hvp + 3  # the measuring is counted
+            # Measuring is counted: three products at three points, two steps between.
+            assert h.cost.hvp == expected.cost.hvp + 9
+            assert h.cost.inner_gradient == expected.cost.inner_gradient + 2
 
 
 PRESETS = ("amigo_gd", "amigo_cg", "aid_gd", "aid_cg", "aid_cg_ws")
@@ -104,6 +106,18 @@ def test_presets_need_an_outer_step_only(name):
     assert float(q.gap(s.x) / q.gap(jnp.ones(6))) < 0.2
     with pytest.raises(TypeError, match="outer_step_size"):
         getattr(bx.algorithms, name)()
+
+
+def test_a_hessian_that_is_flat_at_the_start():
+    """g = (y - 1)^2 / 2 + y^4 / 4: 1 / smoothness at y = 0 would not converge."""
+    loss = lambda x, y: (y - x) ** 2 / 2 + y**4 / 4
+    naive = 1 / bx.curvature(bx.MinProblem(loss), 1.0, 0.0).smoothness
+    y = bx.hypergradient(
+        bx.MinProblem(loss), bx.Analytic(bx.GradientDescent(naive, 500)), 1.0, 0.0
+    ).y
+    assert abs(float(y + y**3 - 1)) > 0.1
+    y = bx.argmin(loss, 0.0, bx.GradientDescent(num_steps=100))(1.0)
+    assert abs(float(y + y**3 - 1)) < 1e-10
 
 
 def test_a_fixed_point_map_is_iterated_with_step_one():
@@ -166,3 +180,18 @@ def test_a_map_that_expands_is_told():
     with pytest.warns(UserWarning, match="does not contract here: .* about 3"):
         s = bx.minimize(problem, algorithm, jnp.asarray(1.0), jnp.asarray(1.0), num_steps=10)
     assert s.result == bx.Result.inner_nonfinite
+
+
+def test_steps_can_be_checked_before_a_run():
+    problem = spectrum([0.5, 1.0, 4.0])
+    where = jnp.asarray(0.0), jnp.zeros(3)
+    safe = bx.algorithms.amigo_gd(
+        outer_step_size=9.0, inner_step_size=0.49, adjoint_step_size=0.1
+    )
+    assert float(bx.check_steps(problem, safe, *where).smoothness) == pytest.approx(4)
+    for step in ({"inner_step_size": 0.51}, {"adjoint_step_size": 0.51}):
+        unsafe = bx.algorithms.amigo_gd(outer_step_size=9.0, **step)
+        with pytest.warns(UserWarning, match=r"A step of 0.51 .* above 2 / smoothness = 0.5,"):
+            bx.check_steps(problem, unsafe, *where)
+    with pytest.warns(UserWarning, match="does not contract here: .* about 1.2"):
+        bx.check_steps(problem.as_fixed_point(0.55), bx.FixedPointIteration(3), *where)

@@ -3,7 +3,7 @@
 from . import algorithms, problems, schedules
 from ._algorithm import Algorithm
 from ._cost import Cost
-from ._curvature import Curvature, curvature, with_measured_steps
+from ._curvature import Curvature, check_steps, curvature, with_measured_steps
 from ._hypergradient import Hypergradient, hypergradient
 from ._minimize import Solution, State, minimize
 from ._minimum import argmin, minimum
@@ -53,6 +53,7 @@ __all__ = [
     "Unrolled",
     "algorithms",
     "argmin",
+    "check_steps",
     "curvature",
     "hypergradient",
     "minimize",

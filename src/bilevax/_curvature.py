@@ -15,7 +15,7 @@ from ._cost import Cost
 from ._problem import AbstractProblem, FixedPointProblem
 from ._sampling import full, num_rows
 from ._transformation import SteepestDescent
-from ._tree import is_traced
+from ._tree import axpy, is_traced
 from .schedules import Measured
 from .solvers import Neumann
 
@@ -172,16 +172,34 @@ def with_steps(tree: PyTree, step_size) -> PyTree:
     return jax.tree.map(fill, tree, is_leaf=_is_measured)
 
 
-def measure_step(problem: AbstractProblem, x: PyTree, y: PyTree) -> tuple[Array, Cost]:
-    """The step that gradient descent can take on the inner problem at (x, y), and the cost.
+_PROBES = 3
 
-    1 / smoothness; for a fixed-point map 1, which iterates the map itself, for nothing.
+
+def measure_step(problem: AbstractProblem, x: PyTree, y: PyTree) -> tuple[Array, Cost]:
+    """The step that gradient descent can take on the inner problem at x, and the cost.
+
+    1 / smoothness, the largest of three measured along the first steps from y, since an
+    inner Hessian may be flat where a run starts and steep where it goes. For a fixed-point
+    map it is 1, which iterates the map itself, and costs nothing.
     """
     dtype = jnp.result_type(*jax.tree.leaves(y))
     if isinstance(problem, FixedPointProblem):
         return jnp.ones((), dtype), Cost()
-    measured = curvature(problem, x, y)
-    return 1 / measured.smoothness, measured.cost
+    return _probe(problem, x, y)
+
+
+@eqx.filter_jit
+def _probe(problem, x, y):
+    batch, rows = full(problem.inner_data), num_rows(problem.inner_data)
+    smoothness, cost = jnp.zeros((), jnp.result_type(*jax.tree.leaves(y))), Cost()
+    for probe in range(_PROBES):
+        measured = curvature(problem, x, y, num_products=15)
+        smoothness = jnp.maximum(smoothness, measured.smoothness)
+        cost = cost + measured.cost
+        if probe < _PROBES - 1:
+            y = axpy(-1 / smoothness, problem.residual(x, y, batch), y)
+            cost = cost + Cost.of("inner_gradient", 1, rows)
+    return 1 / smoothness, cost
 
 
 def with_measured_steps(tree: PyTree, problem: AbstractProblem, x: PyTree, y: PyTree) -> PyTree:
@@ -201,16 +219,35 @@ def with_measured_steps(tree: PyTree, problem: AbstractProblem, x: PyTree, y: Py
     return with_steps(tree, measure_step(problem, x, y)[0])
 
 
-def warn_of_large_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) -> None:
-    """Warn of constant steps above 2 / smoothness at (x, y), and of maps that expand."""
+def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) -> Curvature:
+    """Measures the curvature at (x, y), and warns of what cannot converge there.
+
+    Warns of constant inner and adjoint steps above 2 / smoothness, and of a fixed-point map
+    whose Jacobian has a norm of 1 or more. `bx.minimize` calls it where a run ended because
+    y or z diverged; call it yourself before a long run.
+
+    **Arguments:**
+
+    - `problem`, `x`, `y`: where to look.
+    - `tree`: an algorithm, an estimator or a solver.
+
+    **Returns:** the `bx.Curvature`.
+
+    >>> import bilevax as bx, warnings
+    >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     c = bx.check_steps(problem, bx.GradientDescent(1.5, 10), 1.0, 0.0)
+    >>> print(str(caught[0].message)[:54])
+    A step of 1.5 in SteepestDescent is above 2 / smoothne
+    """
     measured = curvature(problem, x, y)
     if is_traced(measured.smoothness) or not jnp.isfinite(measured.smoothness):
-        return
+        return measured
     if measured.contraction is not None and measured.contraction >= 1:
         warnings.warn(
             f"The fixed-point map does not contract here: the norm of its Jacobian is about "
             f"{float(measured.contraction):.3g}, and must be below 1.",
-            stacklevel=3,
+            stacklevel=2,
         )
     limit = 2 / float(measured.smoothness)
     for name, step in _constant_steps(tree):
@@ -219,8 +256,9 @@ def warn_of_large_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: Py
                 f"A step of {float(step):.3g} in {name} is above 2 / smoothness = "
                 f"{limit:.3g}, measured here: iterations with it diverge. Leave the step out "
                 "to have it measured, with `measure_every=` again and again.",
-                stacklevel=3,
+                stacklevel=2,
             )
+    return measured
 
 
 def _constant_steps(tree: PyTree) -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from ._algorithm import Algorithm
 from ._cost import Cost
-from ._curvature import has_steps_to_measure, measure_step, warn_of_large_steps, with_steps
+from ._curvature import check_steps, has_steps_to_measure, measure_step, with_steps
 from ._history import History, columns_of
 from ._hypergradient import checked, initial_state
 from ._loop import RECORDS, LoopState, chunk
@@ -151,7 +151,7 @@ def minimize(
     if bool((result == Result.inner_nonfinite) | (result == Result.adjoint_nonfinite)):
         loop = state.loop
         used = with_steps(algorithm, state.step_size)
-        warn_of_large_steps(problem, used.hypergradient, loop.x, loop.hypergradient.y)
+        check_steps(problem, used.hypergradient, loop.x, loop.hypergradient.y)
     return Solution.of(state, history, result)
 
 
