@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ._algorithm import Algorithm
 from ._check import as_variable
 from ._cost import Cost
 from ._problem import AbstractProblem, FixedPointProblem
@@ -216,6 +217,7 @@ def with_measured_steps(tree: PyTree, problem: AbstractProblem, x: PyTree, y: Py
     """
     if not has_steps_to_measure(tree):
         return tree
+    x, y = as_variable("x", x), as_variable("y", y)
     return with_steps(tree, measure_step(problem, x, y)[0])
 
 
@@ -235,11 +237,12 @@ def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) ->
 
     >>> import bilevax as bx, warnings
     >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2)
-    >>> with warnings.catch_warnings(record=True) as caught:
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
     ...     c = bx.check_steps(problem, bx.GradientDescent(1.5, 10), 1.0, 0.0)
     >>> print(str(caught[0].message)[:54])
     A step of 1.5 in SteepestDescent is above 2 / smoothne
     """
+    tree = tree.hypergradient if isinstance(tree, Algorithm) else tree
     measured = curvature(problem, x, y)
     if is_traced(measured.smoothness) or not jnp.isfinite(measured.smoothness):
         return measured
