@@ -127,7 +127,7 @@ def _lanczos(product, like, num: int, key):
     """Ritz values in increasing order and their residuals, after `num` products."""
     start = jax.random.normal(key, like.shape, like.dtype)
     basis = jnp.zeros((num + 1, like.size), like.dtype)
-    basis = basis.at[0].set(start / jnp.linalg.norm(start))
+    basis = basis.at[0].set(start / _norm(start))
 
     def orthogonal(vector, basis):
         # Twice is enough: the second pass removes what rounding left.
@@ -141,12 +141,12 @@ def _lanczos(product, like, num: int, key):
         image = product(basis[i])
         alpha = basis[i] @ image
         rest = orthogonal(image, basis)
-        beta = jnp.linalg.norm(rest)
-        scale = jnp.maximum(scale, jnp.linalg.norm(image))
+        beta = _norm(rest)
+        scale = jnp.maximum(scale, _norm(image))
         # An invariant subspace is found: go on in its complement, not coupled to it.
         closed = beta <= 10 * jnp.finfo(like.dtype).eps * scale
         fresh = orthogonal(jax.random.normal(fresh_key, like.shape, like.dtype), basis)
-        rest = jnp.where(closed, fresh / jnp.linalg.norm(fresh), rest / beta)
+        rest = jnp.where(closed, fresh / _norm(fresh), rest / beta)
         return (basis.at[i + 1].set(rest), scale), (alpha, jnp.where(closed, 0, beta))
 
     keys = jax.random.split(jax.random.fold_in(key, 1), num)
@@ -155,6 +155,13 @@ def _lanczos(product, like, num: int, key):
     tridiagonal = jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1)
     values, vectors = jnp.linalg.eigh(tridiagonal)
     return values, jnp.abs(betas[-1] * vectors[-1])
+
+
+def _norm(vector):
+    """The Euclidean norm, without squares that over- or underflow."""
+    largest = jnp.max(jnp.abs(vector))
+    unit = jnp.where(largest > 0, largest, 1)
+    return unit * jnp.linalg.norm(vector / unit)
 
 
 def _is_measured(node) -> bool:
@@ -180,8 +187,9 @@ def measure_step(problem: AbstractProblem, x: PyTree, y: PyTree) -> tuple[Array,
     """The step that gradient descent can take on the inner problem at x, and the cost.
 
     1 / smoothness, the largest of three measured along the first steps from y, since an
-    inner Hessian may be flat where a run starts and steep where it goes. For a fixed-point
-    map it is 1, which iterates the map itself, and costs nothing.
+    inner Hessian may be flat where a run starts and steep where it goes. Smoothness is the
+    largest eigenvalue in absolute value; where there is no curvature at all it is taken as
+    1. For a fixed-point map the step is 1, which iterates the map itself, and costs nothing.
     """
     dtype = jnp.result_type(*jax.tree.leaves(y))
     if isinstance(problem, FixedPointProblem):
@@ -195,7 +203,9 @@ def _probe(problem, x, y):
     smoothness, cost = jnp.zeros((), jnp.result_type(*jax.tree.leaves(y))), Cost()
     for probe in range(_PROBES):
         measured = curvature(problem, x, y, num_products=15)
-        smoothness = jnp.maximum(smoothness, measured.smoothness)
+        size = jnp.maximum(measured.smoothness, -measured.strong_convexity)
+        smoothness = jnp.maximum(smoothness, size)
+        smoothness = jnp.where(smoothness > 0, smoothness, 1)
         cost = cost + measured.cost
         if probe < _PROBES - 1:
             y = axpy(-1 / smoothness, problem.residual(x, y, batch), y)

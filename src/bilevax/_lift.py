@@ -11,49 +11,114 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import PyTree
 
-
-class Split(NamedTuple):
-    """The rest of a pytree whose arrays of real numbers were taken out, hashable."""
-
-    leaves: tuple
-    treedef: Any
-
-    def join(self, arrays: PyTree) -> PyTree:
-        """The whole pytree."""
-        return eqx.combine(arrays, jax.tree.unflatten(self.treedef, self.leaves))
+from ._tree import is_traced
 
 
-def split(tree: PyTree) -> tuple[PyTree, Split]:
-    """The arrays of real numbers of a pytree, such as an Equinox module, and the rest."""
-    tree = jnp.asarray(tree) if isinstance(tree, float) else tree
-    arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
-    leaves, treedef = jax.tree.flatten(rest, is_leaf=lambda leaf: leaf is None)
-    return arrays, Split(tuple(leaves), treedef)
+class Parts(NamedTuple):
+    """A pytree, such as an Equinox module, in three parts.
+
+    - `real`: its arrays of real numbers, which are differentiated and minimised over;
+    - `other`: its other arrays, such as indices and masks;
+    - `rest`: what is no array, hashable.
+    """
+
+    real: PyTree
+    other: PyTree
+    rest: PyTree
+
+    def join(self, real: PyTree) -> PyTree:
+        """The whole pytree with other real numbers."""
+        return eqx.combine(real, self.other, self.rest)
+
+
+def split(tree: PyTree) -> Parts:
+    """The parts of a pytree. Python floats outside Equinox modules are real numbers too."""
+    is_module = lambda node: isinstance(node, eqx.Module)
+    to_array = lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float | np.ndarray) else leaf
+    tree = jax.tree.map(to_array, tree, is_leaf=is_module)
+    is_array = lambda leaf: eqx.is_array(leaf) or isinstance(leaf, np.ndarray)
+    arrays, rest = eqx.partition(tree, is_array)
+    arrays = jax.tree.map(jnp.asarray, arrays)
+    real, other = eqx.partition(arrays, eqx.is_inexact_array)
+    return Parts(real, other, rest)
+
+
+class Captured(NamedTuple):
+    """The traced values that a function has closed over, real numbers and others."""
+
+    real: list
+    other: list
 
 
 class Lifted:
-    """A user's function on ((x, closed-over values), y[, batch])."""
+    """A user's function of x, y and perhaps a batch, without anything closed over.
 
-    def __init__(self, function: Callable, x_rest: Split, y_rest: Split):
-        self._function, self._x_rest, self._y_rest = function, x_rest, y_rest
+    Called as `lifted((x, captured reals of all functions), y[, batch])`, with the real
+    arrays of x and y; their other arrays, and other captured values, are given to `bind`.
+    Two of the same name, function and rests are equal, so that programs are reused.
+    """
 
-    def plain(self, x: PyTree, y: PyTree, *batch: PyTree) -> PyTree:
-        """The function on the arrays of x and y; of its result, the arrays."""
-        out = self._function(self._x_rest.join(x), self._y_rest.join(y), *batch)
-        return eqx.filter(out, eqx.is_inexact_array)
+    def __init__(self, name: str, function: Callable, x_rest: PyTree, y_rest: PyTree):
+        self._name, self._function = name, function
+        self._x_rest, self._y_rest = x_rest, y_rest
+        self._identity = name, id(function), hashable(x_rest), hashable(y_rest)
+        self._others: tuple[PyTree, PyTree, dict[str, list]] = (None, None, {})
 
-    def captured(self, x: PyTree, y: PyTree, *batch: PyTree) -> list:
-        """The traced real numbers that the function has closed over."""
-        return list(jax.closure_convert(self.plain, x, y, *batch)[1])
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Lifted) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def bind(self, x_other: PyTree, y_other: PyTree, captured: dict[str, list]) -> "Lifted":
+        """The same function with the arrays that are not real numbers."""
+        bound = Lifted(self._name, self._function, self._x_rest, self._y_rest)
+        bound._others = x_other, y_other, captured
+        return bound
+
+    def _plain(self, x: PyTree, y: PyTree, *batch: PyTree) -> PyTree:
+        x_other, y_other, _ = self._others
+        whole_x = eqx.combine(x, x_other, self._x_rest)
+        whole_y = eqx.combine(y, y_other, self._y_rest)
+        return eqx.filter(self._function(whole_x, whole_y, *batch), eqx.is_inexact_array)
+
+    def captured(self, x: PyTree, y: PyTree, *batch: PyTree) -> Captured:
+        """What the function has closed over."""
+        traced = self._traced(jax.make_jaxpr(self._plain)(x, y, *batch).consts, (x, y, batch))
+        return Captured(
+            [c for c in traced if _is_real(c)], [c for c in traced if not _is_real(c)]
+        )
+
+    def _traced(self, consts: list, arguments: PyTree) -> list:
+        own = set(map(id, jax.tree.leaves((self._others, arguments))))
+        return [c for c in consts if is_traced(c) and id(c) not in own]
 
     def __call__(self, lifted_x, y, *batch):
-        x, captured = lifted_x
-        converted, own = jax.closure_convert(self.plain, x, y, *batch)
-        if len(own) != len(captured):
-            raise TypeError(
-                "The function closes over different traced values at different calls: pass "
-                "them in x."
-            )
-        return converted(x, y, *batch, *captured)
+        x, reals = lifted_x
+        arguments = (x, y, *batch)
+        closed, out = jax.make_jaxpr(self._plain, return_shape=True)(*arguments)
+        real = iter(reals.get(self._name, []))
+        other = iter(self._others[2].get(self._name, []))
+        # The constants come in the order of their first use, whatever the batch.
+        given = {
+            id(c): next(real if _is_real(c) else other)
+            for c in self._traced(closed.consts, arguments)
+        }
+        consts = [given.get(id(c), c) for c in closed.consts]
+        closed_over_nothing = ClosedJaxpr(closed.jaxpr, consts)
+        flat = jaxpr_as_fun(closed_over_nothing)(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(out), flat)
+
+
+def _is_real(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def hashable(tree: PyTree) -> tuple:
+    """A pytree without arrays as something that can be compared and hashed."""
+    leaves, treedef = jax.tree.flatten(tree, is_leaf=lambda leaf: leaf is None)
+    return tuple(leaves), treedef

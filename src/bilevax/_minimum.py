@@ -2,23 +2,24 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax.tree
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from ._check import as_variable, check_structures
 from ._curvature import with_measured_steps
 from ._equation import Adjoint, Inner
 from ._guards import not_differentiable, reverse_only
-from ._lift import Lifted, split
+from ._lift import Lifted, Parts, split
 from ._problem import AbstractProblem, FixedPointProblem, Linearization, MinProblem
 from ._result import Result
 from ._sampling import full
-from ._tree import negative
+from ._tree import float_dtype, negative
 from ._types import Estimator, Function, Key, Solver
 from .hypergradients import AbstractHypergradient, Analytic, Implicit, Unrolled
 from .solvers import CG, AbstractSolver, Direct
@@ -74,50 +75,39 @@ def minimum(
     (1.0, 1.0)
     """
     problem = _min_problem(objective, data)
-    y, y_rest = split(y0)
-    estimator = _estimator(gradient, inner, linear, optax.tree.size(y))
+    y = _start(y0)
+    estimator = _estimator(gradient, inner, linear, y.real)
     arrays, estimator = eqx.partition(estimator, eqx.is_array)
 
-    def set_up(x_rest, lifted_x, constants):
-        y, data, arrays, _ = constants
-        lifted = Lifted(problem.objective, x_rest, y_rest)
-        lifted_problem = _like(problem, lifted, data)
-        own = eqx.combine(arrays, estimator)
-        check_structures(lifted_problem, lifted_x, y)
-        return lifted_problem, with_measured_steps(own, lifted_problem, lifted_x, y)
-
-    def estimate(estimator, problem, x, y, key):
-        state = estimator.init(problem, x, y)
-        gradient, state, _, result = estimator(problem, x, state, key)
+    def estimate(make, lifted, x, constants):
+        inner_problem, own = lifted.problem_and(estimator, x, constants)
+        own = make(own)
+        state = own.init(inner_problem, x, constants.y)
+        gradient, state, _, result = own(inner_problem, x, state, constants.key)
         failed = result != Result.successful
         return result.error_if((state.value, gradient), failed)
 
-    @partial(jax.jit, static_argnums=0)
-    def value(x_rest, lifted_x, constants):
+    @eqx.filter_jit
+    def value(lifted, x, constants):
         # The analytic estimator is the cheapest way to a value.
-        problem, own = set_up(x_rest, lifted_x, constants)
-        cheap = Analytic(own.inner, outer_batch_size=own.outer_sampler)
-        return estimate(cheap, problem, lifted_x, constants[0], constants[-1])[0]
+        cheap = lambda own: Analytic(own.inner, outer_batch_size=own.outer_sampler)
+        return estimate(cheap, lifted, x, constants)[0]
 
-    @partial(jax.jit, static_argnums=0)
-    def value_and_gradient(x_rest, lifted_x, constants):
-        problem, own = set_up(x_rest, lifted_x, constants)
-        return estimate(own, problem, lifted_x, constants[0], constants[-1])
+    @eqx.filter_jit
+    def value_and_gradient(lifted, x, constants):
+        return estimate(lambda own: own, lifted, x, constants)
 
     def ell(x: PyTree) -> Float[Array, ""]:
-        x, x_rest = _variable(x)
-        lifted = Lifted(problem.objective, x_rest, y_rest)
-        captured = lifted.captured(x, y, *_batch(problem.inner_data))
-        constants = _constants(y, problem.inner_data, arrays, key)
-        differentiable = jax.custom_jvp(partial(value, x_rest))
+        lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
+        differentiable = jax.custom_jvp(partial(value, lifted))
 
         def rule(primals, tangents):
-            out = value_and_gradient(x_rest, *primals)
+            out = value_and_gradient(lifted, *primals)
             value, gradient = not_differentiable(out, _NO_SECOND_DERIVATIVE)
             return value, _reverse_product(gradient, tangents[0], value.dtype)
 
         differentiable.defjvp(rule, symbolic_zeros=True)
-        return differentiable((x, captured), constants)
+        return differentiable(lifted_x, constants)
 
     return ell
 
@@ -160,67 +150,178 @@ def argmin(
     (9.0, 6.0, 6.0)
     """
     given = isinstance(objective, AbstractProblem)
+    if given and data is not None:
+        raise TypeError(_DATA_TWICE)
     problem = objective if given else _from_objective(objective, data)
-    y, y_rest = split(y0)
+    y = _start(y0)
     if linear is None:
-        linear = _default_linear(optax.tree.size(y), problem.symmetric)
+        linear = _default_linear(y.real, problem.symmetric)
     arrays, solvers = eqx.partition((inner, linear), eqx.is_array)
-    function = _inner_function(problem)
 
-    def set_up(x_rest, lifted_x, constants):
-        y, data, arrays, _ = constants
-        lifted = Lifted(function, x_rest, y_rest)
-        lifted_problem = _like(problem, lifted, data)
-        own = eqx.combine(arrays, solvers)
-        check_structures(lifted_problem, lifted_x, y)
-        return lifted_problem, *with_measured_steps(own, lifted_problem, lifted_x, y)
-
-    @partial(jax.jit, static_argnums=0)
-    def solve(x_rest, lifted_x, constants):
-        y, _, _, key = constants
-        problem, inner, _ = set_up(x_rest, lifted_x, constants)
-        equation = Inner(problem, lifted_x)
-        y, _, _, result = inner.solve(equation, y, inner.init(equation, y), key, 0)
+    @eqx.filter_jit
+    def solve(lifted, x, constants):
+        inner_problem, (inner, _) = lifted.problem_and(solvers, x, constants)
+        equation = Inner(inner_problem, x)
+        state = inner.init(equation, constants.y)
+        y, _, _, result = inner.solve(equation, constants.y, state, constants.key, 0)
         return result.error_if(y, result != Result.successful)
 
-    def push(x_rest, lifted_x, constants, y, tangent):
+    @eqx.filter_jit
+    def push(lifted, x, constants, y, tangent):
         """dy for dx: the linear system that F(x, y(x)) = 0 implies."""
-        problem, _, linear = set_up(x_rest, lifted_x, constants)
-        batch = full(constants[1])
-        residual = lambda x, y: problem.residual(x, y, batch)
-        _, right = jax.jvp(lambda x: residual(x, y), (lifted_x,), (tangent,))
-        _, product = jax.linearize(lambda y: residual(lifted_x, y), y)
-        system = partial(_solve_linear, problem, lifted_x, y, linear, constants[-1])
-        return jax.lax.custom_linear_solve(
-            product,
-            negative(right),
-            system,
-            transpose_solve=system,
-            symmetric=problem.symmetric,
+        inner_problem, (_, linear) = lifted.problem_and(solvers, x, constants)
+        batch = full(constants.data)
+        residual = lambda x, y: inner_problem.residual(x, y, batch)
+        _, right = jax.jvp(lambda x: residual(x, y), (x,), (tangent,))
+        _, product = jax.linearize(lambda y: residual(x, y), y)
+        # As one vector: where x moves some leaves only, the others' zeros are no obstacle.
+        right, unravel = ravel_pytree(negative(right))
+        flat_product = lambda v: ravel_pytree(product(unravel(v)))[0]
+        system = partial(_solve_linear, inner_problem, x, y, linear, constants.key)
+        return unravel(
+            jax.lax.custom_linear_solve(
+                flat_product,
+                right,
+                system,
+                transpose_solve=system,
+                symmetric=inner_problem.symmetric,
+            )
         )
 
     def solution(x: PyTree) -> PyTree:
-        x, x_rest = _variable(x)
-        lifted = Lifted(function, x_rest, y_rest)
-        captured = lifted.captured(x, y, *_batch(problem.inner_data))
-        constants = _constants(y, problem.inner_data, arrays, key)
-        differentiable = jax.custom_jvp(partial(solve, x_rest))
+        lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
+        differentiable = jax.custom_jvp(partial(solve, lifted))
 
         def rule(primals, tangents):
+            solved = differentiable(*primals)
             lifted_x, constants = primals
-            y = differentiable(lifted_x, constants)
-            return y, push(x_rest, lifted_x, constants, y, tangents[0])
+            return solved, push(lifted, lifted_x, constants, solved, tangents[0])
 
         differentiable.defjvp(rule)
-        return y_rest.join(differentiable((x, captured), constants))
+        return y.join(differentiable(lifted_x, constants))
 
     return solution
 
 
+class _Constants(NamedTuple):
+    """What no derivative is given for."""
+
+    y: PyTree
+    data: PyTree
+    arrays: PyTree  # of the solvers
+    key: Array
+    x_other: PyTree
+    y_other: PyTree
+    captured: dict[str, list]
+
+
+class _LiftedProblem:
+    """The inner problem with x and all that its functions close over as one variable.
+
+    Two of the same problem and functions are equal, so that programs are reused.
+    """
+
+    def __init__(self, problem: Any, functions: dict[str, Lifted], y_rest: PyTree):
+        self._problem, self._functions, self._y_rest = problem, functions, y_rest
+        self._identity = id(problem), tuple(functions.values())
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _LiftedProblem) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def problem_and(self, solvers: PyTree, x: PyTree, constants: _Constants):
+        """The problem, and the solvers with their arrays and measured steps."""
+        own = eqx.combine(constants.arrays, solvers)
+        others = constants.x_other, constants.y_other, constants.captured
+        bound = {name: f.bind(*others) for name, f in self._functions.items()}
+        problem = _like(self._problem, bound, self._gauge(constants.y_other), constants.data)
+        check_structures(problem, x, constants.y)
+        return problem, with_measured_steps(own, problem, x, constants.y)
+
+    def _gauge(self, y_other):
+        gauge = self._problem.gauge
+        if gauge is None:
+            return None
+        whole = lambda y: eqx.combine(y, y_other, self._y_rest)
+        return lambda y: eqx.filter(gauge(whole(y)), eqx.is_inexact_array)
+
+
+def _lift(problem: Any, x: PyTree, y: Parts, arrays: PyTree, key: Key | None):
+    """The lifted problem, its outer variable, and its constants."""
+    x_parts = split(x)
+    # Without any real numbers, say so of what was given.
+    real_x = as_variable("x", x_parts.real if jax.tree.leaves(x_parts.real) else x)
+    data = problem.inner_data
+    batch = () if data is None else (data,)
+    functions = {
+        name: Lifted(name, function, x_parts.rest, y.rest)
+        for name, function in _functions(problem).items()
+    }
+    captured = {
+        name: f.bind(x_parts.other, y.other, {}).captured(real_x, y.real, *batch)
+        for name, f in functions.items()
+    }
+    real = lambda tree: jax.tree.map(
+        lambda leaf: (
+            not_differentiable(leaf, _NOT_IN_X) if eqx.is_inexact_array(leaf) else leaf
+        ),
+        tree,
+    )
+    constants = _Constants(
+        y=jax.lax.stop_gradient(y.real),
+        data=real(data),
+        arrays=real(arrays),
+        key=jax.random.key(0) if key is None else key,
+        x_other=x_parts.other,
+        y_other=y.other,
+        captured={name: c.other for name, c in captured.items()},
+    )
+    lifted = _LiftedProblem(problem, functions, y.rest)
+    return lifted, (real_x, {name: c.real for name, c in captured.items()}), constants
+
+
+def _start(y0: PyTree) -> Parts:
+    parts = split(y0)
+    given = parts.real if jax.tree.leaves(parts.real) else y0
+    return parts._replace(real=as_variable("y0", given))
+
+
+def _functions(problem: Any) -> dict[str, Callable]:
+    """What determines y: the map, or the inner objective and its sweep."""
+    if isinstance(problem, FixedPointProblem):
+        return {"fixed_point": problem.fixed_point}
+    sweep = {} if problem.update is None else {"update": problem.update}
+    return {"inner": problem.inner} | sweep
+
+
+def _like(problem: Any, functions: dict, gauge, data: PyTree) -> AbstractProblem:
+    """The same inner problem with other functions and data, and no outer level."""
+    if isinstance(problem, FixedPointProblem):
+        return FixedPointProblem(  # pyright: ignore[reportCallIssue]
+            outer=_no_outer,
+            fixed_point=functions["fixed_point"],
+            inner_data=data,
+            symmetric=problem.symmetric,
+            gauge=gauge,
+        )
+    return MinProblem(  # pyright: ignore[reportCallIssue]
+        objective=functions["inner"], data=data, gauge=gauge, update=functions.get("update")
+    )
+
+
 def _solve_linear(problem, x, y, linear: AbstractSolver, key, product, right):
-    """The solution u of product(u) = right, by a solver of adjoint systems."""
+    """The solution u of product(u) = right, in one vector, by a solver of adjoint systems."""
     linearization = Linearization(None, product, product)
-    equation = Adjoint(problem, x, y, negative(right), linearization)
+    flat_y, unravel = ravel_pytree(y)
+    flat_gauge = None
+    if problem.gauge is not None:
+        flat_gauge = lambda v: ravel_pytree(problem.gauge(unravel(v)))[0]
+    flat_problem = eqx.tree_at(
+        lambda p: p.gauge, problem, flat_gauge, is_leaf=lambda leaf: leaf is None
+    )
+    equation = Adjoint(flat_problem, x, flat_y, -right, linearization)
     state = linear.init(equation, right)
     u, _, _, result = linear.solve(equation, None, state, key, 0)
     return result.error_if(u, result != Result.successful)
@@ -228,6 +329,8 @@ def _solve_linear(problem, x, y, linear: AbstractSolver, key, product, right):
 
 def _min_problem(objective, data) -> MinProblem:
     if isinstance(objective, MinProblem):
+        if data is not None:
+            raise TypeError(_DATA_TWICE)
         return objective
     if isinstance(objective, AbstractProblem):
         raise TypeError(
@@ -241,27 +344,7 @@ def _from_objective(objective, data) -> MinProblem:
     return MinProblem(objective, data)  # pyright: ignore[reportCallIssue]
 
 
-def _inner_function(problem: Any) -> Callable:
-    """What determines y: the fixed-point map, or the inner objective."""
-    return problem.fixed_point if isinstance(problem, FixedPointProblem) else problem.inner
-
-
-def _like(problem: Any, function: Callable, data: PyTree) -> AbstractProblem:
-    """The same inner problem with another function and other data, and no outer level."""
-    if isinstance(problem, FixedPointProblem):
-        return FixedPointProblem(  # pyright: ignore[reportCallIssue]
-            outer=_no_outer,
-            fixed_point=function,
-            inner_data=data,
-            symmetric=problem.symmetric,
-            gauge=problem.gauge,
-        )
-    return MinProblem(  # pyright: ignore[reportCallIssue]
-        objective=function, data=data, gauge=problem.gauge, update=problem.update
-    )
-
-
-def _estimator(gradient, inner, linear, size: int) -> Any:
+def _estimator(gradient, inner, linear, y: PyTree) -> Any:
     if isinstance(gradient, AbstractHypergradient):
         return gradient
     if inner is None:
@@ -269,7 +352,7 @@ def _estimator(gradient, inner, linear, size: int) -> Any:
     makers = {
         "analytic": lambda: Analytic(inner),
         "automatic": lambda: Unrolled(inner),
-        "implicit": lambda: Implicit(inner, linear or _default_linear(size, True)),
+        "implicit": lambda: Implicit(inner, linear or _default_linear(y, True)),
     }
     if gradient not in makers:
         raise ValueError(
@@ -279,30 +362,13 @@ def _estimator(gradient, inner, linear, size: int) -> Any:
     return makers[gradient]()
 
 
-def _default_linear(size: int, symmetric: bool) -> AbstractSolver:
-    return Direct() if size <= _SMALL or not symmetric else CG(size)
-
-
-def _variable(x: PyTree):
-    arrays, rest = split(x)
-    # Without any real numbers, say so of what was given.
-    return as_variable("x", arrays if jax.tree.leaves(arrays) else x), rest
-
-
-def _constants(y, data, arrays, key):
-    """What no derivative is given for: y0, which is one, and what raises."""
-    key = jax.random.key(0) if key is None else key
-    real = lambda tree: jax.tree.map(
-        lambda leaf: (
-            not_differentiable(leaf, _NOT_IN_X) if eqx.is_inexact_array(leaf) else leaf
-        ),
-        tree,
-    )
-    return jax.lax.stop_gradient(y), real(data), real(arrays), key
-
-
-def _batch(data: PyTree) -> tuple:
-    return () if data is None else (data,)
+def _default_linear(y: PyTree, symmetric: bool) -> AbstractSolver:
+    size = optax.tree.size(y)
+    if size <= _SMALL or not symmetric:
+        return Direct()
+    # Nobody chose its accuracy, so it is held to one.
+    eps = float(jnp.finfo(float_dtype(y)).eps)
+    return CG(10 * size, tol=eps**0.75, must_converge=True)
 
 
 def _no_outer(x, y):
@@ -321,6 +387,7 @@ def _reverse_product(gradient: PyTree, tangent: PyTree, dtype) -> Array:
     return total
 
 
+_DATA_TWICE = "The problem has data of its own: pass data= with an objective only."
 _NO_FORWARD_MODE = (
     "bx.minimum has no forward-mode derivative: take jax.grad and multiply by the "
     "direction, or compose the objective with bx.argmin, which has one."

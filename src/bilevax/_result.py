@@ -26,18 +26,27 @@ class Result(eqx.Enumeration):
     inner_nonfinite = (
         "The inner variable y became infinite or NaN. The inner step is probably too "
         "large: keep it below 2 / smoothness of the inner problem at this x (for a fixed "
-        "point: check that the map contracts). The last finite iterate is returned."
+        "point: check that the map contracts)."
     )
     adjoint_nonfinite = (
         "The adjoint z became infinite or NaN. The adjoint step is probably too large: "
         "keep it below 2 / smoothness of the inner problem at this x, or use `CG`, which "
-        "needs no step. The last finite iterate is returned."
+        "needs no step."
     )
     outer_nonfinite = (
         "The outer variable x, the outer objective or the hypergradient became infinite "
         "or NaN. The outer step is probably too large, or x left the domain of the "
         "objectives: reduce the step or bound x (where y grows without bound too, reduce "
-        "the inner step). The last finite iterate is returned."
+        "the inner step)."
+    )
+    linear_max_steps = (
+        "The linear solver used all its steps without reaching its tolerance, so the "
+        "implicit derivative is not accurate. Pass `linear=` with more steps or a looser "
+        "tolerance, use `bx.Direct()`, or work in float64."
+    )
+    unrolled_max_steps = (
+        "The inner `num_steps(k)` is larger than `max_num_steps`, which is all that reverse "
+        "mode has room for: raise `max_num_steps`."
     )
     indefinite = (
         "The inner Hessian has a direction of negative curvature, so y is no strict "

@@ -211,7 +211,10 @@ class Batches(AbstractSampler):
                 "Batches needs at least one batch, and all of one length; got lengths "
                 f"{sorted(lengths)}."
             )
-        self.batches = jnp.asarray(batches, jnp.int32)
+        rows = jnp.asarray(batches)
+        if not jnp.issubdtype(rows.dtype, jnp.integer):
+            raise TypeError(f"Batches needs integer row indices, got {rows.dtype}.")
+        self.batches = rows.astype(jnp.int32)
 
     def init(self, data):
         _check_data(data, self.batches.shape[1])

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._cost import Cost
 from .._equation import Adjoint
-from .._result import first_failure
+from .._result import Result, finite_or, first_failure
 from .._sampling import AbstractSampler, as_sampler, full
 from .._types import BatchSize, Solver
 from ..solvers import AbstractSolver, SolverState
@@ -127,7 +127,13 @@ class Implicit(AbstractTwoStage):
             state.k + 1, inner, z, value, linear, outer_sampler, cross_sampler
         )
         cost = inner_cost + outer_cost + linear_cost + cross_cost
-        return gradient, state, cost, first_failure(inner_result, outer_result, linear_result)
+        finite = finite_or(gradient, Result.outer_nonfinite)
+        return (
+            gradient,
+            state,
+            cost,
+            first_failure(inner_result, outer_result, linear_result, finite),
+        )
 
     def _solve_adjoint(self, equation, state, key):
         z, solver = state.adjoint, state.linear

@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from .._cost import Cost
 from .._equation import Inner
-from .._result import first_failure
+from .._result import Result, finite_or, first_failure
 from .._sampling import AbstractSampler, as_sampler
 from .._types import BatchSize, IterativeSolver
 from ..solvers import AbstractIterativeSolver, Run
@@ -58,6 +58,9 @@ class Unrolled(AbstractTwoStage):
     >>> round(float(h.gradient), 5), h.cost.hvp
     (2.0, 30)
 
+    optax's Adam has an infinite derivative where a gradient is zero, unless it is made with
+    `eps_root` above 0.
+
     **References:** L. Franceschi et al., Forward and reverse gradient-based
     hyperparameter optimization, ICML 2017; A. Shaban et al., Truncated back-propagation
     for bilevel optimization, AISTATS 2019.
@@ -98,7 +101,7 @@ class Unrolled(AbstractTwoStage):
         inner_key, outer_key = jax.random.split(key)
         y, solver = self.start_inner(problem, x, state.inner)
         run = self.inner.prepare(Inner(problem, x), y, solver, inner_key, state.k)
-        differentiated = run.num_steps if self.last is None else self.last
+        differentiated = self._differentiated(run.num_steps)
         carry = run.advance(self.inner, run.carry, run.num_steps - differentiated)
 
         def iterate(x):
@@ -116,17 +119,20 @@ class Unrolled(AbstractTwoStage):
         gradient = optax.tree.add(f_x, transpose(f_y))
         inner = InnerState(y, state.inner.initial, solver)
         cost = outer_cost + self._cost(run, differentiated, x)
-        result = first_failure(self.inner.result(run.equation, y, solver), outer_result)
+        result = first_failure(
+            self._length_result(differentiated),
+            self.inner.result(run.equation, y, solver),
+            outer_result,
+            finite_or(gradient, Result.outer_nonfinite),
+        )
         return gradient, TwoStageState(state.k + 1, inner, value, sampler), cost, result
 
     def _differentiable(self, run: Run, carry, num):
         """`num` iterations in a form that the mode can pass: y, and the solver's state."""
         if not isinstance(num, int) and self.mode == "reverse":
-            if self.max_num_steps is None:
-                raise ValueError(_NEEDS_MAXIMUM)
             iterate = run.iterate(self.inner)
             body = lambda i, c: jax.lax.cond(i < num, iterate, lambda c: c, c)
-            return jax.lax.fori_loop(0, self.max_num_steps, body, carry)
+            return jax.lax.fori_loop(0, self._room(), body, carry)
         if self.checkpoint is None or self.mode == "forward":
             return run.advance(self.inner, carry, num)
         segments = _segments(self.checkpoint, num)
@@ -134,6 +140,25 @@ class Unrolled(AbstractTwoStage):
         carry = run.advance(self.inner, carry, num - segments * length)
         segment = jax.checkpoint(lambda c: run.advance(self.inner, c, length))
         return jax.lax.fori_loop(0, segments, lambda _, c: segment(c), carry)
+
+    def _differentiated(self, num):
+        """How many of the steps are differentiated."""
+        if self.last is None:
+            return num
+        return min(self.last, num) if isinstance(num, int) else jnp.minimum(self.last, num)
+
+    def _room(self) -> int:
+        """The most steps that reverse mode can differentiate."""
+        rooms = [room for room in (self.last, self.max_num_steps) if room is not None]
+        if not rooms:
+            raise ValueError(_NEEDS_MAXIMUM)
+        return min(rooms)
+
+    def _length_result(self, num):
+        """Whether there was room for all steps that should be differentiated."""
+        if isinstance(num, int) or self.mode == "forward":
+            return Result.successful
+        return Result.where(num <= self._room(), Result.successful, Result.unrolled_max_steps)
 
     def _cost(self, run: Run, differentiated, x: PyTree) -> Cost:
         """T gradients forward; a product of each kind for every differentiated step."""
@@ -185,6 +210,11 @@ def _check(inner, last, mode, checkpoint, max_num_steps) -> None:
         raise ValueError(f"checkpoint must be at least 1 segment, got {checkpoint}.")
     if max_num_steps is not None and max_num_steps < 1:
         raise ValueError(f"max_num_steps must be at least 1, got {max_num_steps}.")
+    if checkpoint is not None and callable(inner.num_steps):
+        raise ValueError(
+            "checkpoint needs an inner number of steps that is an int: leave it out where "
+            "num_steps is a function of the outer step."
+        )
     if last is None:
         return
     if last < 0:

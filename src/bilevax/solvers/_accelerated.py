@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import SteepestDescent
-from .._tree import as_scalar, axpy
+from .._tree import as_scalar, axpy, is_traced
 from .._types import BatchSize, NumSteps, Scalar, StepSize
 from ..schedules import as_step_size
 from ._base import AbstractIterativeSolver, checked_num_steps
@@ -56,6 +56,8 @@ class AcceleratedGradientDescent(AbstractIterativeSolver):
         self.direction = SteepestDescent(as_step_size(step_size))
         self.num_steps = checked_num_steps(num_steps)
         mu = strong_convexity
+        if mu is not None and not is_traced(mu) and not mu > 0:
+            raise ValueError(f"strong_convexity must be positive, got {mu}.")
         self.strong_convexity = None if mu is None else as_scalar(mu)
         self.sampler = as_sampler(batch_size)
         self.tol = as_tolerance(tol, self.sampler)

@@ -52,6 +52,8 @@ class CG(AbstractIterativeSolver):
       outer step k.
     - `tol`: stop when $\|r\| \le$ `tol` $\|\partial_y f\|$.
     - `batch_size`: rows of the batch: an int, a sampler, or `None` (all).
+    - `must_converge`: end with `bx.Result.linear_max_steps` where `num_steps` did not
+      reach `tol` or the rounding level; otherwise that is no failure.
 
     >>> import bilevax as bx
     >>> solver = bx.CG(num_steps=10, tol=1e-8)
@@ -60,13 +62,21 @@ class CG(AbstractIterativeSolver):
     num_steps: NumSteps
     tol: Scalar
     sampler: AbstractSampler
+    must_converge: bool = eqx.field(static=True)
 
     one_batch_per_solve: ClassVar[bool] = True
 
-    def __init__(self, num_steps: NumSteps, tol: float = 0.0, batch_size: BatchSize = None):
+    def __init__(
+        self,
+        num_steps: NumSteps,
+        tol: float = 0.0,
+        batch_size: BatchSize = None,
+        must_converge: bool = False,
+    ):
         self.num_steps = checked_num_steps(num_steps)
         self.tol = checked_tolerance(tol)
         self.sampler = as_sampler(batch_size)
+        self.must_converge = must_converge
 
     @property
     def stops_early(self):
@@ -125,7 +135,9 @@ class CG(AbstractIterativeSolver):
         return state.method.checks
 
     def result(self, equation, u, state):
-        return first_failure(super().result(equation, u, state), state.method.breakdown)
+        short = ~state.method.finished & self.must_converge
+        failed = Result.where(short, Result.linear_max_steps, Result.successful)
+        return first_failure(super().result(equation, u, state), state.method.breakdown, failed)
 
     def _start(self, residual, rhs) -> _CGState:
         """The state before the first product."""
@@ -166,6 +178,7 @@ def _examine(equation, batch, s: _CGState, curvature, noise, z, residual):
     solved = s.square <= _eps(s.square) * s.rhs_square
     failure = Result.where(curvature < -noise, Result.indefinite, Result.singular)
     failure = Result.where(sound | solved, Result.successful, failure)
+    failure = Result.where(jnp.isfinite(curvature), failure, Result.adjoint_nonfinite)
     return sound, jnp.int32(1), failure
 
 
