@@ -429,3 +429,20 @@ def test_a_zero_right_hand_side_gives_a_zero_adjoint():
         assert h.result == bx.Result.successful
         np.testing.assert_array_equal(h.adjoint, 0.0)
         np.testing.assert_array_equal(h.gradient, 2.0)
+
+
+def test_a_nan_product_is_not_called_singular():
+    inner = lambda x, y: jnp.sum(jnp.abs(y - x) ** 1.5) + jnp.sum(y**2) / 2
+    problem = bilevel(outer=lambda x, y: jnp.sum(y), inner=inner)
+    estimator = bx.Implicit(bx.GradientDescent(0.1, 1), bx.CG(3))
+    h = bx.hypergradient(problem, estimator, jnp.zeros(2), jnp.zeros(2))
+    assert h.result == bx.Result.adjoint_nonfinite
+
+
+def test_batches_and_strong_convexity_are_checked():
+    with pytest.raises(TypeError, match="integer row indices"):
+        bx.Batches([[0.7, 1.9]])
+    with pytest.raises(TypeError, match="integer row indices"):
+        bx.Batches([[True, False]])
+    with pytest.raises(ValueError, match="strong_convexity must be positive"):
+        bx.AcceleratedGradientDescent(0.1, 3, strong_convexity=-1.0)

@@ -195,3 +195,29 @@ def test_steps_can_be_checked_before_a_run():
             bx.check_steps(problem, unsafe, *where)
     with pytest.warns(UserWarning, match="does not contract here: .* about 1.2"):
         bx.check_steps(problem.as_fixed_point(0.55), bx.FixedPointIteration(3), *where)
+
+
+@pytest.mark.parametrize("scale", [1e-19, 1e20])
+def test_lanczos_at_the_ends_of_float32(scale, x32):
+    eigenvalues = np.concatenate([np.full(59, 0.01), [10.0]]) * scale
+    c = bx.curvature(spectrum(eigenvalues, dtype=np.float32), jnp.asarray(0.0), jnp.zeros(60))
+    assert float(c.smoothness) == pytest.approx(10 * scale, rel=1e-3)
+
+
+def huber(x, y):
+    return jnp.where(jnp.abs(y - x) < 1, (y - x) ** 2 / 2, jnp.abs(y - x) - 0.5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "start", "minimiser"),
+    [
+        (lambda x, y: (y - x) ** 4, 1.0, 1.0),
+        (lambda x, y: -jnp.cos(y - x), 3.0, 1.0),
+        (huber, 5.0, 1.0),
+    ],
+)
+def test_steps_where_there_is_no_or_negative_curvature(loss, start, minimiser):
+    estimator = bx.Analytic(bx.GradientDescent(num_steps=60))
+    h = bx.hypergradient(bx.MinProblem(loss), estimator, 1.0, start)
+    assert h.result == bx.Result.successful
+    assert float(h.y) == pytest.approx(minimiser, abs=1e-6)

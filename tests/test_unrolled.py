@@ -231,3 +231,30 @@ def test_growing_steps_in_reverse_need_a_maximum():
     estimator = bx.Unrolled(bx.GradientDescent(0.1, lambda k: 2 + k))
     with pytest.raises(ValueError, match="max_num_steps"):
         gradient_of(case, estimator)
+
+
+def test_last_steps_of_a_growing_number():
+    case = CASES["logistic"]()
+    step = case.inner_step
+    growing = bx.GradientDescent(step, lambda k: 1 + 2 * k)
+    for mode in ("reverse", "forward"):
+        estimator = bx.Unrolled(growing, last=3, mode=mode)
+        s = bx.minimize(case.problem, bx.Algorithm(estimator, 0.5), case.x, case.y, num_steps=3)
+        x, y = case.x, case.y
+        for k in range(3):
+            plain = bx.Unrolled(inner_solver(case, 1 + 2 * k), last=min(3, 1 + 2 * k))
+            h = bx.hypergradient(case.problem, plain, x, y)
+            x, y = x - 0.5 * h.gradient, h.y
+        assert relative_error(s.x, x) < 1e-12
+        directions = case.x.size if mode == "forward" else 1
+        assert s.cost.inner_gradient == 1 + 3 + 5
+        assert s.cost.hvp == (1 + 3 + 3) * directions
+
+
+def test_too_small_a_maximum_is_told():
+    case = CASES["logistic"]()
+    growing = bx.GradientDescent(case.inner_step, lambda k: 6 + k)
+    h = gradient_of(case, bx.Unrolled(growing, max_num_steps=2))
+    assert h.result == bx.Result.unrolled_max_steps
+    with pytest.raises(ValueError, match="checkpoint needs an inner number of steps"):
+        bx.Unrolled(growing, checkpoint="sqrt", max_num_steps=9)

@@ -368,7 +368,7 @@ def _default_linear(y: PyTree, symmetric: bool) -> AbstractSolver:
         return Direct()
     # Nobody chose its accuracy, so it is held to one.
     eps = float(jnp.finfo(float_dtype(y)).eps)
-    return CG(10 * size, tol=eps**0.75, must_converge=True)
+    return CG(100 * size, tol=eps**0.75, must_converge=True)
 
 
 def _no_outer(x, y):
