@@ -26,18 +26,18 @@ class Result(eqx.Enumeration):
     inner_nonfinite = (
         "The inner variable y became infinite or NaN. The inner step is probably too "
         "large: keep it below 2 / smoothness of the inner problem at this x (for a fixed "
-        "point: check that the map contracts)."
+        "point: check that the map contracts). bx.minimize returns the last finite iterate."
     )
     adjoint_nonfinite = (
         "The adjoint z became infinite or NaN. The adjoint step is probably too large: "
         "keep it below 2 / smoothness of the inner problem at this x, or use `CG`, which "
-        "needs no step."
+        "needs no step. bx.minimize returns the last finite iterate."
     )
     outer_nonfinite = (
         "The outer variable x, the outer objective or the hypergradient became infinite "
         "or NaN. The outer step is probably too large, or x left the domain of the "
         "objectives: reduce the step or bound x (where y grows without bound too, reduce "
-        "the inner step)."
+        "the inner step). bx.minimize returns the last finite iterate."
     )
     linear_max_steps = (
         "The linear solver used all its steps without reaching its tolerance, so the "
