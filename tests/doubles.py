@@ -78,6 +78,4 @@ class Counted(AbstractProblem):
 
             return run
 
-        return Linearization(
-            linear.residual, counted("hvp", linear.hvp), counted("cross", linear.cross)
-        )
+        return Linearization(counted("hvp", linear.hvp), counted("cross", linear.cross))

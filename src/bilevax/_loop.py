@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ._algorithm import Algorithm
 from ._cost import Cost
 from ._history import RESERVED
-from ._result import Result, all_finite, first_failure
+from ._result import Result, finite_or, first_failure
 from ._transformation import Clock
 from ._tree import float_dtype
 
@@ -77,16 +77,13 @@ def outer_step(problem, algorithm: Algorithm, carry: Carry, tol) -> Carry:
     moved = algorithm.apply(state.x, update)
     stay = lambda new, old: jnp.where(converged, old, new)
     x, outer = jax.tree.map(stay, (moved, outer), (state.x, state.outer))
-    finite = all_finite((moved, norm, estimate.value))
-    result = first_failure(
-        result, Result.where(finite, Result.successful, Result.outer_nonfinite)
-    )
+    finite = finite_or((moved, norm, estimate.value), Result.outer_nonfinite)
     return Carry(
         LoopState(x, estimate, outer, state.step + 1, state.key, state.key_impl),
         carry.cost + cost.wide(),
         norm,
         converged,
-        result,
+        first_failure(result, finite),
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -191,14 +191,14 @@ class _Run:
                 if step > 0 and step % self._measure_every == 0:
                     state = _measured(self._problem, state)
                 stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
-            carry, rows = self._advance(state, records, stop_at)
-            spent, result = carry.cost.on_host(), carry.result
+            done = self._advance(state, records, stop_at)
+            spent, result = done.cost.on_host(), done.result
             failed = bool(result != Result.successful)
             if failed:
-                carry, rows = self._advance(state, records, int(carry.state.step) - 1)
+                done = self._advance(state, records, done.step - 1)
 
-            step = int(carry.state.step)
-            ended = failed or bool(carry.converged)
+            step, rows = done.step, done.rows
+            ended = failed or done.converged
             if step == last and not ended and np.isfinite(self._tol):
                 result = Result.max_steps_reached
             recorded = rows["taken"] & (rows["step"] % self._every == 0)
@@ -206,7 +206,7 @@ class _Run:
             now = time.perf_counter()
             seconds = (began - self._started, now - self._started)
             columns = columns_of(rows, recorded, state.cost, seconds)
-            state = State(carry.state, state.cost + spent, state.step_size)
+            state = State(done.loop, state.cost + spent, state.step_size)
             yield state, result, columns
             length = _next_length(length, now - began)
 
@@ -214,7 +214,7 @@ class _Run:
         """The step of the next record."""
         return (step // self._every + 1) * self._every
 
-    def _advance(self, state: State, records: int, stop_at: int):
+    def _advance(self, state: State, records: int, stop_at: int) -> "_Chunk":
         # As arrays, so that other numbers are no other program.
         tol = np.asarray(self._tol, float)
         every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
@@ -222,9 +222,22 @@ class _Run:
         carry, rows = chunk(
             self._problem, algorithm, self._metrics, tol, every, state.loop, records, stop_at
         )
-        # Only what the host reads leaves the device.
-        fetched = jax.device_get((carry.cost, carry.state.step, carry.converged, rows))
-        return carry, fetched[-1]
+        # Only what the host reads leaves the device, all at once.
+        step, cost, converged, rows = jax.device_get(
+            (carry.state.step, carry.cost, carry.converged, rows)
+        )
+        return _Chunk(carry.state, carry.result, int(step), cost, bool(converged), rows)
+
+
+class _Chunk(NamedTuple):
+    """What a chunk came to: the loop's state on the device, the rest on the host."""
+
+    loop: LoopState
+    result: Any
+    step: int
+    cost: Cost
+    converged: bool
+    rows: dict[str, Any]
 
 
 def _next_length(length: int, seconds: float) -> int:

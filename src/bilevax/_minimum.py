@@ -313,7 +313,7 @@ def _like(problem: Any, functions: dict, gauge, data: PyTree) -> AbstractProblem
 
 def _solve_linear(problem, x, y, linear: AbstractSolver, key, product, right):
     """The solution u of product(u) = right, in one vector, by a solver of adjoint systems."""
-    linearization = Linearization(None, product, product)
+    linearization = Linearization(product, product)
     flat_y, unravel = ravel_pytree(y)
     flat_gauge = None
     if problem.gauge is not None:

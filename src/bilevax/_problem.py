@@ -25,7 +25,6 @@ class Linearization(eqx.Module):
     - `cross(z)`: $(\partial_x F)^\top z$.
     """
 
-    residual: PyTree
     hvp: Callable[[PyTree], PyTree]
     cross: Callable[[PyTree], PyTree]
 
@@ -68,13 +67,13 @@ class AbstractProblem(eqx.Module):
 
     def linearize(self, x: PyTree, y: PyTree, batch: Batch) -> Linearization:
         """The inner residual, linearised once at (x, y), for any number of products."""
-        residual, pullback = jax.vjp(lambda x, y: self.residual(x, y, batch), x, y)
+        _, pullback = jax.vjp(lambda x, y: self.residual(x, y, batch), x, y)
         if not self.symmetric:
-            return Linearization(residual, lambda z: pullback(z)[1], lambda z: pullback(z)[0])
+            return Linearization(lambda z: pullback(z)[1], lambda z: pullback(z)[0])
         # A symmetric Jacobian need not be transposed. Forward mode multiplies by A where
         # reverse mode multiplies by its transpose, which takes up to twice the time.
         _, pushforward = jax.linearize(lambda y: self.residual(x, y, batch), y)
-        return Linearization(residual, pushforward, lambda z: pullback(z)[0])
+        return Linearization(pushforward, lambda z: pullback(z)[0])
 
 
 class ObjectiveProblem(AbstractProblem):

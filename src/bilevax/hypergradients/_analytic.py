@@ -1,31 +1,13 @@
 """The analytic estimator: the outer gradient, as if y did not depend on x."""
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
 
 from .._result import first_failure
 from .._sampling import AbstractSampler, as_sampler
 from .._types import BatchSize, Solver
 from ..solvers import AbstractSolver
 from ..solvers._base import check_solver
-from ._stages import AbstractTwoStage, InnerState, no_value_yet
-
-
-class TwoStageState(eqx.Module):
-    """The state of an estimator without an adjoint."""
-
-    k: Int[Array, ""]
-    inner: InnerState
-    value: Float[Array, ""]
-    outer_sampler: PyTree
-    adjoint: None = None
-
-    @property
-    def y(self):
-        """The last inner variable."""
-        return self.inner.y
+from ._stages import AbstractTwoStage, TwoStageState
 
 
 class Analytic(AbstractTwoStage):
@@ -66,10 +48,6 @@ class Analytic(AbstractTwoStage):
         self.warm_start_inner = warm_start_inner
         self.outer_sampler = as_sampler(outer_batch_size)
 
-    def init(self, problem, x, y, adjoint=None):
-        del adjoint
-        return init_two_stage(self, problem, x, y)
-
     def __call__(self, problem, x, state, key):
         inner_key, outer_key = jax.random.split(key)
         inner, cost, result = self.solve_inner(problem, x, state.inner, inner_key, state.k)
@@ -78,10 +56,3 @@ class Analytic(AbstractTwoStage):
         )
         state = TwoStageState(state.k + 1, inner, value, sampler)
         return f_x, state, cost + outer_cost, first_failure(result, outer_result)
-
-
-def init_two_stage(estimator: AbstractTwoStage, problem, x, y) -> TwoStageState:
-    """The first state of an estimator without an adjoint."""
-    inner = estimator.init_inner(problem, x, y)
-    sampler = estimator.outer_sampler.init(problem.outer_data)
-    return TwoStageState(jnp.int32(0), inner, no_value_yet(problem, x, y), sampler)

@@ -1,9 +1,11 @@
 """What every estimator does first: improve y, then evaluate the outer objective."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._cost import Cost
 from .._equation import Inner
@@ -22,6 +24,21 @@ class InnerState(eqx.Module):
     solver: SolverState
 
 
+class TwoStageState(eqx.Module):
+    """The state of an estimator without an adjoint."""
+
+    k: Int[Array, ""]
+    inner: InnerState
+    value: Float[Array, ""]
+    outer_sampler: PyTree
+    adjoint: None = None
+
+    @property
+    def y(self):
+        """The last inner variable."""
+        return self.inner.y
+
+
 class AbstractTwoStage(AbstractHypergradient):
     """An estimator that first improves y with an inner solver."""
 
@@ -32,6 +49,12 @@ class AbstractTwoStage(AbstractHypergradient):
     @property
     def random(self):
         return self.inner.random or self.outer_sampler.random
+
+    def init(self, problem, x, y, adjoint=None) -> Any:
+        del adjoint
+        inner = self.init_inner(problem, x, y)
+        sampler = self.outer_sampler.init(problem.outer_data)
+        return TwoStageState(jnp.int32(0), inner, no_value_yet(problem, x, y), sampler)
 
     def init_inner(self, problem: AbstractProblem, x: PyTree, y: PyTree) -> InnerState:
         """The state before the first inner solve."""

@@ -16,8 +16,7 @@ from .._sampling import AbstractSampler, as_sampler
 from .._types import BatchSize, IterativeSolver
 from ..solvers import AbstractIterativeSolver, Run
 from ..solvers._base import check_solver
-from ._analytic import TwoStageState, init_two_stage
-from ._stages import AbstractTwoStage, InnerState
+from ._stages import AbstractTwoStage, InnerState, TwoStageState
 
 
 class Unrolled(AbstractTwoStage):
@@ -84,18 +83,14 @@ class Unrolled(AbstractTwoStage):
         outer_batch_size: BatchSize = None,
         max_num_steps: int | None = None,
     ):
-        _check(inner, last, mode, checkpoint, max_num_steps)
         self.inner = check_solver("inner", inner)
+        _check(inner, last, mode, checkpoint, max_num_steps)
         self.last = last
         self.mode = mode
         self.checkpoint = checkpoint
         self.warm_start_inner = warm_start_inner
         self.outer_sampler = as_sampler(outer_batch_size)
         self.max_num_steps = max_num_steps
-
-    def init(self, problem, x, y, adjoint=None):
-        del adjoint
-        return init_two_stage(self, problem, x, y)
 
     def __call__(self, problem, x, state, key):
         inner_key, outer_key = jax.random.split(key)

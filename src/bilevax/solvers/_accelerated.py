@@ -10,8 +10,8 @@ from .._transformation import SteepestDescent
 from .._tree import as_scalar, axpy, is_traced
 from .._types import BatchSize, NumSteps, Scalar, StepSize
 from ..schedules import as_step_size
-from ._base import AbstractIterativeSolver, checked_num_steps
-from ._tolerance import as_tolerance, met
+from ._base import checked_num_steps
+from ._tolerance import AbstractTolerantSolver, as_tolerance
 
 
 class _Momentum(eqx.Module):
@@ -19,7 +19,7 @@ class _Momentum(eqx.Module):
     weight: Float[Array, ""]  # t of the rule without strong convexity
 
 
-class AcceleratedGradientDescent(AbstractIterativeSolver):
+class AcceleratedGradientDescent(AbstractTolerantSolver):
     r"""Nesterov's method: $u^{i+1} = w^i - \alpha R(w^i)$,
     $w^{i+1} = u^{i+1} + q_i (u^{i+1} - u^i)$, from $w^0 = u^0$ at every solve.
 
@@ -62,10 +62,6 @@ class AcceleratedGradientDescent(AbstractIterativeSolver):
         self.sampler = as_sampler(batch_size)
         self.tol = as_tolerance(tol, self.sampler)
 
-    @property
-    def stops_early(self):
-        return self.tol is not None
-
     def init_method(self, equation, u):
         return _Momentum(u, jnp.ones((), optax.tree.dtype(u)))
 
@@ -85,8 +81,5 @@ class AcceleratedGradientDescent(AbstractIterativeSolver):
             root = jnp.sqrt(self.direction.value(state.clock) * self.strong_convexity)
             momentum = (1 - root) / (1 + root)
         extrapolated = axpy(momentum, optax.tree.sub(new, u), new)
-        norm = optax.tree.norm(residual) if self.stops_early else None
-        return new, state.tick(_Momentum(extrapolated, next_weight), norm)
-
-    def done(self, state):
-        return met(self.tol, state)
+        method = _Momentum(extrapolated, next_weight)
+        return new, state.tick(method, self.seen(residual))

@@ -6,11 +6,11 @@ import optax.tree
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import Optax, SteepestDescent, as_transformation
 from .._types import BatchSize, NumSteps, Scalar, Step, StepSize
-from ._base import AbstractIterativeSolver, checked_num_steps
-from ._tolerance import as_tolerance, met
+from ._base import checked_num_steps
+from ._tolerance import AbstractTolerantSolver, as_tolerance
 
 
-class Descent(AbstractIterativeSolver):
+class Descent(AbstractTolerantSolver):
     r"""Steps along an optax transformation of the residual.
 
     On the inner problem the residual is $\nabla_y g$ and this is any first-order method;
@@ -48,21 +48,13 @@ class Descent(AbstractIterativeSolver):
         self.sampler = as_sampler(batch_size)
         self.tol = as_tolerance(tol, self.sampler)
 
-    @property
-    def stops_early(self):
-        return self.tol is not None
-
     def init_method(self, equation, u):
         return self.transformation.init(u)
 
     def step(self, equation, u, state, batch):
         direction = equation.residual(u, batch)
         update, method = self.transformation.update(direction, state.method, u, state.clock)
-        residual = optax.tree.norm(direction) if self.stops_early else None
-        return optax.apply_updates(u, update), state.tick(method, residual)
-
-    def done(self, state):
-        return met(self.tol, state)
+        return optax.apply_updates(u, update), state.tick(method, self.seen(direction))
 
 
 def GradientDescent(  # noqa: N802 - constructs a solver

@@ -4,11 +4,11 @@ import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
 from .._types import NumSteps, Scalar
-from ._base import AbstractIterativeSolver, checked_num_steps
-from ._tolerance import as_tolerance, met
+from ._base import checked_num_steps
+from ._tolerance import AbstractTolerantSolver, as_tolerance
 
 
-class FixedPointIteration(AbstractIterativeSolver):
+class FixedPointIteration(AbstractTolerantSolver):
     r"""Repeats the fixed-point form of the equation: $u^{i+1} = T(u^i)$.
 
     On the inner level of a `bx.FixedPointProblem` T is $\phi(x, \cdot)$; elsewhere it is
@@ -33,17 +33,9 @@ class FixedPointIteration(AbstractIterativeSolver):
         self.sampler = as_sampler(None)
         self.tol = as_tolerance(tol, self.sampler)
 
-    @property
-    def stops_early(self):
-        return self.tol is not None
-
     def init_method(self, equation, u):
         return ()
 
     def step(self, equation, u, state, batch):
         new = equation.update(u, batch)
-        moved = optax.tree.norm(optax.tree.sub(new, u)) if self.stops_early else None
-        return new, state.tick(state.method, moved)
-
-    def done(self, state):
-        return met(self.tol, state)
+        return new, state.tick(state.method, self.seen(optax.tree.sub(new, u)))

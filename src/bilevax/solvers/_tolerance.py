@@ -1,12 +1,14 @@
 """Stopping when the residual is small enough."""
 
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+import optax.tree
+from jaxtyping import PyTree
 
 from .._sampling import AbstractSampler
 from .._tree import as_scalar, is_traced
 from .._types import Scalar
-from ._base import SolverState
+from ._base import AbstractIterativeSolver
 
 
 def as_tolerance(tol: float | None, sampler: AbstractSampler) -> Scalar | None:
@@ -29,8 +31,20 @@ def checked_tolerance(tol: float) -> Scalar:
     return scalar
 
 
-def met(tol: Scalar | None, state: SolverState) -> Bool[Array, ""]:
-    """Whether the last residual the solver computed is within the tolerance."""
-    if tol is None:
-        return jnp.array(False)
-    return jnp.asarray(state.residual <= jnp.asarray(tol, state.residual.dtype))
+class AbstractTolerantSolver(AbstractIterativeSolver):
+    """An iterative solver that stops once a residual it computed is within `tol`."""
+
+    tol: eqx.AbstractVar[Scalar | None]
+
+    @property
+    def stops_early(self):
+        return self.tol is not None
+
+    def done(self, state):
+        if self.tol is None:
+            return jnp.array(False)
+        return jnp.asarray(state.residual <= jnp.asarray(self.tol, state.residual.dtype))
+
+    def seen(self, residual: PyTree) -> Scalar | None:
+        """The norm of a residual, where a tolerance looks at it."""
+        return None if self.tol is None else jnp.asarray(optax.tree.norm(residual))
