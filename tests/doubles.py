@@ -5,6 +5,7 @@ import collections
 import equinox as eqx
 import jax
 
+from bilevax._data import num_rows
 from bilevax._problem import AbstractProblem, Linearization
 
 
@@ -16,8 +17,7 @@ class Counter:
         self.rows = collections.Counter()
 
     def fire(self, oracle, batch):
-        leaves = jax.tree.leaves(batch.rows)
-        rows = leaves[0].shape[0] if leaves else 1
+        rows = num_rows(batch.rows)
 
         def count():
             self.calls[oracle] += 1

@@ -11,6 +11,7 @@ from ._problem import BilevelProblem, FixedPointProblem, MinProblem
 from ._projection import projected
 from ._result import Result
 from ._sampling import Batches, Epochs, FullBatch, RandomRows
+from ._sparse import SparseMatrix
 from .hypergradients import Analytic, Implicit, Unrolled
 from .solvers import (
     CG,
@@ -49,6 +50,7 @@ __all__ = [
     "RandomRows",
     "Result",
     "Solution",
+    "SparseMatrix",
     "State",
     "Unrolled",
     "algorithms",

@@ -1,15 +1,21 @@
 """What is checked before any work: inputs whose fault a user should hear of by name."""
 
 import inspect
+import warnings
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
+from ._blocks import may_split
+from ._data import num_rows, slice_rows
 from ._problem import AbstractProblem, FixedPointProblem, ObjectiveProblem, call
-from ._sampling import full
+from ._sampling import AbstractSampler, FullBatch
+from ._sparse import is_sparse
 from ._tree import is_traced
 from ._types import Function
 from .hypergradients import AbstractHypergradient
@@ -91,12 +97,68 @@ def check_numbers(**trees: PyTree) -> None:
 _finite = jax.jit(lambda leaf: jnp.all(jnp.isfinite(leaf)))
 
 
+def check_means(problem: AbstractProblem, estimator: Any, x: PyTree, y: PyTree) -> None:
+    """Check on a few rows that objectives read in parts are means over rows.
+
+    Raises where full batches may be split in blocks, which the user may not know of; warns
+    where random rows are drawn, which may be meant so.
+    """
+    is_sampler = lambda node: isinstance(node, AbstractSampler)
+    samplers = [s for s in jax.tree.leaves(estimator, is_leaf=is_sampler) if is_sampler(s)]
+    if not isinstance(problem, ObjectiveProblem | FixedPointProblem):
+        return
+    for name in ("outer", "inner"):
+        data = getattr(problem, f"{name}_data")
+        _check_rows(f"{name}_data", data)
+        if num_rows(data) < 2 or any(is_traced(leaf) for leaf in jax.tree.leaves((data, x, y))):
+            continue
+        blocks = [s.block_size for s in samplers if isinstance(s, FullBatch)]
+        split = any(may_split(data, size) for size in blocks)
+        drawn = any(not isinstance(s, FullBatch) for s in samplers)
+        if not (split or drawn):
+            continue
+        whole, mean = _two_means(_function(problem, name), x, y, data)
+        scale = max(np.linalg.norm(whole), np.linalg.norm(mean))
+        if np.isfinite(scale) and np.linalg.norm(whole - mean) > 1e-2 * scale:
+            if split:
+                raise ValueError(_NO_MEAN.format(name) + _WHOLE)
+            warnings.warn(_NO_MEAN.format(name), stacklevel=4)
+
+
+def _function(problem: AbstractProblem, name: str) -> Function:
+    maps = name == "inner" and isinstance(problem, FixedPointProblem)
+    return getattr(problem, "fixed_point" if maps else name)
+
+
+def _two_means(function: Function, x: PyTree, y: PyTree, data: PyTree):
+    """A function on a few rows, and the mean of its values on their two halves."""
+    half = min(num_rows(data) // 2, 8)
+    on = lambda start, size: np.asarray(_values(function, x, y, slice_rows(data, start, size)))
+    return on(0, 2 * half), (on(0, half) + on(half, half)) / 2
+
+
+@eqx.filter_jit
+def _values(function: Function, x: PyTree, y: PyTree, rows: PyTree):
+    return ravel_pytree(function(x, y, rows))[0]
+
+
+_NO_MEAN = (
+    "{0} is not a mean over the rows of its batch: on the first rows it differs from the "
+    "mean of its values on their two halves. If it sums over rows, divide by their number; "
+    "otherwise its gradients on parts of the data are not estimates of that on all rows."
+)
+_WHOLE = (
+    " To evaluate all rows at once, pass batch_size=bx.FullBatch(block_size=None) wherever "
+    "its data are read."
+)
+
+
 def _check_rows(name: str, data: PyTree) -> None:
-    leaves = jax.tree_util.tree_leaves_with_path(data)
+    leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf=is_sparse)
     sizes = {}
     for path, leaf in leaves:
         where = name + jax.tree_util.keystr(path)
-        if jnp.ndim(leaf) == 0:
+        if leaf.ndim == 0:
             raise ValueError(f"{where} is a scalar: data need a leading axis of rows.")
         if leaf.shape[0] == 0:
             raise ValueError(f"{where} is empty: it has shape {leaf.shape}.")
@@ -138,7 +200,7 @@ def _output(name: str, function: Function, data: PyTree, x: PyTree, y: PyTree) -
     arguments = "(x, y)" if data is None else "(x, y, batch)"
     _check_signature(name, function, arguments)
     try:
-        return jax.eval_shape(lambda: call(function, x, y, full(data)))
+        return jax.eval_shape(lambda: call(function, x, y, data))
     except Exception as error:
         error.add_note(
             f"This happened inside {name}{arguments}, called with x = {_shapes(x)}, "
@@ -176,5 +238,6 @@ def _describe(out: PyTree) -> str:
 
 
 def _shapes(tree: PyTree) -> str:
-    shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
+    describe = lambda leaf: f"{leaf.dtype}{list(leaf.shape)}"
+    shapes = jax.tree.map(describe, tree, is_leaf=is_sparse)
     return str(shapes).replace("'", "")

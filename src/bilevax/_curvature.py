@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ._algorithm import Algorithm
 from ._check import as_variable
 from ._cost import Cost
+from ._data import num_rows
 from ._problem import AbstractProblem, FixedPointProblem
-from ._sampling import full, num_rows
+from ._sampling import full
 from ._transformation import SteepestDescent
 from ._tree import axpy, is_traced
 from .schedules import Measured

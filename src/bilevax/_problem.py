@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ._blocks import mean_over_rows
+from ._data import as_data
 from ._sampling import Batch
 from ._tree import as_scalar, axpy, subtract
 from ._types import Function, Scalar
@@ -60,10 +61,11 @@ class AbstractProblem(eqx.Module):
     ) -> tuple[Float[Array, ""], tuple[PyTree, PyTree]]:
         r"""$f(x, y)$ and $(\partial_x f, \partial_y f)$, on one batch."""
 
-        def objective(x, y):
-            return call(self.outer, x, y, batch)
+        def on_rows(rows):
+            objective = lambda x, y: call(self.outer, x, y, rows)
+            return jax.value_and_grad(objective, argnums=(0, 1))(x, y)
 
-        return jax.value_and_grad(objective, argnums=(0, 1))(x, y)
+        return mean_over_rows(on_rows, batch)
 
     def linearize(self, x: PyTree, y: PyTree, batch: Batch) -> Linearization:
         """The inner residual, linearised once at (x, y), for any number of products."""
@@ -87,12 +89,16 @@ class ObjectiveProblem(AbstractProblem):
         return True
 
     def residual(self, x, y, batch):
-        return jax.grad(lambda y: call(self.inner, x, y, batch))(y)
+        def on_rows(rows):
+            return jax.grad(lambda y: call(self.inner, x, y, rows))(y)
+
+        return mean_over_rows(on_rows, batch)
 
     def sweep(self, x, y, batch):
         if self.update is None:
             raise TypeError(_NO_SWEEP)
-        return call(self.update, x, y, batch)
+        # A sweep need not be a mean over rows: it sees them all.
+        return call(self.update, x, y, batch.rows)
 
     def as_fixed_point(self, step_size) -> "FixedPointProblem":
         r"""The gradient-descent map $\phi(x, y) = y - \alpha \nabla_y g(x, y)$.
@@ -156,8 +162,8 @@ class BilevelProblem(ObjectiveProblem):
 
     outer: Function
     inner: Function
-    outer_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
-    inner_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    outer_data: PyTree = eqx.field(default=None, converter=as_data)
+    inner_data: PyTree = eqx.field(default=None, converter=as_data)
     gauge: Callable | None = None
     update: Callable | None = None
 
@@ -183,7 +189,7 @@ class MinProblem(ObjectiveProblem):
     """
 
     objective: Function
-    data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    data: PyTree = eqx.field(default=None, converter=as_data)
     gauge: Callable | None = None
     update: Callable | None = None
 
@@ -237,8 +243,8 @@ class FixedPointProblem(AbstractProblem):
 
     outer: Function
     fixed_point: Function
-    outer_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
-    inner_data: PyTree = eqx.field(default=None, converter=lambda d: as_data(d))
+    outer_data: PyTree = eqx.field(default=None, converter=as_data)
+    inner_data: PyTree = eqx.field(default=None, converter=as_data)
     symmetric: bool = eqx.field(static=True, default=False)
     gauge: Callable | None = None
 
@@ -246,7 +252,7 @@ class FixedPointProblem(AbstractProblem):
         return subtract(y, self.sweep(x, y, batch))
 
     def sweep(self, x, y, batch):
-        return call(self.fixed_point, x, y, batch)
+        return mean_over_rows(lambda rows: call(self.fixed_point, x, y, rows), batch)
 
     def adjoint_map(self, z, residual):
         return subtract(z, residual)
@@ -263,14 +269,9 @@ class GradientMap(eqx.Module):
         return axpy(-jax.lax.stop_gradient(self.step_size), gradient, y)
 
 
-def call(function: Function, x: PyTree, y: PyTree, batch: Batch):
-    """A user's function on a batch, which is left out for a level without data."""
-    return function(x, y) if batch.rows is None else function(x, y, batch.rows)
-
-
-def as_data(data: PyTree) -> PyTree:
-    """Data as JAX arrays, moved to the device once and not at every call."""
-    return jax.tree.map(jnp.asarray, data)
+def call(function: Function, x: PyTree, y: PyTree, rows: PyTree):
+    """A user's function on rows of data, which are left out for a level without any."""
+    return function(x, y) if rows is None else function(x, y, rows)
 
 
 _NO_SWEEP = (

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
+from ._data import num_rows, row_leaves, take_rows
 from ._tree import is_traced
-from ._types import BatchSize
+from ._types import BatchSize, BlockSize
 
 Indices = Int[Array, "rows"]
 Stream = Callable[[Int[Array, ""], PyTree], tuple["Batch", PyTree]]
@@ -22,28 +23,22 @@ class Batch(eqx.Module):
 
     `rows` is what the user's function receives (`None` for a level without data);
     `indices` are the rows' places in the data set, which variance-reduced methods need
-    (`None` for all rows in order).
+    (`None` for all rows in order); `block_size` is how many of them are evaluated at once.
     """
 
     rows: PyTree = None
     indices: Indices | None = None
-
-
-def num_rows(data: PyTree) -> int:
-    """Rows of a data set; one for a level without data, whose every call reads "one"."""
-    leaves = jax.tree.leaves(data)
-    return leaves[0].shape[0] if leaves else 1
+    block_size: BlockSize = eqx.field(static=True, default=None)
 
 
 def take(data: PyTree, indices: Indices) -> Batch:
     """The batch of the given rows."""
-    rows = jax.tree.map(lambda leaf: jnp.take(leaf, indices, axis=0, mode="clip"), data)
-    return Batch(rows, indices)
+    return Batch(take_rows(data, indices), indices)
 
 
-def full(data: PyTree) -> Batch:
+def full(data: PyTree, block_size: BlockSize = "auto") -> Batch:
     """The batch of all rows."""
-    return Batch(data)
+    return Batch(data, None, block_size)
 
 
 class AbstractSampler(eqx.Module):
@@ -68,8 +63,8 @@ class AbstractSampler(eqx.Module):
     @abc.abstractmethod
     def next_indices(
         self, data: PyTree, state: PyTree, key: PRNGKeyArray
-    ) -> tuple[Indices | None, PyTree]:
-        """The rows of the next batch (`None`: all of them), and the new state."""
+    ) -> tuple[Indices, PyTree]:
+        """The rows of the next batch, and the new state."""
 
     def all_indices(
         self, data: PyTree, state: PyTree, key: PRNGKeyArray, num: int
@@ -86,7 +81,7 @@ class AbstractSampler(eqx.Module):
     def draw(self, data: PyTree, state: PyTree, key: PRNGKeyArray) -> tuple[Batch, PyTree]:
         """The next batch, and the new state."""
         indices, state = self.next_indices(data, state, key)
-        return full(data) if indices is None else take(data, indices), state
+        return take(data, indices), state
 
     def stream(
         self, data: PyTree, state: PyTree, key: PRNGKeyArray, num
@@ -105,19 +100,39 @@ class AbstractSampler(eqx.Module):
 class FullBatch(AbstractSampler):
     """Every call sees all rows.
 
+    **Arguments:**
+
+    - `block_size`: how many rows are evaluated at once. `"auto"` takes blocks that suit
+      the processor's cache, and smaller ones where the intermediate results of all rows
+      would need much more memory than the data; it relies on the objectives being means
+      over rows. An int walks blocks of so many rows one after another, the last one
+      weighted: the least memory. `None` evaluates all rows at once.
+
     >>> import bilevax as bx
-    >>> bx.GradientDescent(0.1, 10, batch_size=bx.FullBatch()).sampler
-    FullBatch()
+    >>> bx.GradientDescent(0.1, 10, batch_size=bx.FullBatch(block_size=1000)).sampler
+    FullBatch(block_size=1000)
     """
+
+    block_size: BlockSize = eqx.field(static=True, default="auto")
 
     deterministic: ClassVar[bool] = True
     random: ClassVar[bool] = False
+
+    def __check_init__(self):
+        if self.block_size not in (None, "auto"):
+            _check_size(self.block_size, "block_size", "an int, 'auto' or None (all rows)")
 
     def rows(self, data):
         return num_rows(data)
 
     def next_indices(self, data, state, key):
-        return None, state
+        raise TypeError("A full batch has no indices.")
+
+    def draw(self, data, state, key):
+        return full(data, self.block_size), state
+
+    def stream(self, data, state, key, num):
+        return lambda i, state: (full(data, self.block_size), state), state
 
 
 class RandomRows(AbstractSampler):
@@ -245,7 +260,7 @@ def as_sampler(batch_size: BatchSize) -> AbstractSampler:
 
 
 def _check_data(data: PyTree, batch_size: int) -> None:
-    if not jax.tree.leaves(data):
+    if not row_leaves(data):
         raise ValueError(
             f"batch_size={batch_size} was given for a level without data: pass "
             "inner_data= or outer_data= to the problem, or leave the batch size out."
@@ -253,11 +268,13 @@ def _check_data(data: PyTree, batch_size: int) -> None:
 
 
 def _check_batch_size(batch_size) -> int:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise TypeError(
-            "batch_size must be None (all rows), an int (random rows) or a sampler, "
-            f"got {batch_size!r}."
-        )
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    return int(batch_size)
+    allowed = "None (all rows), an int (random rows) or a sampler"
+    return _check_size(batch_size, "batch_size", allowed)
+
+
+def _check_size(size, name: str, allowed: str) -> int:
+    if isinstance(size, bool) or not isinstance(size, int | np.integer):
+        raise TypeError(f"{name} must be {allowed}, got {size!r}.")
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1, got {size}.")
+    return int(size)

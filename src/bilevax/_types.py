@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Step = StepSize | optax.GradientTransformation | SteepestDescent | Optax
     NumSteps = int | Callable[[Index], Index]
     BatchSize = int | AbstractSampler | None
+    BlockSize = int | str | None
 else:
     AnyAlgorithm = Estimator = IterativeSolver = Key = Problem = Solver = Any
-    Function = StepSize = Step = NumSteps = BatchSize = Any
+    Function = StepSize = Step = NumSteps = BatchSize = BlockSize = Any
