@@ -117,17 +117,14 @@ def check_means(problem: AbstractProblem, estimator: Any, x: PyTree, y: PyTree) 
         drawn = any(not isinstance(s, FullBatch) for s in samplers)
         if not (split or drawn):
             continue
-        whole, mean = _two_means(_function(problem, name), x, y, data)
+        maps = name == "inner" and isinstance(problem, FixedPointProblem)
+        called = "fixed_point" if maps else name
+        whole, mean = _two_means(getattr(problem, called), x, y, data)
         scale = max(np.linalg.norm(whole), np.linalg.norm(mean))
         if np.isfinite(scale) and np.linalg.norm(whole - mean) > 1e-2 * scale:
             if split:
-                raise ValueError(_NO_MEAN.format(name) + _WHOLE)
-            warnings.warn(_NO_MEAN.format(name), stacklevel=4)
-
-
-def _function(problem: AbstractProblem, name: str) -> Function:
-    maps = name == "inner" and isinstance(problem, FixedPointProblem)
-    return getattr(problem, "fixed_point" if maps else name)
+                raise ValueError(_NO_MEAN.format(called) + _WHOLE)
+            warnings.warn(_NO_MEAN.format(called), stacklevel=4)
 
 
 def _two_means(function: Function, x: PyTree, y: PyTree, data: PyTree):

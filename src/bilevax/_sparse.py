@@ -18,7 +18,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Int, Num
 
-Dense = Num[Array, "inner"] | Num[Array, "inner columns"]
+Dense = Num[Array, "..."]  # a vector or a matrix
 
 
 class Compressed(eqx.Module):

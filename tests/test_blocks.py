@@ -1,0 +1,168 @@
+"""Full batches in blocks: the same numbers, less memory, and no surprise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+import bilevax as bx
+import doubles
+from bilevax import _blocks
+from bilevax._sampling import full
+
+SIZES = [("auto", False), (1, False), (7, False), (199, False), (1000, False), (7, True)]
+
+
+def regression(num=200, features=6, sparse=False):
+    """Mean squared errors with a ridge that is no mean over rows; x scales the features."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((num, features)) * (rng.random((num, features)) < 0.5)
+    X = scipy.sparse.csr_array(X) if sparse else X
+    data = {"X": X, "target": rng.standard_normal(num)}
+
+    def inner(x, y, batch):
+        error = jnp.tanh(batch["X"] @ (x * y)) - batch["target"]
+        return jnp.mean(error**2) + jnp.sum(y**2) + jnp.sum(x**4)
+
+    def outer(x, y, batch):
+        return jnp.mean(jnp.logaddexp(0, batch["X"] @ (x + y))) + jnp.sum(x * y)
+
+    x, y = jnp.linspace(0.5, 1, features), jnp.linspace(-1, 2, features)
+    return bx.BilevelProblem(outer, inner, data, data), x, y
+
+
+def oracles(problem, x, y, size):
+    z = jnp.cos(y)
+    inner = full(problem.inner_data, size)
+    linear = problem.linearize(x, y, inner)
+    value = problem.value_and_gradients(x, y, full(problem.outer_data, size))
+    return problem.residual(x, y, inner), linear.hvp(z), linear.cross(z), value
+
+
+@pytest.fixture
+def small_cache(monkeypatch):
+    monkeypatch.setattr(_blocks, "_CACHE", 20 * 7 * 8)
+
+
+@pytest.mark.usefixtures("small_cache")
+@pytest.mark.parametrize(("size", "sparse"), SIZES)
+def test_blocks_give_the_numbers_of_all_rows(size, sparse):
+    problem, x, y = regression(sparse=sparse)
+    whole, parts = (oracles(problem, x, y, s) for s in (None, size))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, parts)
+
+
+@pytest.mark.usefixtures("small_cache")
+@pytest.mark.parametrize("size", ["auto", 30])
+def test_estimators_agree_with_all_rows(size):
+    problem, x, y = regression()
+    sampler, whole = bx.FullBatch(size), bx.FullBatch(None)
+    descent = lambda s: bx.GradientDescent(0.05, 4, s)
+    for estimator in (
+        lambda s: bx.Implicit(descent(s), bx.CG(3, 0.0, s), True, True, s, s),
+        lambda s: bx.Unrolled(descent(s), outer_batch_size=s),
+        lambda s: bx.Unrolled(descent(s), mode="forward", outer_batch_size=s),
+        lambda s: bx.Analytic(bx.AcceleratedGradientDescent(0.05, 4, batch_size=s), True, s),
+    ):
+        ours = bx.hypergradient(problem, estimator(sampler), x, y)
+        reference = bx.hypergradient(problem, estimator(whole), x, y)
+        np.testing.assert_allclose(ours.gradient, reference.gradient, rtol=1e-11)
+        assert ours.cost == reference.cost
+
+
+def test_a_full_batch_in_blocks_is_one_call():
+    problem, x, y = regression()
+    counter = doubles.Counter()
+    counted = doubles.Counted(problem, counter)
+    sampler = bx.FullBatch(64)
+    estimator = bx.Implicit(bx.GradientDescent(0.05, 3, sampler), bx.CG(2, 0.0, sampler))
+    h = bx.hypergradient(counted, estimator, x, y)
+    jax.effects_barrier()
+    assert counter.calls["inner_gradient"] == h.cost.inner_gradient == 3
+    assert h.cost.rows.inner_gradient == counter.rows["inner_gradient"] == 600
+
+
+@pytest.mark.usefixtures("small_cache")
+def test_fixed_point_maps_are_averaged_too():
+    A = np.random.default_rng(1).standard_normal((90, 4))
+    phi = lambda x, y, rows: 0.3 * jnp.tanh(y + jnp.mean(rows, axis=0) * x)
+    phi_rows = lambda x, y, rows: jnp.mean(0.3 * jnp.tanh(y + rows * x), axis=0)
+    y = jnp.linspace(-1, 1, 4)
+    f = lambda x, y: jnp.sum(y)
+    problem = bx.FixedPointProblem(f, phi_rows, inner_data=A)
+    whole, parts = (problem.sweep(2.0, y, full(A, s)) for s in (None, 40))
+    np.testing.assert_allclose(whole, parts, rtol=1e-13)
+    biased = bx.FixedPointProblem(f, phi, inner_data=A)
+    estimator = bx.Analytic(bx.FixedPointIteration(3))
+    with pytest.raises(ValueError, match="fixed_point is not a mean over the rows"):
+        bx.hypergradient(biased, estimator, 2.0, y)
+
+
+def test_a_sum_over_rows_is_refused_in_blocks_and_warned_of_in_draws():
+    problem, x, y = regression()
+    summed = lambda x, y, batch: jnp.sum((batch["X"] @ y - batch["target"]) ** 2)
+    wrong = bx.BilevelProblem(problem.outer, summed, problem.outer_data, problem.inner_data)
+    blocks = bx.Analytic(bx.GradientDescent(1e-4, 3, bx.FullBatch(50)))
+    with pytest.raises(ValueError, match=r"inner is not a mean.*FullBatch\(block_size=None\)"):
+        bx.hypergradient(wrong, blocks, x, y)
+    drawn = bx.Analytic(bx.GradientDescent(1e-4, 3, 50))
+    with pytest.warns(UserWarning, match="inner is not a mean over the rows"):
+        bx.hypergradient(wrong, drawn, x, y, key=jax.random.key(0))
+    whole = bx.Analytic(bx.GradientDescent(1e-4, 3, bx.FullBatch(None)))
+    bx.hypergradient(wrong, whole, x, y)
+
+
+def temporary_bytes(size, num):
+    """Memory that a gradient and a product need beside data and results."""
+    data = jnp.zeros((num, 8))
+
+    def inner(x, y, rows):
+        hidden = rows
+        for _ in range(3):
+            hidden = jnp.tanh(hidden @ jnp.ones((hidden.shape[1], 256)) * x)
+        return jnp.mean((hidden @ y) ** 2) + jnp.sum(y**2)
+
+    problem = bx.BilevelProblem(lambda x, y: jnp.sum(y), inner, inner_data=data)
+
+    def both(data, x, y):
+        inner_batch = full(data, size)
+        linear = problem.linearize(x, y, inner_batch)
+        return problem.residual(x, y, inner_batch), linear.hvp(y), linear.cross(y)
+
+    compiled = jax.jit(both).lower(data, jnp.float32(1), jnp.ones(256)).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.usefixtures("x32")
+def test_memory_does_not_grow_with_the_rows(monkeypatch):
+    monkeypatch.setattr(_blocks, "_MEMORY", 2**22)
+    few, many = (temporary_bytes("auto", num) for num in (8_000, 64_000))
+    whole = temporary_bytes(None, 64_000)
+    assert whole > 64_000 * 256 * 4
+    assert many < 1.2 * few < whole / 10
+    assert temporary_bytes(1000, 64_000) < whole / 10
+
+
+def test_automatic_sizes():
+    rows = lambda num, width: jnp.zeros((num, width), jnp.float32)
+    cached = lambda num, width, results: _blocks._cached_size(rows(num, width), results)
+    assert cached(60_000, 784, 3136) == 300  # 0.94 MB
+    assert cached(60_000, 784, 2**20) % 5000 == 0  # results of 1 MB: blocks of about 16 MB
+    assert cached(1000, 10, 40) is None  # all of it fits
+    assert cached(99_991, 784, 3136) is None  # a prime number of rows
+
+
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [
+        (0, ValueError),
+        (-3, ValueError),
+        ("all", TypeError),
+        (2.5, TypeError),
+        (True, TypeError),
+    ],
+)
+def test_faulty_block_sizes(size, error):
+    with pytest.raises(error, match="block_size must be"):
+        bx.FullBatch(size)
