@@ -1,5 +1,7 @@
 """Bilevel optimisation and hypergradients on JAX."""
 
+import importlib
+
 from . import algorithms, problems, schedules
 from ._algorithm import Algorithm
 from ._cost import Cost
@@ -57,6 +59,7 @@ __all__ = [
     "argmin",
     "check_steps",
     "curvature",
+    "datasets",
     "hypergradient",
     "minimize",
     "minimum",
@@ -65,3 +68,10 @@ __all__ = [
     "schedules",
     "with_measured_steps",
 ]
+
+
+def __getattr__(name: str):
+    # Imported when asked for: only this part needs scikit-learn.
+    if name == "datasets":
+        return importlib.import_module(".datasets", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

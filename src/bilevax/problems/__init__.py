@@ -1,13 +1,27 @@
 """Ready-made problems, with what is known of their solutions."""
 
-from ._logistic import PenalisedLogistic, cross_entropy, penalised_logistic
+from ._cleaning import HyperCleaning, corrupt_labels, hyper_cleaning
+from ._losses import cross_entropy, log_loss, squared_error
+from ._penalised import (
+    Penalised,
+    penalised_binary_logistic,
+    penalised_logistic,
+    penalised_ridge,
+)
 from ._quadratic import Quadratic, quadratic, quadratic_form
 
 __all__ = [
-    "PenalisedLogistic",
+    "HyperCleaning",
+    "Penalised",
     "Quadratic",
+    "corrupt_labels",
     "cross_entropy",
+    "hyper_cleaning",
+    "log_loss",
+    "penalised_binary_logistic",
     "penalised_logistic",
+    "penalised_ridge",
     "quadratic",
     "quadratic_form",
+    "squared_error",
 ]

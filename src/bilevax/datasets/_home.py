@@ -1,0 +1,29 @@
+"""Where data sets are kept, and how they are handed over."""
+
+import os
+import pathlib
+
+import numpy as np
+from sklearn.utils import Bunch
+
+VARIABLE = "BILEVAX_DATA"
+
+
+def chosen_home(data_home: str | os.PathLike | None) -> pathlib.Path | None:
+    """The folder that the caller or the environment names, if any."""
+    named = data_home if data_home is not None else os.environ.get(VARIABLE)
+    return pathlib.Path(named).expanduser() if named else None
+
+
+def bunch(data, target, feature_names, target_names, return_X_y: bool):
+    """A Bunch, or its data and target."""
+    if return_X_y:
+        return data, target
+    names = {"feature_names": list(feature_names), "target_names": list(target_names)}
+    return Bunch(data=data, target=target, **names)
+
+
+def pixel_names(height: int, width: int) -> np.ndarray:
+    """Names of the pixels of an image, row after row."""
+    rows, columns = np.divmod(np.arange(height * width), width)
+    return np.array([f"pixel_{i}_{j}" for i, j in zip(rows, columns, strict=True)])

@@ -1,0 +1,60 @@
+"""Losses of linear models: means over rows."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Number = Float[Array, ""]
+
+
+def cross_entropy(logits: Float[Array, "rows classes"], labels: Array) -> Number:
+    """The mean multinomial cross-entropy of integer labels, in nats.
+
+    >>> import jax.numpy as jnp
+    >>> from bilevax.problems import cross_entropy
+    >>> round(float(cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 2]))), 4)
+    1.3863
+    """
+    return jnp.mean(cross_entropies(logits, labels))
+
+
+def cross_entropies(
+    logits: Float[Array, "rows classes"], labels: Array
+) -> Float[Array, "rows"]:
+    """The cross-entropy of each row."""
+    chosen = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    return jax.nn.logsumexp(logits, axis=1) - chosen
+
+
+def log_loss(logits: Float[Array, "rows"], labels: Array) -> Number:
+    """The mean binary cross-entropy of labels 0 and 1, in nats.
+
+    >>> import jax.numpy as jnp
+    >>> from bilevax.problems import log_loss
+    >>> round(float(log_loss(jnp.zeros(3), jnp.array([0, 1, 1]))), 4)
+    0.6931
+    """
+    return jnp.mean(jax.nn.softplus(logits) - labels * logits)
+
+
+def squared_error(predictions: Float[Array, "..."], targets: Array) -> Number:
+    """Half the mean over rows of the squared error, summed over outputs.
+
+    >>> import jax.numpy as jnp
+    >>> from bilevax.problems import squared_error
+    >>> float(squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0])))
+    1.0
+    """
+    return jnp.sum((predictions - targets) ** 2) / (2 * predictions.shape[0])
+
+
+def accuracy(scores: Float[Array, "rows *classes"], labels: Array) -> Number:
+    """The share of rows whose largest score, or for one score its sign, is their label's."""
+    chosen = jnp.argmax(scores, axis=1) if scores.ndim == 2 else scores > 0
+    return jnp.mean(chosen == labels)
+
+
+def explained(predictions: Float[Array, "rows *outputs"], targets: Array) -> Number:
+    """The share of the targets' variance that is explained, R^2."""
+    missed = jnp.sum((targets - predictions) ** 2)
+    return 1 - missed / jnp.sum((targets - jnp.mean(targets, axis=0)) ** 2)

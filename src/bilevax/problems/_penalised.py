@@ -1,0 +1,246 @@
+"""Linear models whose penalties are the outer variable."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jaxtyping import Array, Float, Int
+
+from .._data import as_data
+from .._problem import BilevelProblem
+from .._sparse import is_sparse
+from .._tree import as_scalar
+from .._types import Scalar
+from ._losses import accuracy, cross_entropy, explained, log_loss, squared_error
+
+# Features (dense, a SciPy sparse matrix or a bx.SparseMatrix) and one target a row.
+Rows = tuple[Any, Any]
+
+PENALTIES = ("per-feature", "per-class", "grouped", "shared")
+
+
+class Penalty(eqx.Module):
+    r"""$\frac{c}{|y|} \sum_{ij} e^{x_{k(i,j)}} y_{ij}^2$: which x a weight belongs to."""
+
+    kind: str = eqx.field(static=True)
+    strength: Scalar = eqx.field(converter=as_scalar)
+    groups: Int[Array, "features"] | None
+
+    def __call__(self, x: Array, y: Array) -> Float[Array, ""]:
+        squares = y**2
+        if self.kind == "per-class":
+            squares = jnp.sum(squares, axis=0)
+        elif y.ndim == 2:
+            squares = jnp.sum(squares, axis=1)
+        multipliers = jnp.exp(x)
+        if self.groups is not None:
+            multipliers = multipliers[self.groups]
+        scale = jnp.asarray(self.strength / y.size, y.dtype)
+        return scale * jnp.sum(multipliers * squares)
+
+
+class ValidationLoss(eqx.Module):
+    """The mean loss of the linear model y."""
+
+    loss: Callable = eqx.field(static=True)
+
+    def __call__(self, x, y, batch):
+        features, targets = batch
+        return self.loss(features @ y, targets)
+
+
+class TrainingLoss(eqx.Module):
+    """The same, and the penalty."""
+
+    loss: Callable = eqx.field(static=True)
+    penalty: Penalty
+
+    def __call__(self, x, y, batch):
+        features, targets = batch
+        return self.loss(features @ y, targets) + self.penalty(x, y)
+
+
+class Penalised(eqx.Module):
+    """A penalty-learning problem, and where to start it.
+
+    - `problem`: the `bx.BilevelProblem`;
+    - `x0`: zero log-penalties, `y0`: zero weights, one row a feature.
+    """
+
+    problem: BilevelProblem
+    x0: Array
+    y0: Array
+    measure: Callable = eqx.field(static=True)
+
+    def score(self, y: Array, features: Any, targets: Any) -> Float[Array, ""]:
+        """The accuracy of the weights y on such rows; for a regression, R^2."""
+        return self.measure(as_data(features) @ y, jnp.asarray(targets))
+
+    def accuracy(self, y: Array, features: Any, labels: Any) -> Float[Array, ""]:
+        """The share of rows classified rightly."""
+        if self.measure is not accuracy:
+            raise TypeError("A regression has no accuracy: use `score`, its R^2.")
+        return self.score(y, features, labels)
+
+
+def penalised_logistic(
+    train: Rows,
+    valid: Rows,
+    *,
+    penalty: str = "per-feature",
+    strength: float = 0.5,
+    groups: Any = None,
+) -> Penalised:
+    r"""Learn the penalties of a multinomial logistic regression on validation data.
+
+    $g(x, y) = \frac1n \sum_j \mathrm{CE}(y^\top a_j, b_j)
+    + \frac{c}{Cd} \sum_{i=1}^d e^{x_i} \|y_i\|^2$ on the training rows and f the mean
+    cross-entropy on the validation rows (Arbel and Mairal 2022, F.2; their code has
+    c = 1/2, the paper prints 1). x holds the logarithms of the penalties.
+
+    **Arguments:**
+
+    - `train`, `valid`: pairs of features (rows x d, dense or sparse) and integer labels
+      0..C-1. The weights y have the shape (d, C).
+    - `penalty`: one for each feature (x has shape (d,)), for each class ((C,)), for each
+      group of features, or one shared (()).
+    - `strength`: c.
+    - `groups`: for "grouped": the group 0..G-1 of each feature; x has shape (G,).
+
+    >>> import bilevax as bx, numpy as np
+    >>> features, labels = np.eye(4, dtype="float32"), np.array([0, 1, 0, 1])
+    >>> task = bx.problems.penalised_logistic((features, labels), (features, labels))
+    >>> task.x0.shape, task.y0.shape
+    ((4,), (4, 2))
+    """
+    train, valid = _labelled("train", train), _labelled("valid", valid)
+    classes = int(max(train[1].max(), valid[1].max())) + 1
+    penalties = penalty, strength, groups
+    return _penalised(train, valid, (classes,), cross_entropy, accuracy, penalties)
+
+
+def penalised_binary_logistic(
+    train: Rows,
+    valid: Rows,
+    *,
+    penalty: str = "per-feature",
+    strength: float = 0.5,
+    groups: Any = None,
+) -> Penalised:
+    r"""`penalised_logistic` with labels 0 and 1 and one weight a feature.
+
+    $g(x, y) = \frac1n \sum_j \log(1 + e^{s_j}) - b_j s_j
+    + \frac{c}{d} \sum_{i=1}^d e^{x_i} y_i^2$ with the scores $s_j = a_j^\top y$.
+
+    **Arguments:** as in `penalised_logistic`; y has the shape (d,), and there is no
+    penalty "per-class".
+
+    >>> import bilevax as bx, numpy as np
+    >>> features, labels = np.eye(4, dtype="float32"), np.array([0, 1, 0, 1])
+    >>> rows = features, labels
+    >>> task = bx.problems.penalised_binary_logistic(rows, rows, penalty="shared")
+    >>> task.x0.shape, task.y0.shape
+    ((), (4,))
+    """
+    train, valid = _labelled("train", train), _labelled("valid", valid)
+    if max(train[1].max(), valid[1].max()) > 1:
+        raise ValueError("Binary labels are 0 and 1: use penalised_logistic for more classes.")
+    return _penalised(train, valid, (), log_loss, accuracy, (penalty, strength, groups))
+
+
+def penalised_ridge(
+    train: Rows,
+    valid: Rows,
+    *,
+    penalty: str = "per-feature",
+    strength: float = 0.5,
+    groups: Any = None,
+) -> Penalised:
+    r"""Learn the penalties of a ridge regression on validation data.
+
+    $g(x, y) = \frac1{2n} \sum_j \|y^\top a_j - b_j\|^2
+    + \frac{c}{Cd} \sum_{i=1}^d e^{x_i} \|y_i\|^2$ on the training rows and f half the mean
+    squared error on the validation rows.
+
+    **Arguments:** as in `penalised_logistic`, but that the targets are numbers, one a row
+    or a matrix of C columns; y has the shape (d,) or (d, C), and "per-class" is per column.
+
+    >>> import bilevax as bx, numpy as np
+    >>> rows = np.eye(4, dtype="float32"), np.arange(4.0)
+    >>> bx.problems.penalised_ridge(rows, rows).y0.shape
+    (4,)
+    """
+    as_numbers = lambda rows: (rows[0], np.asarray(rows[1], jnp.result_type(float)))
+    train, valid = as_numbers(train), as_numbers(valid)
+    penalties = penalty, strength, groups
+    outputs = train[1].shape[1:]
+    return _penalised(train, valid, outputs, squared_error, explained, penalties)
+
+
+def _penalised(train, valid, outputs, loss, measure, penalties) -> Penalised:
+    kind, strength, groups = penalties
+    num_features = _num_features(train, valid)
+    shape, groups = _shape(kind, groups, num_features, outputs)
+    dtype = jnp.result_type(float)
+    return Penalised(
+        problem=BilevelProblem(
+            outer=ValidationLoss(loss),
+            inner=TrainingLoss(loss, Penalty(kind, strength, groups)),
+            outer_data=(as_features(valid[0]), valid[1]),
+            inner_data=(as_features(train[0]), train[1]),
+        ),
+        x0=jnp.zeros(shape, dtype),
+        y0=jnp.zeros((num_features, *outputs), dtype),
+        measure=measure,
+    )
+
+
+def as_features(features: Any) -> Any:
+    """Features in the default float dtype, dense or sparse."""
+    if is_sparse(features):
+        return features
+    dtype = jnp.result_type(float)
+    if scipy.sparse.issparse(features):
+        return as_data(features.astype(dtype))
+    return jnp.asarray(features, dtype)
+
+
+def _num_features(train: Rows, valid: Rows) -> int:
+    columns = train[0].shape[1], valid[0].shape[1]
+    if columns[0] != columns[1]:
+        raise ValueError(f"train has {columns[0]} features and valid {columns[1]}.")
+    return columns[0]
+
+
+def _labelled(name: str, rows: Rows) -> tuple[Any, np.ndarray]:
+    """Features and labels 0, 1, ..., checked."""
+    features, labels = rows
+    labels = np.asarray(labels)
+    if labels.size == 0 or not np.all(labels == labels.astype(np.int32)) or labels.min() < 0:
+        raise ValueError(
+            f"The labels of {name} must be integers from 0 on, one a row: encode others with "
+            "np.unique(labels, return_inverse=True)."
+        )
+    return features, labels.astype(np.int32)
+
+
+def _shape(kind: str, groups: Any, num_features: int, outputs: tuple[int, ...]):
+    """The shape of x, and the groups as an array."""
+    if kind not in PENALTIES:
+        raise ValueError(f"penalty must be one of {', '.join(PENALTIES)}; got {kind!r}.")
+    if kind == "per-class" and not outputs:
+        raise ValueError("A model with one output has no penalties 'per-class': use 'shared'.")
+    if (kind == "grouped") != (groups is not None):
+        raise ValueError("penalty='grouped' and groups= go together.")
+    if groups is None:
+        return {"per-feature": (num_features,), "per-class": outputs, "shared": ()}[kind], None
+    groups = np.asarray(groups)
+    if groups.shape != (num_features,) or groups.dtype.kind not in "iu" or groups.min() < 0:
+        raise ValueError(
+            f"groups must give each of the {num_features} features a group 0, 1, ...; got "
+            f"{groups.dtype} of shape {groups.shape}."
+        )
+    return (int(groups.max()) + 1,), jnp.asarray(groups, jnp.int32)
