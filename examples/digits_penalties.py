@@ -14,13 +14,12 @@ import time
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+from _palette import BLUE, ORANGE
 from matplotlib.colors import TwoSlopeNorm
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import bilevax as bx
-
-BLUE, ORANGE = "#0072B2", "#D55E00"  # of the Okabe-Ito palette, safe for colour blindness
 
 
 def splits(seed: int = 0):

@@ -124,14 +124,13 @@ def _faulty_line(path: pathlib.Path) -> str | None:
 def _npz(path: pathlib.Path, label: str | None):
     del label
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not {"X", "y"} <= set(arrays.files):
-                raise ValueError(
-                    f"{path} needs the arrays 'X' and 'y'; it has {', '.join(arrays.files)}."
-                )
-            data, target = arrays["X"], arrays["y"]
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is not an NPZ file ({error}).") from error
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise ValueError(f"{path} could not be read as an NPZ file of numbers.") from error
+    if not {"X", "y"} <= arrays.keys():
+        raise ValueError(f"{path} needs the arrays 'X' and 'y'; it has {', '.join(arrays)}.")
+    data, target = arrays["X"], arrays["y"]
     if data.ndim != 2 or target.ndim != 1 or len(data) != len(target):
         raise ValueError(
             f"{path}: X must be rows x features and y one label a row, got shapes "

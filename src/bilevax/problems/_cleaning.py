@@ -13,7 +13,7 @@ from .._problem import BilevelProblem
 from .._tree import as_scalar
 from .._types import Scalar
 from ._losses import accuracy, cross_entropies, cross_entropy
-from ._penalised import Rows, ValidationLoss, as_features
+from ._penalised import Rows, ValidationLoss, as_features, as_labelled
 
 
 class WeightedLoss(eqx.Module):
@@ -75,16 +75,15 @@ def hyper_cleaning(train: Rows, valid: Rows, *, strength: float = 1e-3) -> Hyper
     **Reference:** L. Franceschi, M. Donini, P. Frasconi and M. Pontil, Forward and reverse
     gradient-based hyperparameter optimization, ICML 2017.
     """
-    (features, labels), (clean, clean_labels) = train, valid
-    classes = int(max(np.max(labels), np.max(clean_labels))) + 1
-    as_labels = lambda labels: jnp.asarray(labels, jnp.int32)
+    (features, labels), (clean, clean_labels) = as_labelled(train=train, valid=valid)
+    classes = int(max(labels.max(), clean_labels.max())) + 1
     rows, dtype = features.shape[0], jnp.result_type(float)
     return HyperCleaning(
         problem=BilevelProblem(
             outer=ValidationLoss(cross_entropy),
             inner=WeightedLoss(strength),
-            outer_data=(as_features(clean), as_labels(clean_labels)),
-            inner_data=(as_features(features), as_labels(labels), jnp.arange(rows)),
+            outer_data=(as_features(clean), jnp.asarray(clean_labels)),
+            inner_data=(as_features(features), jnp.asarray(labels), jnp.arange(rows)),
         ),
         x0=jnp.zeros(rows, dtype),
         y0=jnp.zeros((features.shape[1], classes), dtype),

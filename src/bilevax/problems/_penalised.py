@@ -116,7 +116,7 @@ def penalised_logistic(
     >>> task.x0.shape, task.y0.shape
     ((4,), (4, 2))
     """
-    train, valid = _labelled("train", train), _labelled("valid", valid)
+    train, valid = as_labelled(train=train, valid=valid)
     classes = int(max(train[1].max(), valid[1].max())) + 1
     penalties = penalty, strength, groups
     return _penalised(train, valid, (classes,), cross_entropy, accuracy, penalties)
@@ -145,7 +145,7 @@ def penalised_binary_logistic(
     >>> task.x0.shape, task.y0.shape
     ((), (4,))
     """
-    train, valid = _labelled("train", train), _labelled("valid", valid)
+    train, valid = as_labelled(train=train, valid=valid)
     if max(train[1].max(), valid[1].max()) > 1:
         raise ValueError("Binary labels are 0 and 1: use penalised_logistic for more classes.")
     return _penalised(train, valid, (), log_loss, accuracy, (penalty, strength, groups))
@@ -208,23 +208,26 @@ def as_features(features: Any) -> Any:
     return jnp.asarray(features, dtype)
 
 
+def as_labelled(**parts: Rows) -> list[tuple[Any, np.ndarray]]:
+    """Features, and labels 0, 1, ... as integers, once these were found to be such."""
+    checked = []
+    for name, (features, labels) in parts.items():
+        labels = np.asarray(labels)
+        whole = labels.size > 0 and np.all(labels == labels.astype(np.int32))
+        if not whole or labels.min() < 0:
+            raise ValueError(
+                f"The labels of {name} must be integers from 0 on, one a row: encode others "
+                "with np.unique(labels, return_inverse=True)."
+            )
+        checked.append((features, labels.astype(np.int32)))
+    return checked
+
+
 def _num_features(train: Rows, valid: Rows) -> int:
     columns = train[0].shape[1], valid[0].shape[1]
     if columns[0] != columns[1]:
         raise ValueError(f"train has {columns[0]} features and valid {columns[1]}.")
     return columns[0]
-
-
-def _labelled(name: str, rows: Rows) -> tuple[Any, np.ndarray]:
-    """Features and labels 0, 1, ..., checked."""
-    features, labels = rows
-    labels = np.asarray(labels)
-    if labels.size == 0 or not np.all(labels == labels.astype(np.int32)) or labels.min() < 0:
-        raise ValueError(
-            f"The labels of {name} must be integers from 0 on, one a row: encode others with "
-            "np.unique(labels, return_inverse=True)."
-        )
-    return features, labels.astype(np.int32)
 
 
 def _shape(kind: str, groups: Any, num_features: int, outputs: tuple[int, ...]):

@@ -1,0 +1,268 @@
+"""Loaders: real files where they are at hand, small made ones for what can go wrong."""
+
+import bz2
+import gzip
+import os
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from sklearn.datasets import dump_svmlight_file
+
+import bilevax as bx
+from bilevax.datasets import _mnist
+
+ROWS = np.array([[1.5, 0.0, 2.0], [0.0, -1.0, 0.0], [3.0, 0.0, 0.25]], np.float32)
+LABELS = np.array([3, 1, 3])
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The folder with real data; where CI has none, that is a failure."""
+    folder = os.environ.get("BILEVAX_DATA")
+    if folder and pathlib.Path(folder).is_dir():
+        return pathlib.Path(folder).resolve()
+    if os.environ.get("CI"):
+        pytest.fail("BILEVAX_DATA must name the folder with real data.")
+    return pytest.skip("BILEVAX_DATA names no folder with real data.")
+
+
+def test_mnist(real):
+    images, labels = bx.datasets.fetch_mnist(data_home=real, return_X_y=True)
+    assert images.shape == (60_000, 784) and images.dtype == np.float32
+    assert images.min() == 0 and images.max() == 1
+    assert labels[:8].tolist() == [5, 0, 4, 1, 9, 2, 1, 3]
+    # The known mean and deviation of the training set.
+    assert images.mean() == pytest.approx(0.1307, abs=1e-4)
+    assert images.std() == pytest.approx(0.3081, abs=1e-4)
+    both = bx.datasets.fetch_mnist(subset="all", data_home=real)
+    assert both.data.shape == (70_000, 784) and both.target[60_000] == 7
+    assert both.feature_names[29] == "pixel_1_1" and len(both.target_names) == 10
+
+
+def test_newsgroups_keep_their_headers_and_are_never_written_to(real):
+    before = {path: path.stat().st_mtime for path in real.rglob("*")}
+    train = bx.datasets.fetch_20newsgroups(data_home=real)
+    assert scipy.sparse.issparse(train.data)
+    assert train.data.shape[0] == 11_314 and abs(train.data.shape[1] - 130_107) <= 5
+    assert len(train.target_names) == 20 and train.target.max() == 19
+    norms = np.sqrt(train.data.multiply(train.data).sum(axis=1))
+    np.testing.assert_allclose(norms, 1, rtol=1e-6)
+    assert before == {path: path.stat().st_mtime for path in real.rglob("*")}
+
+
+@pytest.mark.slow
+def test_newsgroups_without_headers(real):
+    remove = ("headers", "footers", "quotes")
+    test = bx.datasets.fetch_20newsgroups(subset="test", remove=remove, data_home=real)
+    assert test.data.shape[0] == 7532 and abs(test.data.shape[1] - 101_631) <= 5
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def small_mnist(tmp_path, monkeypatch):
+    """A folder with four made files, one of them gzipped, and their checksums."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for name in _mnist._CHECKSUMS:
+        shape = (6, 4, 5) if "images" in name else (6,)
+        content = idx(rng.integers(0, 10, shape))
+        (folder / name).write_bytes(content)
+        checksum = _mnist.hashlib.sha256(content).hexdigest()
+        monkeypatch.setitem(_mnist._CHECKSUMS, name, checksum)
+    plain = folder / "train-labels-idx1-ubyte"
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    return tmp_path
+
+
+def test_idx_files_gzipped_or_not(small_mnist, monkeypatch):
+    monkeypatch.setenv("BILEVAX_DATA", str(small_mnist))
+    found = bx.datasets.fetch_mnist()
+    raw = (small_mnist / "mnist" / "train-images-idx3-ubyte").read_bytes()
+    expected = np.frombuffer(raw[16:], np.uint8).reshape(6, 20) / 255
+    np.testing.assert_allclose(found.data, expected, rtol=1e-6)
+    labels = gzip.decompress(next((small_mnist / "mnist").glob("*.gz")).read_bytes())
+    np.testing.assert_array_equal(found.target, np.frombuffer(labels[8:], np.uint8))
+    assert bx.datasets.fetch_mnist(subset="all").data.shape == (12, 20)
+
+
+def test_damaged_idx_files(small_mnist):
+    folder = small_mnist / "mnist"
+    packed = folder / "train-labels-idx1-ubyte.gz"
+    for content in (packed.read_bytes()[:-6], b"no gzip"):
+        packed.write_bytes(content)
+        with pytest.raises(ValueError, match=r"labels-idx1-ubyte.gz is damaged.*delete it"):
+            bx.datasets.fetch_mnist(data_home=small_mnist)
+    images = folder / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-1] + b"\x07")
+    with pytest.raises(ValueError, match="is not MNIST's file, by its checksum"):
+        bx.datasets.fetch_mnist(data_home=small_mnist)
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        _mnist.read_idx(idx(np.ones((3, 4)))[:-2])
+    for content in (b"", b"abc", b"\0\0\x0d\x01\0\0\0\0"):
+        with pytest.raises(ValueError, match="not an IDX file of unsigned bytes"):
+            _mnist.read_idx(content)
+
+
+def test_missing_sets_say_how_to_get_them(tmp_path):
+    with pytest.raises(OSError, match="Download MNIST's four files"):
+        bx.datasets.fetch_mnist(data_home=tmp_path, download_if_missing=False)
+    with pytest.raises(OSError, match="pass that folder as data_home"):
+        bx.datasets.fetch_20newsgroups(data_home=tmp_path, download_if_missing=False)
+    with pytest.raises(ValueError, match="subset must be one of"):
+        bx.datasets.fetch_mnist(subset="valid")
+
+
+def test_a_failed_download_is_told(tmp_path, monkeypatch):
+    import pooch
+
+    def fail(url, *args, **kwargs):
+        raise ConnectionError(f"no route to {url}")
+
+    monkeypatch.setattr(pooch, "retrieve", fail)
+    with pytest.raises(OSError, match=r"no route to https.*Download MNIST's four files"):
+        bx.datasets.fetch_mnist(data_home=tmp_path)
+
+
+def test_a_download_is_verified(small_mnist, tmp_path, monkeypatch):
+    import pooch
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+        source = small_mnist / "mnist" / fname.removesuffix(".gz")
+        content = source.read_bytes() if source.exists() else b""
+        (target := pathlib.Path(path) / fname).write_bytes(gzip.compress(content))
+        return str(target)
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    found = bx.datasets.fetch_mnist(subset="test", data_home=tmp_path / "new")
+    assert found.data.shape == (6, 20)
+    with pytest.raises(ValueError, match="checksum"):
+        bx.datasets.fetch_mnist(subset="train", data_home=tmp_path / "new")
+
+
+def frame():
+    return pd.DataFrame({"a": ROWS[:, 0], "b": ROWS[:, 1], "c": ROWS[:, 2], "label": LABELS})
+
+
+def write(folder, name):
+    path = folder / name
+    if ".svm" in name:
+        dump_svmlight_file(ROWS, LABELS, str(folder / "plain"), zero_based=False)
+        pack = {".gz": gzip.compress, ".bz2": bz2.compress}.get(path.suffix, lambda b: b)
+        path.write_bytes(pack((folder / "plain").read_bytes()))
+    elif ".npz" in name:
+        np.savez(path, X=ROWS, y=LABELS)
+    elif ".parquet" in name:
+        frame().to_parquet(path)
+    else:
+        frame().to_csv(path, index=False, sep="\t" if ".tsv" in name else ",")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.svm", "a.svm.gz", "a.svm.bz2", "a.csv", "a.csv.gz", "a.tsv", "a.npz", "a.parquet"],
+)
+def test_a_users_file(tmp_path, name):
+    path = write(tmp_path, name)
+    X, y = bx.datasets.load_file(path, return_X_y=True)
+    assert scipy.sparse.issparse(X) == (".svm" in name) and X.dtype == np.float32
+    np.testing.assert_array_equal(X.toarray() if scipy.sparse.issparse(X) else X, ROWS)
+    assert y.tolist() == [1, 0, 1]
+    found = bx.datasets.load_file(str(path), task="regression")
+    assert found.target.tolist() == [3.0, 1.0, 3.0]
+    assert bx.datasets.load_file(path).target_names == ["1", "3"]
+
+
+def test_columns_keep_their_names(tmp_path):
+    table = frame().rename(columns={"label": "kind"}).assign(kind=["x", "y", "x"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = bx.datasets.load_file(tmp_path / "t.csv", label="kind")
+    assert found.feature_names == ["a", "b", "c"] and found.target_names == ["x", "y"]
+
+
+FAULTY = {
+    "no file": ("a.csv", None, {}, FileNotFoundError, "no file .*a.csv"),
+    "unknown ending": ("a.xyz", b"1", {}, ValueError, "says its format: use one of"),
+    "empty": ("a.csv", b"", {}, ValueError, "is empty"),
+    "header only": ("a.csv", b"a,label\n", {}, ValueError, "has no rows"),
+    "no label column": ("a.csv", b"a,b\n1,2\n", {}, ValueError, "say which column"),
+    "wrong label column": (
+        "a.csv",
+        b"a,kind\n1,2\n",
+        {"label": "kynd"},
+        ValueError,
+        "no column 'kynd'. Did you mean 'kind'",
+    ),
+    "text": ("a.csv", b"a,label\n1,2\nx,3\n", {}, ValueError, "'a' must .* row 2 has 'x'"),
+    "gap": (
+        "a.csv",
+        b"a,b,label\n1,2,1\n1,,2\n",
+        {},
+        ValueError,
+        "row 2 of column 'b' is empty",
+    ),
+    "infinite": ("a.csv", b"a,label\ninf,1\n", {}, ValueError, "row 1 of column 'a'"),
+    "long line": ("a.csv", b"a,label\n1,2\n1,2,3,4\n", {}, ValueError, "line 3"),
+    "no label": ("a.csv", b"a,label\n1,2\n1,\n", {}, ValueError, "row 2 has no label"),
+    "no word": ("a.csv", b"a,label\n1,x\n1,\n", {}, ValueError, "row 2 has no label"),
+    "text target": (
+        "a.csv",
+        b"a,label\n1,x\n",
+        {"task": "regression"},
+        ValueError,
+        "labels that are numbers",
+    ),
+    "task": ("a.csv", b"a,label\n1,2\n", {"task": "x"}, ValueError, "task must be"),
+    "malformed libsvm": (
+        "a.svm",
+        b"1 1:2\n0 1:x\n",
+        {},
+        ValueError,
+        "line 2 is not of the form",
+    ),
+    "unordered libsvm": ("a.svm", b"1 1:2\n0 3:1 2:1\n", {}, ValueError, "line 2 do not incr"),
+    "libsvm nan": (
+        "a.svm",
+        b"1 1:2\n0 1:3 2:nan\n",
+        {},
+        ValueError,
+        "row 2 of column 'feature_1'",
+    ),
+    "no zip": ("a.npz", b"PK no", {}, ValueError, "could not be read as an NPZ"),
+    "no parquet": ("a.parquet", b"nothing", {}, ValueError, "could not be read"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTY)
+def test_faulty_files_are_explained(tmp_path, case):
+    name, content, options, error, message = FAULTY[case]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(error, match=message):
+        bx.datasets.load_file(tmp_path / name, **options)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": ROWS}, "needs the arrays 'X' and 'y'"),
+        ({"X": ROWS, "y": LABELS[:2]}, "one label a row"),
+        ({"X": ROWS[0], "y": LABELS}, "rows x features"),
+        ({"X": ROWS.astype(str), "y": LABELS}, "must hold numbers"),
+        ({"X": np.where(ROWS == 3, np.nan, ROWS), "y": LABELS}, "row 3 of column 'feature_0'"),
+    ],
+)
+def test_faulty_arrays_are_explained(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        bx.datasets.load_file(tmp_path / "a.npz")
