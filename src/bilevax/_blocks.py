@@ -86,7 +86,7 @@ def _cached_size(rows: PyTree, results: int) -> int | None:
         return None  # a product with the stored transpose of all rows is faster
     total = num_rows(rows)
     # Each block writes results of its own: it must be worth that.
-    wanted = max(_CACHE, 16 * results) * total / max(_bytes(leaves), 1)
+    wanted = max(_CACHE, 256 * results) * total / max(_bytes(leaves), 1)
     sizes = np.arange(max(wanted / 3, 1), min(3 * wanted, total / 2) + 1).astype(int)
     sizes = sizes[total % sizes == 0]
     return int(min(sizes, key=lambda size: abs(np.log(size / wanted)), default=0)) or None

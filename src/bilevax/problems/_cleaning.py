@@ -12,7 +12,7 @@ from .._data import as_data
 from .._problem import BilevelProblem
 from .._tree import as_scalar
 from .._types import Scalar
-from ._losses import accuracy, cross_entropies, cross_entropy
+from ._losses import accuracy, cross_entropies, cross_entropy, scores
 from ._penalised import Rows, ValidationLoss, as_features, as_labelled
 
 
@@ -23,7 +23,7 @@ class WeightedLoss(eqx.Module):
 
     def __call__(self, x, y, batch):
         features, labels, row = batch
-        losses = cross_entropies(features @ y, labels)
+        losses = cross_entropies(scores(features, y), labels)
         ridge = jnp.asarray(self.strength, y.dtype) * jnp.sum(y**2)
         return jnp.mean(jax.nn.sigmoid(x[row]) * losses) + ridge
 

@@ -1,10 +1,27 @@
 """Losses of linear models: means over rows."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._sparse import is_sparse
+
 Number = Float[Array, ""]
+
+
+def scores(features: Any, y: Array) -> Array:
+    """`features @ y`, the scores of a linear model.
+
+    For several outputs and dense features, the weights pass transposed through a barrier:
+    XLA then multiplies by the transposed features in the order (outputs, features), a
+    quarter faster than the other that it would choose.
+    """
+    if y.ndim == 1 or is_sparse(features):
+        return features @ y
+    weights = jax.lax.optimization_barrier(y.T)
+    return jax.lax.dot_general(features, weights, (((1,), (1,)), ((), ())))
 
 
 def cross_entropy(logits: Float[Array, "rows classes"], labels: Array) -> Number:
@@ -48,9 +65,9 @@ def squared_error(predictions: Float[Array, "..."], targets: Array) -> Number:
     return jnp.sum((predictions - targets) ** 2) / (2 * predictions.shape[0])
 
 
-def accuracy(scores: Float[Array, "rows *classes"], labels: Array) -> Number:
+def accuracy(found: Float[Array, "rows *classes"], labels: Array) -> Number:
     """The share of rows whose largest score, or for one score its sign, is their label's."""
-    chosen = jnp.argmax(scores, axis=1) if scores.ndim == 2 else scores > 0
+    chosen = jnp.argmax(found, axis=1) if found.ndim == 2 else found > 0
     return jnp.mean(chosen == labels)
 
 

@@ -14,7 +14,7 @@ from .._problem import BilevelProblem
 from .._sparse import is_sparse
 from .._tree import as_scalar
 from .._types import Scalar
-from ._losses import accuracy, cross_entropy, explained, log_loss, squared_error
+from ._losses import accuracy, cross_entropy, explained, log_loss, scores, squared_error
 
 # Features (dense, a SciPy sparse matrix or a bx.SparseMatrix) and one target a row.
 Rows = tuple[Any, Any]
@@ -49,7 +49,7 @@ class ValidationLoss(eqx.Module):
 
     def __call__(self, x, y, batch):
         features, targets = batch
-        return self.loss(features @ y, targets)
+        return self.loss(scores(features, y), targets)
 
 
 class TrainingLoss(eqx.Module):
@@ -60,7 +60,7 @@ class TrainingLoss(eqx.Module):
 
     def __call__(self, x, y, batch):
         features, targets = batch
-        return self.loss(features @ y, targets) + self.penalty(x, y)
+        return self.loss(scores(features, y), targets) + self.penalty(x, y)
 
 
 class Penalised(eqx.Module):
