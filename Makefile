@@ -1,6 +1,8 @@
 # Two commands: `make run` does the main job, `make test` checks everything.
 PYTHON ?= python3
 BIN = .venv/bin
+# Where real data are looked for: mnist/ and scikit_learn_data/ within.
+export BILEVAX_DATA ?= ../shared/data
 
 .PHONY: run test lint types doctest unit benchmark clean
 
@@ -22,8 +24,15 @@ doctest: .venv/ready
 unit: .venv/ready
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
 
-benchmark: .venv/ready
-	$(BIN)/python benchmarks/quadratic_step.py
+# Beside its peers, in an environment of its own.
+benchmark: .venv-peers/ready
+	.venv-peers/bin/python benchmarks/run.py
+
+.venv-peers/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
+		-e ".[all,peers]"
+	touch $@
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,4 +40,4 @@ benchmark: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv results
+	rm -rf .venv .venv-peers results

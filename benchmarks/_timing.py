@@ -2,9 +2,38 @@
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
+
+
+class Row(NamedTuple):
+    """One line of the table: a job as a ratio to what it is measured against.
+
+    `limit` is the target, which `ratio` should stay below, or above where `larger`.
+    """
+
+    benchmark: str
+    job: str
+    against: str
+    seconds: float
+    ratio: float
+    limit: float | None = None
+    larger: bool = False
+
+    @property
+    def verdict(self) -> str:
+        if self.limit is None:
+            return "REPORTED"
+        met = self.ratio >= self.limit if self.larger else self.ratio <= self.limit
+        return "PASS" if met else "FAIL"
+
+    @property
+    def target(self) -> str:
+        if self.limit is None:
+            return ""
+        return f"{'at least' if self.larger else 'at most'} {self.limit}"
 
 
 def interleaved(jobs: dict[str, Callable], repeats: int = 15) -> dict[str, float]:

@@ -66,7 +66,7 @@ def picture(solution, path: pathlib.Path) -> None:
     figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     history = solution.history
     loss.plot(history["step"], history["value"], color=BLUE, label="validation")
-    loss.set(xlabel="outer step", ylabel="cross-entropy (nats)", title="Loss", yscale="log")
+    loss.set(xlabel="outer step", ylabel="cross-entropy (nats)", title="Loss")
     for name, color, style in (("validation", BLUE, "-"), ("test", ORANGE, "--")):
         values = history[f"{name} accuracy"]
         accuracy.plot(history["step"], values, style, color=color, label=name)

@@ -1,5 +1,8 @@
 """Tests run in float64 unless they say otherwise; doctests in JAX's default float32."""
 
+import os
+import pathlib
+
 import jax
 import pytest
 
@@ -14,3 +17,14 @@ def _x64():
 def x32():
     with jax.enable_x64(False):
         yield
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder with real data; where CI has none, that is a failure."""
+    folder = os.environ.get("BILEVAX_DATA")
+    if folder and pathlib.Path(folder).is_dir():
+        return pathlib.Path(folder).resolve()
+    if os.environ.get("CI"):
+        pytest.fail("BILEVAX_DATA must name the folder with real data.")
+    return pytest.skip("BILEVAX_DATA names no folder with real data.")

@@ -2,7 +2,6 @@
 
 import bz2
 import gzip
-import os
 import pathlib
 
 import numpy as np
@@ -18,45 +17,34 @@ ROWS = np.array([[1.5, 0.0, 2.0], [0.0, -1.0, 0.0], [3.0, 0.0, 0.25]], np.float3
 LABELS = np.array([3, 1, 3])
 
 
-@pytest.fixture(scope="module")
-def real():
-    """The folder with real data; where CI has none, that is a failure."""
-    folder = os.environ.get("BILEVAX_DATA")
-    if folder and pathlib.Path(folder).is_dir():
-        return pathlib.Path(folder).resolve()
-    if os.environ.get("CI"):
-        pytest.fail("BILEVAX_DATA must name the folder with real data.")
-    return pytest.skip("BILEVAX_DATA names no folder with real data.")
-
-
-def test_mnist(real):
-    images, labels = bx.datasets.fetch_mnist(data_home=real, return_X_y=True)
+def test_mnist(real_data):
+    images, labels = bx.datasets.fetch_mnist(data_home=real_data, return_X_y=True)
     assert images.shape == (60_000, 784) and images.dtype == np.float32
     assert images.min() == 0 and images.max() == 1
     assert labels[:8].tolist() == [5, 0, 4, 1, 9, 2, 1, 3]
     # The known mean and deviation of the training set.
     assert images.mean() == pytest.approx(0.1307, abs=1e-4)
     assert images.std() == pytest.approx(0.3081, abs=1e-4)
-    both = bx.datasets.fetch_mnist(subset="all", data_home=real)
+    both = bx.datasets.fetch_mnist(subset="all", data_home=real_data)
     assert both.data.shape == (70_000, 784) and both.target[60_000] == 7
     assert both.feature_names[29] == "pixel_1_1" and len(both.target_names) == 10
 
 
-def test_newsgroups_keep_their_headers_and_are_never_written_to(real):
-    before = {path: path.stat().st_mtime for path in real.rglob("*")}
-    train = bx.datasets.fetch_20newsgroups(data_home=real)
+def test_newsgroups_keep_their_headers_and_are_never_written_to(real_data):
+    before = {path: path.stat().st_mtime for path in real_data.rglob("*")}
+    train = bx.datasets.fetch_20newsgroups(data_home=real_data)
     assert scipy.sparse.issparse(train.data)
     assert train.data.shape[0] == 11_314 and abs(train.data.shape[1] - 130_107) <= 5
     assert len(train.target_names) == 20 and train.target.max() == 19
     norms = np.sqrt(train.data.multiply(train.data).sum(axis=1))
     np.testing.assert_allclose(norms, 1, rtol=1e-6)
-    assert before == {path: path.stat().st_mtime for path in real.rglob("*")}
+    assert before == {path: path.stat().st_mtime for path in real_data.rglob("*")}
 
 
 @pytest.mark.slow
-def test_newsgroups_without_headers(real):
+def test_newsgroups_without_headers(real_data):
     remove = ("headers", "footers", "quotes")
-    test = bx.datasets.fetch_20newsgroups(subset="test", remove=remove, data_home=real)
+    test = bx.datasets.fetch_20newsgroups(subset="test", remove=remove, data_home=real_data)
     assert test.data.shape[0] == 7532 and abs(test.data.shape[1] - 101_631) <= 5
 
 
