@@ -36,9 +36,11 @@ class Row(NamedTuple):
         return f"{'at least' if self.larger else 'at most'} {self.limit}"
 
 
-def interleaved(jobs: dict[str, Callable], repeats: int = 15) -> dict[str, float]:
-    """Median seconds of each job, run in turn, after one run each to compile."""
-    for job in jobs.values():
+def interleaved(
+    jobs: dict[str, Callable], repeats: int = 15, compiled: bool = False
+) -> dict[str, float]:
+    """Median seconds of each job, run in turn, after one run each where not compiled."""
+    for job in () if compiled else jobs.values():
         jax.block_until_ready(job())
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):

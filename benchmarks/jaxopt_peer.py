@@ -84,7 +84,7 @@ def compare(name: str, task, limits, repeats: int) -> list[Row]:
     losses = [float(loss) for _, loss in ends.values()]
     assert max(losses) < min(losses) * 1.002, losses
     print(f"{name}: validation losses at the end", [round(loss, 5) for loss in losses])
-    seconds = interleaved(jobs, repeats)
+    seconds = interleaved(jobs, repeats, compiled=True)
     base = seconds["jaxopt, N = 10"]
     faster = "jaxopt at N = 10, how many times slower"
     return [

@@ -166,3 +166,95 @@ def test_automatic_sizes():
 def test_faulty_block_sizes(size, error):
     with pytest.raises(error, match="block_size must be"):
         bx.FullBatch(size)
+
+
+def sums(num=20_000, features=10):
+    """A sum over rows whose ridge hides it from a coarse comparison, and its exact answer."""
+    rows = np.random.default_rng(0).standard_normal((num, features))
+    fit = lambda y, batch: jnp.sum((batch @ y - 1) ** 2) / 2
+    inner = lambda x, y, batch: fit(y, batch) + num * jnp.exp(x) * jnp.sum((y - 1) ** 2) / 2
+    problem = bx.BilevelProblem(lambda x, y: jnp.sum(y**2), inner, inner_data=rows)
+    x, y = jnp.array(0.3), jnp.ones(features)
+    H = rows.T @ rows + num * np.exp(0.3) * np.eye(features)
+    solved = np.linalg.solve(H, rows.sum(0) + num * np.exp(0.3))
+    exact = 2 * solved @ np.linalg.solve(H, -num * np.exp(0.3) * (solved - 1))
+    return problem, x, y, exact
+
+
+def test_all_rows_at_once_means_every_product():
+    problem, x, y, exact = sums()
+    whole = bx.FullBatch(None)
+    for linear in (bx.CG(30, 0.0, whole), bx.Direct(None)):
+        # The inner step is left out: it is measured on all rows at once too.
+        estimator = bx.Implicit(
+            bx.GradientDescent(num_steps=200, batch_size=whole), linear, cross_batch_size=whole
+        )
+        h = bx.hypergradient(problem, estimator, x, y)
+        assert float(h.gradient) == pytest.approx(exact, rel=1e-8)
+    solution = bx.argmin(
+        problem.inner,
+        y,
+        bx.GradientDescent(num_steps=200, batch_size=whole),
+        linear=bx.Direct(None),
+        data=problem.inner_data,
+    )
+    slope = jax.grad(lambda x: jnp.sum(solution(x) ** 2))(x)
+    assert float(slope) == pytest.approx(exact, rel=1e-8)
+    H = jax.hessian(problem.inner, 1)(x, y, problem.inner_data)
+    measured = bx.curvature(problem, x, y, block_size=None)
+    assert float(measured.smoothness) == pytest.approx(np.linalg.eigvalsh(H)[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p, x, y: bx.hypergradient(p, bx.Analytic(bx.GradientDescent(1e-6, 2)), x, y),
+        lambda p, x, y: bx.curvature(p, x, y),
+        lambda p, x, y: jax.grad(
+            lambda x: bx.argmin(
+                p.inner, y, bx.GradientDescent(1e-6, 2), linear=bx.CG(3), data=p.inner_data
+            )(x).sum()
+        )(x),
+        lambda p, x, y: jax.grad(
+            bx.minimum(p.inner, y, bx.GradientDescent(1e-6, 2), data=p.inner_data)
+        )(x),
+    ],
+    ids=["hypergradient", "curvature", "argmin", "minimum"],
+)
+def test_a_sum_hidden_by_its_ridge_is_found_everywhere(call):
+    problem, x, y, _ = sums()
+    with pytest.raises(ValueError, match=r"not a mean.*of all that reads inner_data"):
+        call(problem, x, y)
+
+
+def test_only_readers_of_a_level_matter():
+    problem, x, y, _ = sums()
+    outer = lambda x, y, batch: jnp.mean((batch @ y) ** 2)
+    problem = bx.BilevelProblem(outer, problem.inner, problem.inner_data, problem.inner_data[:])
+    inner = bx.GradientDescent(1e-6, 2, bx.FullBatch(None))
+    bx.hypergradient(problem, bx.Analytic(inner), x, y)
+    key = jax.random.key(0)
+    bx.hypergradient(problem, bx.Analytic(inner, outer_batch_size=8), x, y, key=key)
+
+
+def test_a_mean_that_cancels_is_no_sum():
+    rows = np.random.default_rng(0).standard_normal((14, 4))
+    rows -= rows.mean(axis=0)
+    problem = bx.MinProblem(lambda x, y, b: jnp.mean(b @ y) + jnp.sum((y - x) ** 2), rows)
+    inner = bx.GradientDescent(0.1, 2, bx.FullBatch(5))
+    bx.hypergradient(problem, bx.Analytic(inner), 0.0, jnp.zeros(4))
+
+
+def test_an_entry_for_each_row_needs_indices():
+    rows = jnp.ones((40, 3))
+    weighted = lambda x, y, b: jnp.mean(x * (b @ y) ** 2) + jnp.sum(y**2)
+    problem = bx.BilevelProblem(lambda x, y: jnp.sum(y), weighted, inner_data=rows)
+    estimator = bx.Analytic(bx.GradientDescent(0.1, 2, bx.FullBatch(10)))
+    with pytest.raises((TypeError, ValueError)) as caught:
+        bx.hypergradient(problem, estimator, jnp.ones(40), jnp.ones(3))
+    assert "put the rows' indices into the data" in "".join(caught.value.__notes__)
+
+
+def test_numpy_integers_are_sizes():
+    assert bx.FullBatch(np.int64(50)).block_size == 50
+    assert type(bx.RandomRows(np.int64(5)).batch_size) is int

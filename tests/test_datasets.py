@@ -218,7 +218,7 @@ FAULTY = {
         ValueError,
         "line 2 is not of the form",
     ),
-    "unordered libsvm": ("a.svm", b"1 1:2\n0 3:1 2:1\n", {}, ValueError, "line 2 do not incr"),
+    "unordered libsvm": ("a.svm", b"1 1:2\n0 3:1 2:1\n", {}, ValueError, "line 2 has indices"),
     "libsvm nan": (
         "a.svm",
         b"1 1:2\n0 1:3 2:nan\n",
@@ -254,3 +254,82 @@ def test_faulty_arrays_are_explained(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         bx.datasets.load_file(tmp_path / "a.npz")
+
+
+MORE_FAULTY = {
+    "unnamed": ("a.csv", b",a,label\n0,1,2\n", {}, "column 1 has no name.*index=False"),
+    "twice": ("a.csv", b"a,label,label\n0,1,2\n", {}, "two columns of the name 'label'"),
+    "no features": ("a.csv", b"label\n1\n", {}, "no columns beside the label"),
+    "label is no column": ("a.csv", b"a,b\n1,2\n", {"label": "1"}, "has no column '1'"),
+    "label of libsvm": ("a.svm", b"1 1:2\n", {"label": "x"}, "only tables have a label column"),
+    "no gzip": ("a.svm.gz", b"1 1:2\n", {}, "a.svm.gz: could not be read"),
+    "cut gzip": ("a.svm.gz", gzip.compress(b"1 1:2\n" * 99)[:-9], {}, "a.svm.gz: could not"),
+    "zero index": ("a.svm", b"1 1:2\n1 0:2\n", {}, "line 2 has the index 0.*zero_based="),
+    "negative index": ("a.svm", b"1 -1:2\n", {}, "line 1 has the index -1"),
+    "huge index": ("a.svm", b"1 1:1\n1 99999999999:2\n", {}, "line 2 has the index 9999"),
+}
+
+
+@pytest.mark.parametrize("case", MORE_FAULTY)
+def test_more_faulty_files_are_explained(tmp_path, case):
+    name, content, options, message = MORE_FAULTY[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        bx.datasets.load_file(tmp_path / name, **options)
+
+
+def test_odd_arrays_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", ROWS)
+    (tmp_path / "a.npy").rename(tmp_path / "renamed.npz")
+    with pytest.raises(ValueError, match="could not be read as an NPZ"):
+        bx.datasets.load_file(tmp_path / "renamed.npz")
+    np.savez(tmp_path / "complex.npz", X=1j * ROWS, y=LABELS)
+    with pytest.raises(ValueError, match="X must hold numbers"):
+        bx.datasets.load_file(tmp_path / "complex.npz")
+    times = pd.DataFrame({"t": pd.to_datetime(["2020-01-01", None]), "label": [0, 1]})
+    times.to_parquet(tmp_path / "times.parquet")
+    with pytest.raises(ValueError, match="'t' holds times"):
+        bx.datasets.load_file(tmp_path / "times.parquet")
+
+
+def test_endings_in_capitals_and_tabs(tmp_path):
+    (tmp_path / "A.TSV").write_text("a\tlabel\n1\t2\n")
+    (tmp_path / "b.tsv.csv").write_text("a,label\n1,2\n")
+    for name in ("A.TSV", "b.tsv.csv"):
+        assert bx.datasets.load_file(tmp_path / name).data.tolist() == [[1.0]]
+
+
+def test_a_test_set_like_its_training_set(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b,label\n1,2,cat\n3,4,dog\n5,6,emu\n")
+    (tmp_path / "b.csv").write_text("b,label,a\n2,emu,1\n4,cat,3\n")
+    train = bx.datasets.load_file(tmp_path / "a.csv")
+    test = bx.datasets.load_file(tmp_path / "b.csv", like=train)
+    assert test.data.tolist() == [[1, 2], [3, 4]] and test.target.tolist() == [2, 0]
+    assert test.feature_names == ["a", "b"] and test.target_names == ["cat", "dog", "emu"]
+    (tmp_path / "c.csv").write_text("b,label,a\n2,cow,1\n")
+    with pytest.raises(ValueError, match="has the label 'cow'"):
+        bx.datasets.load_file(tmp_path / "c.csv", like=train)
+    (tmp_path / "d.csv").write_text("b,label\n2,cat\n")
+    with pytest.raises(ValueError, match="has no column 'a'"):
+        bx.datasets.load_file(tmp_path / "d.csv", like=train)
+
+
+def test_libsvm_files_keep_their_columns(tmp_path):
+    (tmp_path / "a.svm").write_text("0 1:1 2:2 3:3\n1 2:5\n")
+    (tmp_path / "b.svm").write_text("1 2:7\n")
+    (tmp_path / "c.svm").write_text("1 4:7\n")
+    (tmp_path / "d.svm").write_text("1 0:7 2:1\n")
+    train = bx.datasets.load_file(tmp_path / "a.svm")
+    test = bx.datasets.load_file(tmp_path / "b.svm", like=train)
+    assert test.data.toarray().tolist() == [[0, 7, 0]] and test.target.tolist() == [1]
+    with pytest.raises(ValueError, match="line 1 has the index 4, and 1 to 3"):
+        bx.datasets.load_file(tmp_path / "c.svm", like=train)
+    zero = bx.datasets.load_file(tmp_path / "d.svm", like=train, zero_based=True)
+    assert zero.data.toarray().tolist() == [[7, 0, 1]]
+
+
+def test_wide_tables_are_read_at_once(tmp_path):
+    wide = np.arange(6000.0).reshape(2, 3000)
+    table = pd.DataFrame(wide, columns=[f"f{i}" for i in range(3000)]).assign(label=[0, 1])
+    table.to_csv(tmp_path / "wide.csv", index=False)
+    np.testing.assert_array_equal(bx.datasets.load_file(tmp_path / "wide.csv").data, wide)

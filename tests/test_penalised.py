@@ -79,7 +79,7 @@ def test_values_and_gradients_are_those_of_the_formulas(model, kind, sparse):
     value, validation = task.problem.inner(jx, jy, task.problem.inner_data), reference(y, V, a)
 
     np.testing.assert_allclose(value, loss + (weights * y**2).sum(), rtol=1e-12)
-    inner, outer = full(task.problem.inner_data), full(task.problem.outer_data)
+    inner, outer = full(task.problem.inner_data, None), full(task.problem.outer_data, None)
     residual = task.problem.residual(jx, jy, inner)
     np.testing.assert_allclose(residual, gradient + 2 * weights * y, rtol=1e-11, atol=1e-13)
     f, (f_x, f_y) = task.problem.value_and_gradients(jx, jy, outer)
@@ -108,6 +108,8 @@ def test_scores():
     fit = bx.problems.penalised_ridge((X, b), (V, a))
     left = ((V @ y[:, 0] - a) ** 2).sum() / ((a - a.mean()) ** 2).sum()
     assert float(fit.score(jnp.asarray(y[:, 0]), V, a)) == pytest.approx(1 - left)
+    with pytest.raises(ValueError, match="need as many targets"):
+        fit.score(jnp.asarray(y[:, 0]), V, a[:, None])
     with pytest.raises(TypeError, match="has no accuracy"):
         fit.accuracy(jnp.asarray(y[:, 0]), V, a)
 
@@ -138,6 +140,12 @@ def test_faulty_penalties(case):
         (bx.problems.penalised_logistic, (X, B), (X[:, 1:], B), "5 features and valid 4"),
         (bx.problems.penalised_binary_logistic, (X, B), (X, B), "Binary labels are 0 and 1"),
         (bx.problems.hyper_cleaning, (X, B - 1), (X, B), "labels of train must be"),
+        (bx.problems.hyper_cleaning, (X, B), (X[:, 1:], B), "5 features and valid 4"),
+        (bx.problems.penalised_logistic, (X, B[:, None]), (X, B), "ravel a column"),
+        (bx.problems.penalised_binary_logistic, (X, B), (X, np.eye(C)[B]), "ravel a column"),
+        (bx.problems.penalised_logistic, (X, B[1:]), (X, B), "a target for each row"),
+        (bx.problems.penalised_logistic, (X[0], B), (X, B), "features of shape"),
+        (bx.problems.penalised_ridge, (X, B), (X, B[:, None]), "in train as in valid"),
     ],
 )
 def test_faulty_rows(make, train, valid, message):
@@ -162,7 +170,7 @@ def test_hyper_cleaning_is_its_formula():
     np.testing.assert_allclose(value, (weight * per_row).mean() + 0.01 * (y**2).sum())
     rest = P - np.eye(C)[B]
     gradient = X.T @ (weight[:, None] * rest) / N + 0.02 * y
-    batch = full(task.problem.inner_data)
+    batch = full(task.problem.inner_data, None)
     at = jnp.asarray(x), jnp.asarray(y), batch
     np.testing.assert_allclose(task.problem.residual(*at), gradient, rtol=1e-11, atol=1e-13)
     # Row j's weight moves the gradient by its own, so only its own products enter.
@@ -176,7 +184,7 @@ def test_random_rows_keep_their_own_weights():
     task = bx.problems.hyper_cleaning((X, B), (X, B))
     problem, x = task.problem, jnp.linspace(-1, 1, N)
     y, z = jnp.ones((D, C)), jnp.cos(jnp.arange(D * C, dtype=float)).reshape(D, C)
-    cross = lambda rows: problem.linearize(x, y, full(rows)).cross(z)
+    cross = lambda rows: problem.linearize(x, y, full(rows, None)).cross(z)
     one = lambda j: jax.tree.map(lambda leaf: leaf[j : j + 1], problem.inner_data)
     mean = sum(cross(one(j)) for j in range(N)) / N
     np.testing.assert_allclose(mean, cross(problem.inner_data), rtol=1e-11, atol=1e-15)
@@ -190,9 +198,16 @@ def test_corrupted_labels(fraction):
     assert set(noisy) <= set(range(4))
     again, _ = bx.problems.corrupt_labels(labels, fraction, seed=5)
     np.testing.assert_array_equal(noisy, again)
-    for bad in ({"fraction": 1.2}, {"fraction": 0.5, "classes": 1}):
-        with pytest.raises(ValueError, match="fraction must be"):
-            bx.problems.corrupt_labels(labels, **bad)
+    for bad, message in (
+        ((labels, 1.2), "fraction must be"),
+        ((0 * labels, 0.5), "fraction must be"),
+        ((2 * labels - 1, 0.5), "must be integers from 0 on"),
+        ((labels / 2, 0.5), "must be integers from 0 on"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bx.problems.corrupt_labels(*bad)
+    with pytest.raises(ValueError, match="labels beyond the 3 classes"):
+        bx.problems.corrupt_labels(labels, 0.5, classes=3)
 
 
 @pytest.mark.usefixtures("x32")

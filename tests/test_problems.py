@@ -67,7 +67,7 @@ def test_quadratic_closed_forms(coupling):
     np.testing.assert_allclose(jax.grad(value)(q.minimiser()), 0, atol=1e-12)
     assert float(q.gap(x)) == pytest.approx(float(value(x) - value(q.minimiser())), rel=1e-10)
     y = q.inner_solution(x)
-    problem, batch = q.problem, full(None)
+    problem, batch = q.problem, full(None, None)
     np.testing.assert_allclose(problem.residual(x, y, batch), 0, atol=1e-12)
     _, (f_x, f_y) = problem.value_and_gradients(x, y, batch)
     z = q.adjoint_solution(x)
@@ -95,7 +95,7 @@ def test_penalised_logistic_equals_its_formulas():
     HZ = X.T @ (P * (R - (P * R).sum(1, keepdims=True))) / n + scale * Z
     JZ = 2 * c / (C * d) * np.exp(x) * (Y * Z).sum(1)
 
-    batch = full(task.problem.inner_data)
+    batch = full(task.problem.inner_data, None)
     residual = task.problem.residual(jnp.asarray(x), jnp.asarray(Y), batch)
     linear = task.problem.linearize(jnp.asarray(x), jnp.asarray(Y), batch)
     np.testing.assert_allclose(residual, G, rtol=1e-11)

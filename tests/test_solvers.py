@@ -119,11 +119,11 @@ def test_tolerances_stop_and_report():
             # It was not met one step earlier.
             _, before, _, _ = solve(make(1 / L, calls - 1, tol=0.0), equation, u)
             assert before.residual > 1e-6
-            residual = equation.residual(u_end, full(equation.data))
+            residual = equation.residual(u_end, full(equation.data, None))
             assert float(jnp.linalg.norm(residual)) < 2e-6
     equation, u, _ = equations()["adjoint"]
     z, state, cost, _ = solve(bx.CG(100, tol=1e-3), equation, None)
-    true = float(jnp.linalg.norm(equation.residual(z, full(equation.data))))
+    true = float(jnp.linalg.norm(equation.residual(z, full(equation.data, None))))
     assert float(state.residual) == pytest.approx(true, rel=1e-9)
     assert true <= 1e-3 * float(jnp.linalg.norm(equation.offset)) and int(cost.hvp) < M
 

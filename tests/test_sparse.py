@@ -199,3 +199,30 @@ def test_numbers_of_sparse_data_are_checked():
         bx.hypergradient(
             penalised(scipy.sparse.csr_array(bad)), estimator, jnp.zeros(23), jnp.zeros((23, 3))
         )
+
+
+def test_an_empty_matrix_and_no_columns():
+    nothing = bx.SparseMatrix(scipy.sparse.csr_array((30, 4)))
+    taken = nothing.take(np.array([0, 5, 5]))
+    np.testing.assert_array_equal(taken @ jnp.ones((4, 2)), np.zeros((3, 2)))
+    np.testing.assert_array_equal(taken.T @ jnp.ones(3), np.zeros(4))
+    none = jax.vmap(lambda w: nothing @ w)(jnp.ones((5, 4, 0)))
+    assert none.shape == (5, 30, 0)
+
+
+def test_the_callers_matrix_is_left_as_it_is():
+    given = scipy.sparse.csr_array((np.array([1.0, 2, 4]), [1, 1, 0], [0, 2, 3]), shape=(2, 2))
+    given.data.flags.writeable = False
+    bx.SparseMatrix(given)
+    assert given.nnz == 3 and given.data.tolist() == [1, 2, 4]
+
+
+@pytest.mark.usefixtures("x32")
+def test_integers_that_do_not_fit():
+    with pytest.raises(ValueError, match="integers beyond int32"):
+        bx.SparseMatrix(scipy.sparse.csr_array(np.array([[2**40 + 1]])))
+
+
+def test_sparse_times_sparse(X):
+    with pytest.raises(TypeError, match="Products of two sparse matrices"):
+        X.T @ X

@@ -1,6 +1,7 @@
 """Bilevel optimisation and hypergradients on JAX."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from . import algorithms, problems, schedules
 from ._algorithm import Algorithm
@@ -25,6 +26,9 @@ from .solvers import (
     GradientDescent,
     Neumann,
 )
+
+if TYPE_CHECKING:
+    from . import datasets
 
 __version__ = "0.1.0"
 

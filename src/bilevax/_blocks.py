@@ -82,6 +82,8 @@ def _in_turn(function, rows: PyTree, size: int) -> PyTree:
 def _cached_size(rows: PyTree, results: int) -> int | None:
     """The divisor of the number of rows nearest to what a cache holds, if one is near."""
     leaves = row_leaves(rows)
+    if _bytes(leaves) <= _CACHE:
+        return None
     if any(is_sparse(leaf) for leaf in leaves):
         return None  # a product with the stored transpose of all rows is faster
     total = num_rows(rows)
@@ -99,10 +101,18 @@ def _traffic(function, rows: PyTree) -> tuple[int, int]:
 
 
 def _intermediate(jaxpr) -> int:
-    """Bytes of what the equations of a program and of those within return."""
-    inner = [p.jaxpr for e in jaxpr.eqns for p in e.params.values() if hasattr(p, "jaxpr")]
-    own = sum(_bytes([v.aval for v in e.outvars]) for e in jaxpr.eqns)
-    return own + sum(_intermediate(j) for j in inner)
+    """Bytes of what the equations of a program return, or those within them."""
+    total = 0
+    for equation in jaxpr.eqns:
+        own = _bytes([variable.aval for variable in equation.outvars])
+        nested = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
+        inner = [_intermediate(p.jaxpr) for p in nested if _is_program(p)]
+        total += max(own, sum(inner))
+    return total
+
+
+def _is_program(node: Any) -> bool:
+    return hasattr(node, "jaxpr") and hasattr(node.jaxpr, "eqns")
 
 
 def _bytes_per_row(function, rows: PyTree, total: int) -> float:

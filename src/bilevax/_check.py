@@ -1,20 +1,14 @@
 """What is checked before any work: inputs whose fault a user should hear of by name."""
 
 import inspect
-import warnings
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from ._blocks import may_split
-from ._data import num_rows, slice_rows
 from ._problem import AbstractProblem, FixedPointProblem, ObjectiveProblem, call
-from ._sampling import AbstractSampler, FullBatch
 from ._sparse import is_sparse
 from ._tree import is_traced
 from ._types import Function
@@ -68,15 +62,22 @@ def check_structures(problem: AbstractProblem, x: PyTree, y: PyTree) -> None:
 
     Runs at trace time: nothing is computed.
     """
-    for name in ("outer_data", "inner_data"):
-        _check_rows(name, getattr(problem, name))
-    _check_scalar("outer", problem.outer, problem.outer_data, x, y)
-    if isinstance(problem, FixedPointProblem):
-        _check_map("fixed_point", problem.fixed_point, problem.inner_data, x, y)
-    if isinstance(problem, ObjectiveProblem):
-        _check_scalar("inner", problem.inner, problem.inner_data, x, y)
+    for level in ("outer", "inner"):
+        check_level(problem, level, x, y)
+
+
+def check_level(problem: AbstractProblem, level: str, x: PyTree, y: PyTree) -> None:
+    """The same for one level."""
+    data = getattr(problem, f"{level}_data")
+    check_rows(f"{level}_data", data)
+    if level == "outer":
+        _check_scalar("outer", problem.outer, data, x, y)
+    elif isinstance(problem, FixedPointProblem):
+        _check_map("fixed_point", problem.fixed_point, data, x, y)
+    elif isinstance(problem, ObjectiveProblem):
+        _check_scalar("inner", problem.inner, data, x, y)
         if problem.update is not None:
-            _check_map("update", problem.update, problem.inner_data, x, y)
+            _check_map("update", problem.update, data, x, y)
 
 
 def check_numbers(**trees: PyTree) -> None:
@@ -97,60 +98,8 @@ def check_numbers(**trees: PyTree) -> None:
 _finite = jax.jit(lambda leaf: jnp.all(jnp.isfinite(leaf)))
 
 
-def check_means(problem: AbstractProblem, estimator: Any, x: PyTree, y: PyTree) -> None:
-    """Check on a few rows that objectives read in parts are means over rows.
-
-    Raises where full batches may be split in blocks, which the user may not know of; warns
-    where random rows are drawn, which may be meant so.
-    """
-    is_sampler = lambda node: isinstance(node, AbstractSampler)
-    samplers = [s for s in jax.tree.leaves(estimator, is_leaf=is_sampler) if is_sampler(s)]
-    if not isinstance(problem, ObjectiveProblem | FixedPointProblem):
-        return
-    for name in ("outer", "inner"):
-        data = getattr(problem, f"{name}_data")
-        _check_rows(f"{name}_data", data)
-        if num_rows(data) < 2 or any(is_traced(leaf) for leaf in jax.tree.leaves((data, x, y))):
-            continue
-        blocks = [s.block_size for s in samplers if isinstance(s, FullBatch)]
-        split = any(may_split(data, size) for size in blocks)
-        drawn = any(not isinstance(s, FullBatch) for s in samplers)
-        if not (split or drawn):
-            continue
-        maps = name == "inner" and isinstance(problem, FixedPointProblem)
-        called = "fixed_point" if maps else name
-        whole, mean = _two_means(getattr(problem, called), x, y, data)
-        scale = max(np.linalg.norm(whole), np.linalg.norm(mean))
-        if np.isfinite(scale) and np.linalg.norm(whole - mean) > 1e-2 * scale:
-            if split:
-                raise ValueError(_NO_MEAN.format(called) + _WHOLE)
-            warnings.warn(_NO_MEAN.format(called), stacklevel=4)
-
-
-def _two_means(function: Function, x: PyTree, y: PyTree, data: PyTree):
-    """A function on a few rows, and the mean of its values on their two halves."""
-    half = min(num_rows(data) // 2, 8)
-    on = lambda start, size: np.asarray(_values(function, x, y, slice_rows(data, start, size)))
-    return on(0, 2 * half), (on(0, half) + on(half, half)) / 2
-
-
-@eqx.filter_jit
-def _values(function: Function, x: PyTree, y: PyTree, rows: PyTree):
-    return ravel_pytree(function(x, y, rows))[0]
-
-
-_NO_MEAN = (
-    "{0} is not a mean over the rows of its batch: on the first rows it differs from the "
-    "mean of its values on their two halves. If it sums over rows, divide by their number; "
-    "otherwise its gradients on parts of the data are not estimates of that on all rows."
-)
-_WHOLE = (
-    " To evaluate all rows at once, pass batch_size=bx.FullBatch(block_size=None) wherever "
-    "its data are read."
-)
-
-
-def _check_rows(name: str, data: PyTree) -> None:
+def check_rows(name: str, data: PyTree) -> None:
+    """Raise unless all arrays of a level have the same number of rows, at least one."""
     leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf=is_sparse)
     sizes = {}
     for path, leaf in leaves:

@@ -14,10 +14,12 @@ from ._algorithm import Algorithm
 from ._check import as_variable
 from ._cost import Cost
 from ._data import num_rows
+from ._means import check_means
 from ._problem import AbstractProblem, FixedPointProblem
-from ._sampling import full
+from ._sampling import FullBatch, full
 from ._transformation import SteepestDescent
 from ._tree import axpy, is_traced
+from ._types import BlockSize
 from .schedules import Measured
 from .solvers import Neumann
 
@@ -62,6 +64,7 @@ def curvature(
     num_products: int = 30,
     strong_convexity: float | None = None,
     key: PRNGKeyArray | None = None,
+    block_size: BlockSize = "auto",
 ) -> Curvature:
     r"""Measures the extreme eigenvalues of the inner Hessian by Lanczos.
 
@@ -77,6 +80,7 @@ def curvature(
     - `strong_convexity`: a known lower bound on the smallest eigenvalue, such as the
       weight of a ridge penalty; it is then what is reported.
     - `key`: for the random start.
+    - `block_size`: how all rows of data are read, as in `bx.FullBatch`.
 
     **Returns:** a `bx.Curvature`. Works under `jit` and `vmap`.
 
@@ -92,13 +96,15 @@ def curvature(
         raise ValueError(f"num_products must be at least 1, got {num_products}.")
     x, y = as_variable("x", x), as_variable("y", y)
     key = jax.random.key(0) if key is None else key
-    return _measure(problem, x, y, num_products, strong_convexity, key)
+    sampler = FullBatch(block_size)
+    check_means(problem, sampler, x, y, levels=("inner",))
+    return _measure(problem, x, y, num_products, strong_convexity, key, sampler.block_size)
 
 
 @eqx.filter_jit
-def _measure(problem, x, y, num_products, bound, key) -> Curvature:
+def _measure(problem, x, y, num_products, bound, key, block_size) -> Curvature:
     flat, unravel = ravel_pytree(y)
-    batch = full(problem.inner_data)
+    batch = full(problem.inner_data, block_size)
     hvp = problem.linearize(x, y, batch).hvp
     ravelled = lambda v: ravel_pytree(hvp(unravel(v)))[0]
     product, per_step = ravelled, 1
@@ -184,8 +190,20 @@ def with_steps(tree: PyTree, step_size) -> PyTree:
 _PROBES = 3
 
 
-def measure_step(problem: AbstractProblem, x: PyTree, y: PyTree) -> tuple[Array, Cost]:
+def common_block_size(readers: PyTree) -> BlockSize:
+    """How full batches may be split: not at all where any reader says so."""
+    is_sampler = lambda node: isinstance(node, FullBatch)
+    nodes = jax.tree.leaves(readers, is_leaf=is_sampler)
+    sizes = [node.block_size for node in nodes if is_sampler(node)]
+    return None if None in sizes else next(iter(sizes), "auto")
+
+
+def measure_step(
+    problem: AbstractProblem, readers: PyTree, x: PyTree, y: PyTree
+) -> tuple[Array, Cost]:
     """The step that gradient descent can take on the inner problem at x, and the cost.
+
+    All rows are read, in blocks where the `readers`, an algorithm or an estimator, allow.
 
     1 / smoothness, the largest of three measured along the first steps from y, since an
     inner Hessian may be flat where a run starts and steep where it goes. Smoothness is the
@@ -195,15 +213,15 @@ def measure_step(problem: AbstractProblem, x: PyTree, y: PyTree) -> tuple[Array,
     dtype = jnp.result_type(*jax.tree.leaves(y))
     if isinstance(problem, FixedPointProblem):
         return jnp.ones((), dtype), Cost()
-    return _probe(problem, x, y)
+    return _probe(problem, x, y, common_block_size(readers))
 
 
 @eqx.filter_jit
-def _probe(problem, x, y):
-    batch, rows = full(problem.inner_data), num_rows(problem.inner_data)
+def _probe(problem, x, y, block_size):
+    batch, rows = full(problem.inner_data, block_size), num_rows(problem.inner_data)
     smoothness, cost = jnp.zeros((), jnp.result_type(*jax.tree.leaves(y))), Cost()
     for probe in range(_PROBES):
-        measured = curvature(problem, x, y, num_products=15)
+        measured = curvature(problem, x, y, num_products=15, block_size=block_size)
         size = jnp.maximum(measured.smoothness, -measured.strong_convexity)
         smoothness = jnp.maximum(smoothness, size)
         smoothness = jnp.where(smoothness > 0, smoothness, 1)
@@ -229,7 +247,7 @@ def with_measured_steps(tree: PyTree, problem: AbstractProblem, x: PyTree, y: Py
     if not has_steps_to_measure(tree):
         return tree
     x, y = as_variable("x", x), as_variable("y", y)
-    return with_steps(tree, measure_step(problem, x, y)[0])
+    return with_steps(tree, measure_step(problem, tree, x, y)[0])
 
 
 def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) -> Curvature:
@@ -254,7 +272,7 @@ def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) ->
     A step of 1.5 in SteepestDescent is above 2 / smoothne
     """
     tree = tree.hypergradient if isinstance(tree, Algorithm) else tree
-    measured = curvature(problem, x, y)
+    measured = curvature(problem, x, y, block_size=common_block_size(tree))
     if is_traced(measured.smoothness) or not jnp.isfinite(measured.smoothness):
         return measured
     if measured.contraction is not None and measured.contraction >= 1:

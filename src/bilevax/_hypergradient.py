@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
-from ._check import as_variable, check_kinds, check_means, check_numbers, check_structures
+from ._check import as_variable, check_kinds, check_numbers, check_structures
 from ._cost import Cost
 from ._curvature import has_steps_to_measure, measure_step, with_steps
+from ._means import check_means
 from ._types import Estimator, Key, Problem
 
 
@@ -66,7 +67,7 @@ def hypergradient(
     x, y, adjoint, key = checked(problem, estimator, {"x": x, "y0": y0}, adjoint0, key)
     measuring = Cost()
     if has_steps_to_measure(estimator):
-        step_size, measuring = measure_step(problem, x, y)
+        step_size, measuring = measure_step(problem, estimator, x, y)
         estimator = with_steps(estimator, step_size)
     h = _estimate(problem, estimator, x, y, adjoint, key)
     return eqx.tree_at(lambda h: h.cost, h, (h.cost + measuring).on_host())

@@ -134,7 +134,7 @@ def minimize(
         x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
         state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
         if has_steps_to_measure(algorithm):
-            state = _measured(problem, state)
+            state = _measured(problem, algorithm, state)
 
     first, result, history = int(state.loop.step), Result.successful, History()
     tol = -np.inf if tol is None else tol
@@ -155,10 +155,10 @@ def minimize(
     return Solution.of(state, history, result)
 
 
-def _measured(problem: AbstractProblem, state: State) -> State:
+def _measured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> State:
     """The state with the step measured at its own x and y."""
     loop = state.loop
-    step_size, cost = measure_step(problem, loop.x, loop.hypergradient.y)
+    step_size, cost = measure_step(problem, algorithm, loop.x, loop.hypergradient.y)
     return State(loop, state.cost + cost.on_host(), step_size)
 
 
@@ -189,7 +189,7 @@ class _Run:
             stop_at = min(self._boundary(step) if one_by_one else step + length, last)
             if self._measure_every is not None:
                 if step > 0 and step % self._measure_every == 0:
-                    state = _measured(self._problem, state)
+                    state = _measured(self._problem, self._algorithm, state)
                 stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
             done = self._advance(state, records, stop_at)
             spent, result = done.cost.on_host(), done.result

@@ -12,10 +12,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from ._check import as_variable, check_structures
-from ._curvature import with_measured_steps
+from ._curvature import common_block_size, with_measured_steps
 from ._equation import Adjoint, Inner
 from ._guards import not_differentiable, reverse_only
 from ._lift import Lifted, Parts, split
+from ._means import check_means
 from ._problem import AbstractProblem, FixedPointProblem, Linearization, MinProblem
 from ._result import Result
 from ._sampling import full
@@ -98,6 +99,7 @@ def minimum(
         return estimate(lambda own: own, lifted, x, constants)
 
     def ell(x: PyTree) -> Float[Array, ""]:
+        check_means(problem, estimator, x, y0)
         lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
         differentiable = jax.custom_jvp(partial(value, lifted))
 
@@ -157,6 +159,7 @@ def argmin(
     if linear is None:
         linear = _default_linear(y.real, problem.symmetric)
     arrays, solvers = eqx.partition((inner, linear), eqx.is_array)
+    block_size = common_block_size((inner, linear))
 
     @eqx.filter_jit
     def solve(lifted, x, constants):
@@ -170,7 +173,7 @@ def argmin(
     def push(lifted, x, constants, y, tangent):
         """dy for dx: the linear system that F(x, y(x)) = 0 implies."""
         inner_problem, (_, linear) = lifted.problem_and(solvers, x, constants)
-        batch = full(constants.data)
+        batch = full(constants.data, block_size)
         residual = lambda x, y: inner_problem.residual(x, y, batch)
         _, right = jax.jvp(lambda x: residual(x, y), (x,), (tangent,))
         _, product = jax.linearize(lambda y: residual(x, y), y)
@@ -189,6 +192,7 @@ def argmin(
         )
 
     def solution(x: PyTree) -> PyTree:
+        check_means(problem, (inner, linear), x, y0, levels=("inner",))
         lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
         differentiable = jax.custom_jvp(partial(solve, lifted))
 

@@ -36,9 +36,28 @@ def take(data: PyTree, indices: Indices) -> Batch:
     return Batch(take_rows(data, indices), indices)
 
 
-def full(data: PyTree, block_size: BlockSize = "auto") -> Batch:
+def full(data: PyTree, block_size: BlockSize) -> Batch:
     """The batch of all rows."""
     return Batch(data, None, block_size)
+
+
+def _as_batch_size(batch_size) -> int:
+    allowed = "None (all rows), an int (random rows) or a sampler"
+    return _as_size(batch_size, "batch_size", allowed)
+
+
+def _as_size(size, name: str, allowed: str) -> int:
+    if isinstance(size, bool) or not isinstance(size, int | np.integer):
+        raise TypeError(f"{name} must be {allowed}, got {size!r}.")
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1, got {size}.")
+    return int(size)
+
+
+def _as_block_size(size) -> BlockSize:
+    if size is None or (isinstance(size, str) and size == "auto"):
+        return size
+    return _as_size(size, "block_size", "an int, 'auto' or None (all rows)")
 
 
 class AbstractSampler(eqx.Module):
@@ -113,14 +132,10 @@ class FullBatch(AbstractSampler):
     FullBatch(block_size=1000)
     """
 
-    block_size: BlockSize = eqx.field(static=True, default="auto")
+    block_size: BlockSize = eqx.field(static=True, default="auto", converter=_as_block_size)
 
     deterministic: ClassVar[bool] = True
     random: ClassVar[bool] = False
-
-    def __check_init__(self):
-        if self.block_size not in (None, "auto"):
-            _check_size(self.block_size, "block_size", "an int, 'auto' or None (all rows)")
 
     def rows(self, data):
         return num_rows(data)
@@ -143,10 +158,7 @@ class RandomRows(AbstractSampler):
     RandomRows(batch_size=32)
     """
 
-    batch_size: int = eqx.field(static=True)
-
-    def __check_init__(self):
-        _check_batch_size(self.batch_size)
+    batch_size: int = eqx.field(static=True, converter=_as_batch_size)
 
     def init(self, data):
         _check_data(data, self.batch_size)
@@ -176,10 +188,7 @@ class Epochs(AbstractSampler):
     Epochs(batch_size=32)
     """
 
-    batch_size: int = eqx.field(static=True)
-
-    def __check_init__(self):
-        _check_batch_size(self.batch_size)
+    batch_size: int = eqx.field(static=True, converter=_as_batch_size)
 
     def init(self, data):
         _check_data(data, self.batch_size)
@@ -256,7 +265,7 @@ def as_sampler(batch_size: BatchSize) -> AbstractSampler:
         return FullBatch()
     if isinstance(batch_size, AbstractSampler):
         return batch_size
-    return RandomRows(_check_batch_size(batch_size))
+    return RandomRows(_as_batch_size(batch_size))
 
 
 def _check_data(data: PyTree, batch_size: int) -> None:
@@ -265,16 +274,3 @@ def _check_data(data: PyTree, batch_size: int) -> None:
             f"batch_size={batch_size} was given for a level without data: pass "
             "inner_data= or outer_data= to the problem, or leave the batch size out."
         )
-
-
-def _check_batch_size(batch_size) -> int:
-    allowed = "None (all rows), an int (random rows) or a sampler"
-    return _check_size(batch_size, "batch_size", allowed)
-
-
-def _check_size(size, name: str, allowed: str) -> int:
-    if isinstance(size, bool) or not isinstance(size, int | np.integer):
-        raise TypeError(f"{name} must be {allowed}, got {size!r}.")
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1, got {size}.")
-    return int(size)

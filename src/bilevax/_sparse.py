@@ -5,6 +5,7 @@ by the stored transpose, so that derivatives of any order are products like the 
 """
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ import scipy.sparse
 from jax.experimental.sparse import BCSR
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jaxtyping import Array, Int, Num
+from jaxtyping import Array, ArrayLike, Int, Num
 
 Dense = Num[Array, "..."]  # a vector or a matrix
 
@@ -136,11 +137,18 @@ class SparseMatrix(AbstractSparse):
                 f"{type(matrix).__name__}."
             )
         matrix = scipy.sparse.csr_array(matrix)
-        if not np.issubdtype(matrix.dtype, np.number) or matrix.dtype.kind == "c":
+        if matrix.dtype.kind not in "biuf":
             raise TypeError(f"SparseMatrix needs real numbers, got {matrix.dtype}.")
-        matrix.sum_duplicates()
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()  # the caller's is left as it is
+            matrix.sum_duplicates()
         if matrix.nnz >= 2**31:
             raise ValueError(f"SparseMatrix holds fewer than 2^31 entries, got {matrix.nnz}.")
+        _check_range(matrix.data)
+        shape: Any = matrix.shape
+        if matrix.nnz == 0 and min(shape) > 0:
+            # An explicit zero: gathering needs an entry to gather.
+            matrix = scipy.sparse.csr_array(([matrix.dtype.type(0)], ([0], [0])), shape)
         self.rows = Compressed.of(matrix)
         self.columns = Compressed.of(matrix.T.tocsr())
         lengths = np.diff(matrix.indptr)
@@ -163,9 +171,9 @@ class SparseMatrix(AbstractSparse):
     def product(self, w, transposed):
         return (self.columns if transposed else self.rows).product(w)
 
-    def take(self, indices: Int[Array, "batch"]) -> "SelectedRows":
+    def take(self, indices: ArrayLike) -> "SelectedRows":
         """The given rows, which may repeat."""
-        return SelectedRows.of(self, indices)
+        return SelectedRows.of(self, jnp.asarray(indices, jnp.int32))
 
     def capacity(self, num: int) -> int:
         """Entries to provide for `num` rows drawn at random: four standard deviations
@@ -193,6 +201,8 @@ class SelectedRows(AbstractSparse):
     @classmethod
     def of(cls, matrix: SparseMatrix, indices: Int[Array, "batch"]) -> "SelectedRows":
         """The rows of these indices."""
+        if indices.shape[0] == 0:
+            raise ValueError("A selection of rows needs at least one.")
         parent, num = matrix.rows, indices.shape[0]
         indices = jnp.clip(indices, 0, matrix.shape[0] - 1)
         begins = parent.starts[indices]
@@ -262,7 +272,16 @@ def is_sparse(node: Any) -> bool:
     return isinstance(node, AbstractSparse)
 
 
+def _check_range(entries: np.ndarray) -> None:
+    """Raise where the device's integers cannot hold the entries."""
+    held = jax.dtypes.canonicalize_dtype(entries.dtype)
+    if entries.size and held.kind in "iu" and np.abs(entries).max() > np.iinfo(held).max:
+        raise ValueError(f"The matrix has integers beyond {held}: convert it to floats.")
+
+
 def _multiply(matrix: AbstractSparse, w, transposed: bool) -> Dense:
+    if is_sparse(w):
+        raise TypeError("Products of two sparse matrices are not available: densify one.")
     w = jnp.asarray(w)
     rows, inner = matrix.shape
     if w.ndim not in (1, 2) or w.shape[0] != inner:
@@ -313,7 +332,8 @@ def _batch(args, dims, **params):
     if all(d is None for d in of_leaves):
         # One product with more columns.
         w = jnp.moveaxis(w, dim, 1)
-        out = _product_p.bind(*leaves, w.reshape(w.shape[0], -1), **params)
+        flat = w.reshape(w.shape[0], math.prod(w.shape[1:]))
+        out = _product_p.bind(*leaves, flat, **params)
         return out.reshape(out.shape[:1] + w.shape[1:]), 1
     mapped = [d is not None for d in dims]
     stacked = [jnp.moveaxis(a, d, 0) for a, d, m in zip(args, dims, mapped, strict=True) if m]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._cost import Cost
 from .._equation import Adjoint
 from .._result import Result, finite_or, first_failure
-from .._sampling import AbstractSampler, as_sampler, full
+from .._sampling import AbstractSampler, FullBatch, as_sampler, full
 from .._types import BatchSize, Solver
 from ..solvers import AbstractSolver, SolverState
 from ..solvers._base import check_solver
@@ -145,6 +145,7 @@ class Implicit(AbstractTwoStage):
     def _adjoint_system(self, problem, x, y, f_y):
         """The adjoint system, linearised once where all its products share one batch."""
         equation = Adjoint(problem, x, y, f_y)
-        if self.linear.sampler.deterministic and self.cross_sampler.deterministic:
-            equation = equation.fix(full(problem.inner_data))
+        batch, cross = self.linear.sampler, self.cross_sampler
+        if isinstance(batch, FullBatch) and isinstance(cross, FullBatch) and batch == cross:
+            equation = equation.fix(full(problem.inner_data, batch.block_size))
         return equation

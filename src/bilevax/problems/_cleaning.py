@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._data import as_data
 from .._problem import BilevelProblem
 from .._tree import as_scalar
 from .._types import Scalar
 from ._losses import accuracy, cross_entropies, cross_entropy, scores
-from ._penalised import Rows, ValidationLoss, as_features, as_labelled
+from ._penalised import Rows, ValidationLoss, as_features, as_labelled, check_features
 
 
 class WeightedLoss(eqx.Module):
@@ -48,7 +47,7 @@ class HyperCleaning(eqx.Module):
     @staticmethod
     def accuracy(y: Array, features: Any, labels: Any) -> Float[Array, ""]:
         """The share of rows classified rightly."""
-        return accuracy(as_data(features) @ y, jnp.asarray(labels))
+        return accuracy(as_features(features) @ y, jnp.asarray(labels))
 
 
 def hyper_cleaning(train: Rows, valid: Rows, *, strength: float = 1e-3) -> HyperCleaning:
@@ -77,7 +76,8 @@ def hyper_cleaning(train: Rows, valid: Rows, *, strength: float = 1e-3) -> Hyper
     """
     (features, labels), (clean, clean_labels) = as_labelled(train=train, valid=valid)
     classes = int(max(labels.max(), clean_labels.max())) + 1
-    rows, dtype = features.shape[0], jnp.result_type(float)
+    num_features = check_features((features, labels), (clean, clean_labels))
+    rows, dtype = len(labels), jnp.result_type(float)
     return HyperCleaning(
         problem=BilevelProblem(
             outer=ValidationLoss(cross_entropy),
@@ -86,7 +86,7 @@ def hyper_cleaning(train: Rows, valid: Rows, *, strength: float = 1e-3) -> Hyper
             inner_data=(as_features(features), jnp.asarray(labels), jnp.arange(rows)),
         ),
         x0=jnp.zeros(rows, dtype),
-        y0=jnp.zeros((features.shape[1], classes), dtype),
+        y0=jnp.zeros((num_features, classes), dtype),
     )
 
 
@@ -104,8 +104,10 @@ def corrupt_labels(
     >>> int(wrong.sum()), bool(np.all((noisy != np.arange(10) % 5) == wrong))
     (5, True)
     """
-    labels = np.asarray(labels)
+    ((_, labels),) = as_labelled(rows=(None, labels))
     classes = int(labels.max()) + 1 if classes is None else classes
+    if labels.max() >= classes:
+        raise ValueError(f"There are labels beyond the {classes} classes 0, 1, ...")
     if not 0 <= fraction <= 1 or classes < 2:
         raise ValueError(
             f"fraction must be in [0, 1] and there must be two classes, got {fraction} and "

@@ -77,7 +77,12 @@ class Penalised(eqx.Module):
 
     def score(self, y: Array, features: Any, targets: Any) -> Float[Array, ""]:
         """The accuracy of the weights y on such rows; for a regression, R^2."""
-        return self.measure(as_data(features) @ y, jnp.asarray(targets))
+        found, targets = as_features(features) @ y, jnp.asarray(targets)
+        if targets.shape != found.shape[: targets.ndim] or targets.ndim == 0:
+            raise ValueError(
+                f"Scores of shape {found.shape} need as many targets, got {targets.shape}."
+            )
+        return self.measure(found, targets)
 
     def accuracy(self, y: Array, features: Any, labels: Any) -> Float[Array, ""]:
         """The share of rows classified rightly."""
@@ -175,6 +180,11 @@ def penalised_ridge(
     """
     as_numbers = lambda rows: (rows[0], np.asarray(rows[1], jnp.result_type(float)))
     train, valid = as_numbers(train), as_numbers(valid)
+    if train[1].shape[1:] != valid[1].shape[1:] or train[1].ndim not in (1, 2):
+        raise ValueError(
+            "Targets are one number or one row of C numbers for each row of features, in "
+            f"train as in valid; got shapes {train[1].shape} and {valid[1].shape}."
+        )
     penalties = penalty, strength, groups
     outputs = train[1].shape[1:]
     return _penalised(train, valid, outputs, squared_error, explained, penalties)
@@ -182,7 +192,7 @@ def penalised_ridge(
 
 def _penalised(train, valid, outputs, loss, measure, penalties) -> Penalised:
     kind, strength, groups = penalties
-    num_features = _num_features(train, valid)
+    num_features = check_features(train, valid)
     shape, groups = _shape(kind, groups, num_features, outputs)
     dtype = jnp.result_type(float)
     return Penalised(
@@ -202,6 +212,7 @@ def as_features(features: Any) -> Any:
     """Features in the default float dtype, dense or sparse."""
     if is_sparse(features):
         return features
+    features = features if hasattr(features, "shape") else np.asarray(features)
     dtype = jnp.result_type(float)
     if scipy.sparse.issparse(features):
         return as_data(features.astype(dtype))
@@ -213,6 +224,11 @@ def as_labelled(**parts: Rows) -> list[tuple[Any, np.ndarray]]:
     checked = []
     for name, (features, labels) in parts.items():
         labels = np.asarray(labels)
+        if labels.ndim != 1:
+            raise ValueError(
+                f"The labels of {name} must be one integer a row, got shape {labels.shape}: "
+                "ravel a column, or take the argmax of one-hot rows."
+            )
         whole = labels.size > 0 and np.all(labels == labels.astype(np.int32))
         if not whole or labels.min() < 0:
             raise ValueError(
@@ -223,11 +239,24 @@ def as_labelled(**parts: Rows) -> list[tuple[Any, np.ndarray]]:
     return checked
 
 
-def _num_features(train: Rows, valid: Rows) -> int:
-    columns = train[0].shape[1], valid[0].shape[1]
+def check_features(train: Rows, valid: Rows) -> int:
+    """The number of features, once shapes were found to fit together."""
+    for name, (features, targets) in (("train", train), ("valid", valid)):
+        shape = _shape_of(features)
+        if len(shape) != 2 or shape[0] != len(targets):
+            raise ValueError(
+                f"{name} needs features of shape (rows, d) and a target for each row; got "
+                f"{shape} and {np.shape(targets)}."
+            )
+    columns = _shape_of(train[0])[1], _shape_of(valid[0])[1]
     if columns[0] != columns[1]:
         raise ValueError(f"train has {columns[0]} features and valid {columns[1]}.")
     return columns[0]
+
+
+def _shape_of(features: Any) -> tuple[int, ...]:
+    # NumPy's own function would make an array of a sparse matrix.
+    return features.shape if hasattr(features, "shape") else np.shape(features)
 
 
 def _shape(kind: str, groups: Any, num_features: int, outputs: tuple[int, ...]):

@@ -6,7 +6,8 @@ import lineax as lx
 from jax.flatten_util import ravel_pytree
 
 from .._result import Result, all_finite, finite_or, first_failure
-from .._sampling import AbstractSampler, as_sampler
+from .._sampling import AbstractSampler, FullBatch
+from .._types import BlockSize
 from ._base import AbstractSolver, SolverState
 
 
@@ -18,15 +19,19 @@ class Direct(AbstractSolver):
     Hessian that is not positive definite gives `bx.Result.indefinite`, one that is
     singular to working precision `bx.Result.singular`.
 
+    **Arguments:**
+
+    - `block_size`: how all rows of data are read, as in `bx.FullBatch`.
+
     >>> import bilevax as bx
     >>> bx.Direct()
-    Direct(sampler=FullBatch())
+    Direct(sampler=FullBatch(block_size='auto'))
     """
 
     sampler: AbstractSampler
 
-    def __init__(self):
-        self.sampler = as_sampler(None)
+    def __init__(self, block_size: BlockSize = "auto"):
+        self.sampler = FullBatch(block_size)
 
     def init(self, equation, u):
         equation.zeros()  # raises where the equation is not linear
