@@ -149,7 +149,7 @@ def test_automatic_sizes():
     cached = lambda num, width, results: _blocks._cached_size(rows(num, width), results)
     assert cached(60_000, 784, 3136) == 300  # 0.94 MB
     assert cached(60_000, 784, 31_360) == 2500  # ten times the results: blocks of 8 MB
-    assert cached(1000, 10, 40) is None  # all of it fits
+    assert not _blocks.may_split(rows(1000, 10), "auto")  # all of it fits
     assert cached(99_991, 784, 3136) is None  # a prime number of rows
 
 
@@ -232,9 +232,10 @@ def test_only_readers_of_a_level_matter():
     outer = lambda x, y, batch: jnp.mean((batch @ y) ** 2)
     problem = bx.BilevelProblem(outer, problem.inner, problem.inner_data, problem.inner_data[:])
     inner = bx.GradientDescent(1e-6, 2, bx.FullBatch(None))
-    bx.hypergradient(problem, bx.Analytic(inner), x, y)
     key = jax.random.key(0)
-    bx.hypergradient(problem, bx.Analytic(inner, outer_batch_size=8), x, y, key=key)
+    for rows in (None, 8):  # neither an error nor, where rows are drawn, a warning
+        h = bx.hypergradient(problem, bx.Analytic(inner, outer_batch_size=rows), x, y, key=key)
+        assert bool(h.result == bx.Result.successful)
 
 
 def test_a_mean_that_cancels_is_no_sum():
@@ -242,7 +243,8 @@ def test_a_mean_that_cancels_is_no_sum():
     rows -= rows.mean(axis=0)
     problem = bx.MinProblem(lambda x, y, b: jnp.mean(b @ y) + jnp.sum((y - x) ** 2), rows)
     inner = bx.GradientDescent(0.1, 2, bx.FullBatch(5))
-    bx.hypergradient(problem, bx.Analytic(inner), 0.0, jnp.zeros(4))
+    h = bx.hypergradient(problem, bx.Analytic(inner), 0.0, jnp.zeros(4))
+    assert float(h.gradient) == pytest.approx(0, abs=1e-12)
 
 
 def test_an_entry_for_each_row_needs_indices():
@@ -253,6 +255,17 @@ def test_an_entry_for_each_row_needs_indices():
     with pytest.raises((TypeError, ValueError)) as caught:
         bx.hypergradient(problem, estimator, jnp.ones(40), jnp.ones(3))
     assert "put the rows' indices into the data" in "".join(caught.value.__notes__)
+
+
+def test_small_data_stay_whole_whatever_they_lead_to(monkeypatch):
+    """A pairwise loss of few rows is no mean over them, and is not split."""
+    monkeypatch.setattr(_blocks, "_MEMORY", 10_000)
+    rows = jnp.linspace(0, 1, 300)[:, None]
+    pairs = lambda x, y, b: jnp.mean(jnp.tanh(b @ y - x * (b @ y)[:, None]))
+    batch = full(rows, "auto")
+    problem = bx.BilevelProblem(lambda x, y: y[0], pairs, inner_data=rows)
+    x, y = jnp.array(0.5), jnp.ones(1)
+    np.testing.assert_array_equal(problem.residual(x, y, batch), jax.grad(pairs, 1)(x, y, rows))
 
 
 def test_numpy_integers_are_sizes():

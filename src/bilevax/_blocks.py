@@ -31,15 +31,15 @@ _MEMORY = 2**28
 def mean_over_rows(function: Callable[[PyTree], PyTree], batch: Batch) -> PyTree:
     """`function(batch.rows)`, a mean over rows, in the blocks that the batch asks for.
 
-    With `block_size="auto"` the data are walked in turn where the intermediate results
-    would need more memory than both 256 MB and the data themselves; otherwise side by side
-    in blocks of about 1 MB, if the number of rows has a divisor near that.
+    With `block_size="auto"` data of more than 1 MB are walked in turn where the intermediate
+    results would need more memory than both 256 MB and the data themselves; otherwise side
+    by side in blocks of about 1 MB, if the number of rows has a divisor near that.
     """
     rows, size = batch.rows, batch.block_size
-    if size is None or rows is None:
+    if not may_split(rows, size):
         return function(rows)
     if isinstance(size, int):
-        return _in_turn(function, rows, size) if size < num_rows(rows) else function(rows)
+        return _in_turn(function, rows, size)
     limit = max(_MEMORY, _bytes(row_leaves(rows)))
     total, results = _traffic(function, rows)
     if total > limit:
@@ -51,7 +51,7 @@ def mean_over_rows(function: Callable[[PyTree], PyTree], batch: Batch) -> PyTree
 
 
 def may_split(rows: PyTree, block_size: BlockSize) -> bool:
-    """Whether such a full batch may be evaluated in blocks."""
+    """Whether such a full batch may be evaluated in blocks; small ones never are."""
     if isinstance(block_size, int):
         return block_size < num_rows(rows)
     return block_size == "auto" and _bytes(row_leaves(rows)) > _CACHE
@@ -82,8 +82,6 @@ def _in_turn(function, rows: PyTree, size: int) -> PyTree:
 def _cached_size(rows: PyTree, results: int) -> int | None:
     """The divisor of the number of rows nearest to what a cache holds, if one is near."""
     leaves = row_leaves(rows)
-    if _bytes(leaves) <= _CACHE:
-        return None
     if any(is_sparse(leaf) for leaf in leaves):
         return None  # a product with the stored transpose of all rows is faster
     total = num_rows(rows)

@@ -25,7 +25,7 @@ class Direct(AbstractSolver):
 
     >>> import bilevax as bx
     >>> bx.Direct()
-    Direct(sampler=FullBatch(block_size='auto'))
+    Direct(sampler=FullBatch())
     """
 
     sampler: AbstractSampler
