@@ -137,11 +137,11 @@ def temporary_bytes(size, num):
 @pytest.mark.usefixtures("x32")
 def test_memory_does_not_grow_with_the_rows(monkeypatch):
     monkeypatch.setattr(_blocks, "_MEMORY", 2**22)
-    few, many = (temporary_bytes("auto", num) for num in (8_000, 64_000))
-    whole = temporary_bytes(None, 64_000)
-    assert whole > 64_000 * 256 * 4
+    few, many = (temporary_bytes("auto", num) for num in (40_000, 320_000))
+    whole = temporary_bytes(None, 320_000)
+    assert whole > 320_000 * 256 * 4
     assert many < 1.2 * few < whole / 10
-    assert temporary_bytes(1000, 64_000) < whole / 10
+    assert temporary_bytes(1000, 320_000) < whole / 10
 
 
 def test_automatic_sizes():
