@@ -4,11 +4,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from . import algorithms, problems, schedules
+from ._adaptive import adaptive_step
 from ._algorithm import Algorithm
 from ._cost import Cost
 from ._curvature import Curvature, check_steps, curvature, with_measured_steps
 from ._hypergradient import Hypergradient, hypergradient
-from ._minimize import Solution, State, minimize
+from ._minimize import Solution, State, initial_state, minimize
 from ._minimum import argmin, minimum
 from ._problem import BilevelProblem, FixedPointProblem, MinProblem
 from ._projection import projected
@@ -59,12 +60,14 @@ __all__ = [
     "SparseMatrix",
     "State",
     "Unrolled",
+    "adaptive_step",
     "algorithms",
     "argmin",
     "check_steps",
     "curvature",
     "datasets",
     "hypergradient",
+    "initial_state",
     "minimize",
     "minimum",
     "problems",

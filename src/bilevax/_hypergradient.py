@@ -99,7 +99,7 @@ def _like_y(adjoint: PyTree, y: PyTree) -> PyTree:
     return adjoint
 
 
-def initial_state(problem, estimator, x, y, adjoint):
+def initial_estimate(problem, estimator, x, y, adjoint):
     """The estimator's first state, after the checks that need shapes only."""
     check_structures(problem, x, y)
     return estimator.init(problem, x, y, adjoint)
@@ -107,6 +107,6 @@ def initial_state(problem, estimator, x, y, adjoint):
 
 @eqx.filter_jit
 def _estimate(problem, estimator, x, y, adjoint, key) -> Hypergradient:
-    state = initial_state(problem, estimator, x, y, adjoint)
+    state = initial_estimate(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)
     return Hypergradient(state.value, gradient, state.y, state.adjoint, cost, result, state)

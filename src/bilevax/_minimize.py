@@ -13,7 +13,7 @@ from ._algorithm import Algorithm
 from ._cost import Cost
 from ._curvature import check_steps, has_steps_to_measure, measure_step, with_steps
 from ._history import History, columns_of
-from ._hypergradient import checked, initial_state
+from ._hypergradient import checked, initial_estimate
 from ._loop import RECORDS, LoopState, chunk
 from ._problem import AbstractProblem
 from ._progress import Reporter
@@ -130,11 +130,7 @@ def minimize(
     if not isinstance(state, State | None):
         raise TypeError("state must be `solution.state` of an earlier run.")
     if state is None:
-        variables = {"x0": x0, "y0": y0}
-        x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
-        state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
-        if has_steps_to_measure(algorithm):
-            state = _measured(problem, algorithm, state)
+        state = initial_state(problem, algorithm, x0, y0, key, adjoint0)
 
     first, result, history = int(state.loop.step), Result.successful, History()
     tol = -np.inf if tol is None else tol
@@ -155,6 +151,40 @@ def minimize(
     return Solution.of(state, history, result)
 
 
+def initial_state(
+    problem: Problem,
+    algorithm: AnyAlgorithm,
+    x0: PyTree,
+    y0: PyTree,
+    key: Key | None = None,
+    adjoint0: PyTree | None = None,
+) -> State:
+    """The state before the first step, from which `bx.minimize(..., state=)` starts.
+
+    It has the structure of every later state, so that a saved one can be read back. Step
+    sizes that were left out are measured: `step_size` holds what was found.
+
+    **Arguments:** as in `bx.minimize`.
+
+    >>> import bilevax as bx, equinox as eqx, io
+    >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2 + y**2)
+    >>> algorithm = bx.algorithms.amigo_cg(outer_step_size=0.5)
+    >>> solution = bx.minimize(problem, algorithm, 1.0, 1.0, num_steps=5)
+    >>> file = io.BytesIO()
+    >>> eqx.tree_serialise_leaves(file, solution.state); _ = file.seek(0)
+    >>> like = bx.initial_state(problem, algorithm, 0.0, 0.0)
+    >>> state = eqx.tree_deserialise_leaves(file, like)
+    >>> int(bx.minimize(problem, algorithm, num_steps=5, state=state).state.loop.step)
+    10
+    """
+    variables = {"x0": x0, "y0": y0}
+    x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
+    state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
+    if has_steps_to_measure(algorithm):
+        state = _measured(problem, algorithm, state)
+    return state
+
+
 def _measured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> State:
     """The state with the step measured at its own x and y."""
     loop = state.loop
@@ -164,7 +194,7 @@ def _measured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> S
 
 @eqx.filter_jit
 def _start(problem, algorithm, x, y, adjoint, key) -> LoopState:
-    estimate = initial_state(problem, algorithm.hypergradient, x, y, adjoint)
+    estimate = initial_estimate(problem, algorithm.hypergradient, x, y, adjoint)
     return LoopState.start(x, estimate, algorithm.outer.init(x), key)
 
 

@@ -6,6 +6,7 @@
 | `fetch_mnist` | MNIST, from its IDX files | 70,000 x 784, 10 |
 | `fetch_20newsgroups` | 20 Newsgroups, word counts of unit norm | 18,846 x about 130,107, 20 |
 | `load_file` | a LIBSVM, CSV, NPZ or Parquet file of your own | |
+| `load_features` | the same without labels, to predict | |
 
 All return a `sklearn.utils.Bunch` with `data`, `target`, `feature_names` and
 `target_names`, or the pair of the first two with `return_X_y=True`. Those that download
@@ -21,8 +22,8 @@ if importlib.util.find_spec("sklearn") is None:
     raise ImportError('bilevax.datasets needs `pip install "bilevax[data]"`.')
 
 from ._digits import load_digits
-from ._files import load_file
+from ._files import load_features, load_file
 from ._mnist import fetch_mnist
 from ._newsgroups import fetch_20newsgroups
 
-__all__ = ["fetch_20newsgroups", "fetch_mnist", "load_digits", "load_file"]
+__all__ = ["fetch_20newsgroups", "fetch_mnist", "load_digits", "load_features", "load_file"]

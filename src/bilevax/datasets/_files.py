@@ -2,12 +2,13 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from ._formats import format_of, read
+from ._formats import format_of, read, read_features
 from ._home import bunch
 
 
@@ -55,15 +56,9 @@ def load_file(
     path = pathlib.Path(path)
     if task not in ("classification", "regression"):
         raise ValueError(f"task must be 'classification' or 'regression', got {task!r}.")
-    kind = format_of(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty.")
+    kind = _checked_format(path)
     wanted = None if like is None else list(like.feature_names)
     data, target, names = read(path, kind, label, zero_based, wanted)
-    if data.shape[0] == 0:
-        raise ValueError(f"{path} has no rows.")
     _check_numbers(path, data, names)
     if task == "regression":
         return bunch(data, _as_numbers(path, target), names, [], return_X_y)
@@ -73,6 +68,47 @@ def load_file(
         integers = _places(path, words, list(like.target_names))[integers]
         words = like.target_names
     return bunch(data, integers.astype(np.int32), names, words, return_X_y)
+
+
+def load_features(
+    path: str | os.PathLike, feature_names: Sequence[str], *, zero_based: bool = False
+):
+    """Reads the features of a file that may have labels or not, to apply a model to.
+
+    **Arguments:**
+
+    - `path`: a file as in `load_file`.
+    - `feature_names`: the features that the model was fitted on. Of a table, these columns
+      are taken, in this order; a LIBSVM file (which has labels always) or an NPZ file must
+      have as many features.
+
+    **Returns:** a float32 array or CSR matrix, one row a row of the file.
+
+    **Raises** `FileNotFoundError` or `ValueError` in words that name the line or the column.
+
+    >>> import bilevax as bx, pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "flowers.csv"
+    ...     _ = path.write_text("width,colour,length\\n2,red,1.5\\n")
+    ...     X = bx.datasets.load_features(path, ["length", "width"])
+    >>> X.tolist()
+    [[1.5, 2.0]]
+    """
+    path = pathlib.Path(path)
+    names = list(feature_names)
+    data = read_features(path, _checked_format(path), zero_based, names)
+    _check_numbers(path, data, names)
+    return data
+
+
+def _checked_format(path: pathlib.Path) -> str:
+    """The format of a file that is there."""
+    kind = format_of(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty.")
+    return kind
 
 
 def _places(path: pathlib.Path, words: list[str], known: list[str]) -> np.ndarray:
@@ -86,6 +122,8 @@ def _places(path: pathlib.Path, words: list[str], known: list[str]) -> np.ndarra
 
 
 def _check_numbers(path: pathlib.Path, data: Any, names: list[str]) -> None:
+    if data.shape[0] == 0:
+        raise ValueError(f"{path} has no rows.")
     sparse = scipy.sparse.issparse(data)
     bad = ~np.isfinite(data.data if sparse else data)
     if not bad.any():

@@ -45,11 +45,28 @@ def read(path: pathlib.Path, kind: str, label: Any, zero_based: bool, wanted: An
             raise ValueError(f"{path}: only tables have a label column to name.")
         width = None if wanted is None else len(wanted)
         found: Any = _libsvm(path, zero_based, width) if kind == "libsvm" else _npz(path)
-        if width is not None and found[0].shape[1] != width:
-            raise ValueError(f"{path} has {found[0].shape[1]} features, and not {width}.")
+        _check_width(path, found[0], width)
         names = wanted or [f"feature_{i}" for i in range(found[0].shape[1])]
         return *found, names
     return _table(path, kind, None if label is None else str(label), wanted)
+
+
+def read_features(path: pathlib.Path, kind: str, zero_based: bool, wanted: list[str]) -> Any:
+    """The features of these names, from a file that may lack labels."""
+    if kind not in ("libsvm", "npz"):
+        return _columns(path, _frame(path, kind), wanted)
+    width = len(wanted)
+    if kind == "libsvm":
+        return _libsvm(path, zero_based, width)[0]
+    data = _arrays(path, "X")["X"]
+    _check_features(path, data)
+    _check_width(path, data, width)
+    return data.astype(np.float32)
+
+
+def _check_width(path: pathlib.Path, data: Any, width: int | None) -> None:
+    if width is not None and data.shape[1] != width:
+        raise ValueError(f"{path} has {data.shape[1]} features, and not {width}.")
 
 
 def _libsvm(path: pathlib.Path, zero_based: bool, width: int | None):
@@ -96,40 +113,55 @@ def _fault(line: str, first: int, last: int) -> str | None:
 
 
 def _npz(path: pathlib.Path):
+    arrays = _arrays(path, "X", "y")
+    data, target = arrays["X"], arrays["y"]
+    _check_features(path, data)
+    if target.shape != data.shape[:1]:
+        raise ValueError(
+            f"{path}: X must be rows x features and y one label a row, got shapes "
+            f"{data.shape} and {target.shape}."
+        )
+    if target.dtype.kind not in "biufUS":
+        raise ValueError(f"{path}: y must hold numbers or words, got {target.dtype}.")
+    return data.astype(np.float32), target
+
+
+def _arrays(path: pathlib.Path, *needed: str) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file, once those needed were found there."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (zipfile.BadZipFile, EOFError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} could not be read as an NPZ file of numbers.") from error
-    if not {"X", "y"} <= arrays.keys():
-        raise ValueError(f"{path} needs the arrays 'X' and 'y'; it has {', '.join(arrays)}.")
-    data, target = arrays["X"], arrays["y"]
-    if data.ndim != 2 or target.ndim != 1 or len(data) != len(target):
+    if not set(needed) <= arrays.keys():
+        names = " and ".join(f"'{name}'" for name in needed)
+        raise ValueError(f"{path} needs the arrays {names}; it has {', '.join(arrays)}.")
+    return arrays
+
+
+def _check_features(path: pathlib.Path, data: np.ndarray) -> None:
+    if data.ndim != 2 or data.dtype.kind not in "biuf":
         raise ValueError(
-            f"{path}: X must be rows x features and y one label a row, got shapes "
-            f"{data.shape} and {target.shape}."
+            f"{path}: X must hold numbers, rows x features; got {data.dtype} of shape "
+            f"{data.shape}."
         )
-    if data.dtype.kind not in "biuf" or target.dtype.kind not in "biufUS":
-        raise ValueError(
-            f"{path}: X must hold numbers and y numbers or words, got {data.dtype} and "
-            f"{target.dtype}."
-        )
-    return data.astype(np.float32), target
 
 
 def _table(path: pathlib.Path, kind: str, label: str | None, wanted: list[str] | None):
     frame = _frame(path, kind)
     label = _label_column(path, list(frame.columns), label)
-    features = frame.drop(columns=label)
-    if wanted is not None:
-        missing = [name for name in wanted if name not in features.columns]
-        if missing:
-            raise ValueError(f"{path} has no column {missing[0]!r}.")
-        features = features[wanted]
-    columns = [_column(path, name, features[name]) for name in features.columns]
-    if not columns:
+    names = [name for name in frame.columns if name != label] if wanted is None else wanted
+    if not names:
         raise ValueError(f"{path} has no columns beside the label.")
-    return np.column_stack(columns), frame[label].to_numpy(), list(features.columns)
+    return _columns(path, frame, names), frame[label].to_numpy(), list(names)
+
+
+def _columns(path: pathlib.Path, frame: Any, names: list[str]) -> np.ndarray:
+    """These columns as numbers."""
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{path} has no column {missing[0]!r}.")
+    return np.column_stack([_column(path, name, frame[name]) for name in names])
 
 
 def _frame(path: pathlib.Path, kind: str):

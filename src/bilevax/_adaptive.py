@@ -1,0 +1,57 @@
+"""An outer step that needs no tuning where the scale of x is known."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+import optax.tree
+from jaxtyping import Array, Float
+
+from ._tree import float_dtype, scale
+
+
+class AdaptiveState(NamedTuple):
+    """The sum of the squared norms so far."""
+
+    squares: Float[Array, ""]
+
+
+def adaptive_step(distance: float = 1.0) -> optax.GradientTransformation:
+    r"""A step size that decreases with the gradients seen so far, one for all of x.
+
+    $x_{k+1} = x_k - \gamma_k \psi_k$ with
+    $\gamma_k = D \, / \sqrt{\sum_{j \le k} \|\psi_j\|_\infty^2}$: no coordinate moves by more
+    than D in a step, and the k-th step is of the order of $D / \sqrt{k}$. This is AdaGrad with
+    one step for all coordinates (Ward, Wu and Bottou 2019, Algorithm 1 with $b_0 = 0$), with
+    the largest coordinate in place of the Euclidean norm, so that D is a distance per
+    coordinate whatever their number. Unlike AdaGrad or Adam it keeps the direction of the
+    hypergradient: a coordinate that does not matter does not move.
+
+    **Arguments:**
+
+    - `distance`: D, in the units of x. Where x holds logarithms, 1 is natural.
+
+    >>> import bilevax as bx, jax.numpy as jnp
+    >>> problem = bx.BilevelProblem(
+    ...     outer=lambda x, y: 1e3 * jnp.sum((y - 1.0) ** 2),
+    ...     inner=lambda x, y: jnp.sum((y - x) ** 2))
+    >>> algorithm = bx.algorithms.amigo_cg(outer_step_size=bx.adaptive_step())
+    >>> bx.minimize(problem, algorithm, jnp.zeros(2), jnp.zeros(2)).x.round(3).tolist()
+    [1.0, 1.0]
+
+    **Reference:** R. Ward, X. Wu and L. Bottou, AdaGrad stepsizes: sharp convergence over
+    nonconvex landscapes, ICML 2019.
+    """
+    if not distance > 0:
+        raise ValueError(f"distance must be positive, got {distance!r}.")
+
+    def init(params):
+        return AdaptiveState(jnp.zeros((), float_dtype(params)))
+
+    def update(updates, state, params=None):
+        del params
+        squares = state.squares + optax.tree.norm(updates, ord=jnp.inf) ** 2
+        step = jnp.where(squares > 0, distance / jnp.sqrt(squares), 0)
+        return scale(-step, updates), AdaptiveState(squares)
+
+    return optax.GradientTransformation(init, update)
