@@ -8,10 +8,11 @@
 | `load_file` | a LIBSVM, CSV, NPZ or Parquet file of your own | |
 | `load_features` | the same without labels, to predict | |
 
-All return a `sklearn.utils.Bunch` with `data`, `target`, `feature_names` and
-`target_names`, or the pair of the first two with `return_X_y=True`. Those that download
-keep their files in a folder: the argument `data_home`, or else the environment variable
-`BILEVAX_DATA`, or else `~/bilevax_data` (for 20 Newsgroups: scikit-learn's own folder).
+`available` tells where each is. All loaders return a `sklearn.utils.Bunch` with `data`,
+`target`, `feature_names` and `target_names`, or the pair of the first two with
+`return_X_y=True` (`load_features` returns `data`). Those that download keep their files in a
+folder: the argument `data_home`, or else the environment variable `BILEVAX_DATA`, or else
+`~/bilevax_data` (for 20 Newsgroups: scikit-learn's own folder).
 
 Needs `pip install "bilevax[data]"`.
 """
@@ -21,9 +22,17 @@ import importlib.util
 if importlib.util.find_spec("sklearn") is None:
     raise ImportError('bilevax.datasets needs `pip install "bilevax[data]"`.')
 
+from ._available import available
 from ._digits import load_digits
 from ._files import load_features, load_file
 from ._mnist import fetch_mnist
 from ._newsgroups import fetch_20newsgroups
 
-__all__ = ["fetch_20newsgroups", "fetch_mnist", "load_digits", "load_features", "load_file"]
+__all__ = [
+    "available",
+    "fetch_20newsgroups",
+    "fetch_mnist",
+    "load_digits",
+    "load_features",
+    "load_file",
+]

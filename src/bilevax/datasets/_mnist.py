@@ -53,7 +53,7 @@ def fetch_mnist(
     """
     if subset not in _SUBSETS:
         raise ValueError(f"subset must be one of {', '.join(_SUBSETS)}; got {subset!r}.")
-    folder = (chosen_home(data_home) or pathlib.Path.home() / "bilevax_data") / "mnist"
+    folder = mnist_folder(data_home)
     load = lambda name: read_idx(_verified(folder, name, download_if_missing), name)
     parts = _SUBSETS[subset]
     images = np.concatenate([load(f"{part}-images-idx3-ubyte") for part in parts])
@@ -61,6 +61,11 @@ def fetch_mnist(
     data = images.reshape(len(images), -1).astype(np.float32) / 255
     names = pixel_names(*images.shape[1:])
     return bunch(data, labels.astype(np.int32), names, map(str, range(10)), return_X_y)
+
+
+def mnist_folder(data_home: str | os.PathLike | None) -> pathlib.Path:
+    """The folder of the four files."""
+    return (chosen_home(data_home) or pathlib.Path.home() / "bilevax_data") / "mnist"
 
 
 def read_idx(content: bytes, name: str = "the file") -> np.ndarray:

@@ -12,7 +12,7 @@ from sklearn.datasets import fetch_20newsgroups_vectorized, get_data_home
 
 from ._home import bunch, chosen_home
 
-_ARCHIVE = "20news-bydate_py3.pkz"
+ARCHIVE = "20news-bydate_py3.pkz"
 
 
 def fetch_20newsgroups(
@@ -40,11 +40,11 @@ def fetch_20newsgroups(
       The vectorised set is cached there too, unless the folder is read-only.
     - `download_if_missing`: else a missing set raises `OSError`.
     """
-    home = _sklearn_home(data_home)
+    home = sklearn_home(data_home)
     found: Any
     options = {"subset": subset, "remove": tuple(remove)}
     try:
-        if (home / _ARCHIVE).exists() and not _writable(home):
+        if (home / ARCHIVE).exists() and not _writable(home):
             found = _without_caching(home, options)
         else:
             found = fetch_20newsgroups_vectorized(
@@ -54,13 +54,14 @@ def fetch_20newsgroups(
         raise OSError(
             f"20 Newsgroups is not in {home} and could not be fetched ({error}). Where there "
             "is a network, run sklearn.datasets.fetch_20newsgroups(subset='all', "
-            f"data_home=FOLDER), and pass that folder as data_home: it then has {_ARCHIVE}."
+            f"data_home=FOLDER), and pass that folder as data_home: it then has {ARCHIVE}."
         ) from error
     data, target = scipy.sparse.csr_matrix(found.data), found.target.astype(np.int32)
     return bunch(data, target, found.feature_names, found.target_names, return_X_y)
 
 
-def _sklearn_home(data_home) -> pathlib.Path:
+def sklearn_home(data_home: str | os.PathLike | None) -> pathlib.Path:
+    """The folder of scikit-learn's cache."""
     chosen = chosen_home(data_home)
     if chosen is None:
         return pathlib.Path(get_data_home())
@@ -76,7 +77,7 @@ def _writable(folder: pathlib.Path) -> bool:
 def _without_caching(home: pathlib.Path, options: dict):
     """Vectorise in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        (pathlib.Path(folder) / _ARCHIVE).symlink_to((home / _ARCHIVE).resolve())
+        (pathlib.Path(folder) / ARCHIVE).symlink_to((home / ARCHIVE).resolve())
         return fetch_20newsgroups_vectorized(
             data_home=folder, download_if_missing=False, **options
         )

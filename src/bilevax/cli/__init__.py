@@ -1,0 +1,24 @@
+"""The command `bilevax`: for people who have data and no wish to read papers.
+
+| command | what it does |
+|---|---|
+| `bilevax tune DATASET` | learns penalties and the model that goes with them |
+| `bilevax predict FOLDER FILE` | applies a fitted model |
+| `bilevax info` | versions, devices and known data sets |
+
+Needs `pip install "bilevax[cli]"`.
+"""
+
+import importlib.util
+import sys
+
+_NEEDED = ("typer", "rich", "matplotlib", "sklearn", "pandas")
+
+
+def main() -> None:
+    """Run the command line."""
+    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+        sys.exit('The command bilevax needs `pip install "bilevax[cli]"`.')
+    from ._app import app
+
+    app()

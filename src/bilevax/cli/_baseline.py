@@ -1,0 +1,114 @@
+"""What one gets without bilevax: one shared penalty from a grid, by scikit-learn."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from ._scaling import Scaling
+from ._settings import Settings
+from ._tables import Rows, Table
+
+# scikit-learn's own default grid of LogisticRegressionCV, from much penalty to little.
+GRID = np.logspace(-4, 4, 10)
+# Iterations between two looks at the clock, and the most for one point of the grid.
+_PIECE, _MOST = 25, 1000
+
+
+@dataclasses.dataclass
+class Baseline:
+    """The best model of the grid by validation loss.
+
+    - `penalty`: its penalty per unit of `w**2 / 2` beside the mean training loss;
+    - `fits`: points of the grid that were fitted, of `len(GRID)`;
+    - `scores`: `validation_loss`, `validation_score`, `test_loss`, `test_score`.
+    """
+
+    penalty: float = float("nan")
+    fits: int = 0
+    seconds: float = 0.0
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole grid was fitted."""
+        return self.fits == len(GRID)
+
+
+def baseline(
+    settings: Settings, table: Table, scaling: Scaling, stopped: Callable[[], bool]
+) -> Baseline:
+    """Fit the grid on the same rows, within the time allowed."""
+    started = time.perf_counter()
+    over = lambda: time.perf_counter() - started > settings.baseline_seconds or stopped()
+    found = Baseline()
+    (features, targets), valid, test = (_plain(scaling, rows) for rows in table.parts.values())
+    fits = _logistic if settings.model == "logistic" else _ridge
+    for penalty, predict in fits(features, targets, table.class_names, over):
+        scores = {}
+        for part, rows in (("validation", valid), ("test", test)):
+            loss, score = _scores(settings.model, table, predict, rows)
+            scores |= {f"{part}_loss": loss, f"{part}_score": score}
+        if not found.fits or scores["validation_loss"] < found.scores["validation_loss"]:
+            found.penalty, found.scores = float(penalty), scores
+        found.fits += 1
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def _plain(scaling: Scaling, rows: Rows) -> Rows:
+    """Scaled rows without the constant: scikit-learn has an intercept of its own."""
+    features, targets = scaling.rows(rows)
+    return features[:, :-1], targets
+
+
+def _logistic(features, targets, classes, over) -> Iterator[tuple[float, Callable]]:
+    """Each fit begins at the one before, and in pieces that leave it when time is over."""
+    model: Any = LogisticRegression(max_iter=_PIECE, warm_start=True)
+    for inverse in GRID:
+        # scikit-learn sums the loss over rows where we take the mean.
+        model.C = inverse
+        for _ in range(_MOST // _PIECE):
+            if over():
+                return
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(features, targets)
+            if np.max(model.n_iter_) < _PIECE:
+                break
+        yield 1 / (inverse * len(targets)), lambda A: _both_columns(model.decision_function(A))
+
+
+def _both_columns(scores: np.ndarray) -> np.ndarray:
+    """Scores of two classes, where scikit-learn gives their difference only."""
+    return scores if scores.ndim == 2 else np.stack([np.zeros_like(scores), scores], axis=1)
+
+
+def _ridge(features, targets, classes, over) -> Iterator[tuple[float, Callable]]:
+    wanted = np.eye(len(classes), dtype=np.float32)[targets] if classes else targets
+    for inverse in GRID:
+        if over():
+            return
+        model = Ridge(alpha=1 / inverse).fit(features, wanted)
+        yield 1 / (inverse * len(targets)), model.predict
+
+
+def _scores(model: str, table: Table, predict: Callable, rows: Rows) -> tuple[float, float]:
+    """The mean loss and the accuracy, or R^2 where numbers are predicted."""
+    features, targets = rows
+    found = np.asarray(predict(features), float)
+    if not table.class_names:
+        missed = float(np.mean((found - targets) ** 2))
+        return missed / 2, 1 - missed / float(np.var(targets))
+    score = float(np.mean(found.argmax(axis=1) == targets))
+    if model == "ridge":
+        wanted = np.eye(len(table.class_names))[targets]
+        return float(np.mean(np.sum((found - wanted) ** 2, axis=1)) / 2), score
+    chosen = log_softmax(found, axis=1)[np.arange(len(targets)), targets]
+    return float(-chosen.mean()), score

@@ -1,0 +1,129 @@
+"""The pictures of a run, in colours that are safe for colour blindness."""
+
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# Okabe and Ito's blue and orange.
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
+_SIZE, _DPI = (5.0, 3.4), 160
+_MOST_BARS = 30
+
+
+def png(figure: Figure) -> bytes:
+    """The picture as a file's content."""
+    file = io.BytesIO()
+    # Without the software's name and version, equal pictures are equal files.
+    figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def curve(
+    history: dict[str, np.ndarray],
+    columns: dict[str, str],
+    against: tuple[str, str],
+    label: str,
+    baseline: dict[str, float] | None = None,
+    log: bool = False,
+) -> Figure:
+    """Columns of the history, each with its name, and the baseline's as dashed lines."""
+    figure = Figure(_SIZE, layout="constrained")
+    axes = figure.subplots()
+    for (column, name), color in zip(columns.items(), (BLUE, ORANGE), strict=False):
+        axes.plot(history[against[0]], history[column], color=color, label=name)
+        if baseline:
+            axes.axhline(
+                baseline[column], color=color, linestyle="--", label=f"{name}, baseline"
+            )
+    axes.set(xlabel=against[1], ylabel=label)
+    axes.set_xlim(left=0)
+    if log and all(np.all(history[column] > 0) for column in columns):
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return figure
+
+
+def image(log_penalty: np.ndarray, shape: tuple[int, int], varies: np.ndarray) -> Figure:
+    """The penalties of pixels, as an image; pixels that never vary are crossed out."""
+    figure = Figure(_SIZE, layout="constrained")
+    axes = figure.subplots()
+    shown = np.where(varies, log_penalty, np.nan).reshape(shape)
+    mesh = axes.imshow(shown, cmap="cividis")
+    axes.set(xlabel="pixel column", ylabel="pixel row")
+    figure.colorbar(mesh, ax=axes, label="log10 of the penalty (low: kept)")
+    rows, columns = np.nonzero(~varies.reshape(shape))
+    if len(rows):
+        axes.plot(columns, rows, "x", color=GREY, markersize=min(6, 90 / max(shape)))
+        axes.set_title("×: pixels that never vary", fontsize=9)
+    return figure
+
+
+def bars(log_penalty: np.ndarray, names: list[str], what: str) -> Figure:
+    """Penalties in order, as bars; of many, both ends."""
+    order = np.argsort(log_penalty, kind="stable")
+    many = len(order) > _MOST_BARS
+    if many:
+        order = np.concatenate([order[: _MOST_BARS // 2], order[-_MOST_BARS // 2 :]])
+    height = max(2.2, 0.5 + 0.19 * len(order))
+    figure = Figure((_SIZE[0], height), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(np.arange(len(order)), log_penalty[order], color=BLUE)
+    labels = [names[i] if len(names[i]) <= 24 else names[i][:23] + "…" for i in order]
+    # A dollar sign in a name is not the start of a formula.
+    axes.set_yticks(np.arange(len(order)), labels, fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    axes.set(xlabel="log10 of the penalty (low: kept)", ylabel=what)
+    if many:
+        middle = len(log_penalty) - _MOST_BARS
+        axes.axhline(_MOST_BARS / 2 - 0.5, color=GREY, linestyle=":")
+        axes.set_title(f"the {middle:,} in between are left out", fontsize=9)
+    return figure
+
+
+def confusion(counts: np.ndarray, names: list[str]) -> Figure:
+    """How many test rows of each class were given each label."""
+    num = len(names)
+    side = min(7.0, max(3.6, 0.9 + 0.34 * num))
+    figure = Figure((side + 0.9, side), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mesh = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if num <= 25:
+        ticks = np.arange(num)
+        axes.set_xticks(ticks, names, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(ticks, names, fontsize=8, parse_math=False)
+    if num <= 12:
+        for i, j in np.argwhere(counts):
+            color = "white" if shares[i, j] > 0.5 else "black"
+            axes.text(
+                j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=7, color=color
+            )
+    axes.set(xlabel="predicted class", ylabel="true class")
+    figure.colorbar(mesh, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def predictions(found: np.ndarray, targets: np.ndarray) -> Figure:
+    """What was predicted for test rows, against what was true."""
+    figure = Figure(_SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(targets, found, ".", color=BLUE, alpha=0.5, label="test rows")
+    ends = [targets.min(), targets.max()]
+    axes.plot(ends, ends, "--", color=ORANGE, label="right")
+    axes.set(xlabel="true value", ylabel="predicted value")
+    axes.legend(fontsize=9)
+    return figure
+
+
+def confusion_counts(found: Any, targets: np.ndarray, num: int) -> np.ndarray:
+    """Rows are true classes, columns predicted ones.
+
+    >>> confusion_counts([1, 0, 1], np.array([1, 1, 1]), 2).tolist()
+    [[0, 0], [1, 2]]
+    """
+    counts = np.zeros((num, num), int)
+    np.add.at(counts, (targets, np.asarray(found)), 1)
+    return counts

@@ -1,0 +1,83 @@
+"""A results folder: whose it is, and files that are there whole or not at all."""
+
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from ._errors import UnusableError
+from ._settings import differences, option
+
+SETTINGS = "settings.json"
+CHECKPOINT = "checkpoint.npz"
+RESULT = "result.json"
+_PART = ".part"
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+    """Write a file so that a process killed meanwhile leaves the previous one.
+
+    The content goes to a neighbouring file, to the disk, and then takes the name.
+    """
+    part = path.with_name(path.name + _PART)
+    with open(part, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """A JSON file that people can read."""
+    write(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON file of ours."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"{path} could not be read ({error}).") from error
+
+
+def saved_settings(folder: pathlib.Path) -> dict[str, Any] | None:
+    """The settings of the run in a folder; None where no run has begun."""
+    if folder.exists() and not folder.is_dir():
+        raise UnusableError(f"{folder} is a file: choose another folder with --output.")
+    if not (folder / SETTINGS).exists():
+        return None
+    return read_json(folder / SETTINGS)
+
+
+def check_same(folder: pathlib.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises where a folder holds another run than the one wanted."""
+    different = differences(saved["settings"], wanted)
+    if different:
+        listed = ", ".join(
+            f"{option(n)} ({saved['settings'].get(n)} there, {wanted.get(n)} now)"
+            for n in different
+        )
+        raise UnusableError(
+            f"{folder} holds a run with other settings: {listed}. Choose another folder "
+            "with --output, or delete that one. Nothing was changed."
+        )
+
+
+def prepare(folder: pathlib.Path) -> None:
+    """Make the folder, and see that files can be written there and none are in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [p.name for p in folder.iterdir() if not p.name.endswith(_PART)]
+        if others and SETTINGS not in others:
+            raise UnusableError(
+                f"{folder} has files in it that are not of a run of bilevax ({others[0]}): "
+                "choose another folder with --output. Nothing was changed."
+            )
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=_PART):
+            pass
+    except OSError as error:
+        raise UnusableError(
+            f"Cannot write in {folder} ({error.strerror or error}): choose another folder with "
+            "--output."
+        ) from error

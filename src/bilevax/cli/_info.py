@@ -1,0 +1,27 @@
+"""Versions, devices and known data sets."""
+
+import pathlib
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from ..datasets import available
+from ._result import versions
+
+
+def show_info(data_home: pathlib.Path | None) -> None:
+    """Print them."""
+    console = Console(highlight=False)
+    found = Table(title="versions", show_header=False)
+    for name, version in versions().items():
+        found.add_row(name, version)
+    console.print(found)
+    devices = Table("device", "kind", title="devices")
+    for device in jax.devices():
+        devices.add_row(str(device), device.device_kind)
+    console.print(devices)
+    sets = Table("data set", "rows", "features", "classes", "where", title="data sets")
+    for name, (rows, features, classes, where) in available(data_home).items():
+        sets.add_row(name, rows, features, classes, where)
+    console.print(sets)

@@ -1,0 +1,49 @@
+"""A fitted model applied to a file."""
+
+import csv
+import io
+import pathlib
+import sys
+
+from .. import datasets
+from ._errors import UnusableError
+from ._folder import CHECKPOINT, SETTINGS, read_json, saved_settings, write
+from ._model import WEIGHTS, Model
+
+
+def predict_file(folder: pathlib.Path, path: pathlib.Path, output: pathlib.Path | None) -> None:
+    """Write one line a row of the file: its prediction, and the classes' probabilities."""
+    model = _model_of(folder)
+    zero_based = bool(read_json(folder / SETTINGS)["settings"].get("zero_based"))
+    try:
+        features = datasets.load_features(path, model.feature_names, zero_based=zero_based)
+    except (OSError, ValueError) as error:
+        raise UnusableError(str(error)) from error
+    columns = model.predict(features)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    if output is None:
+        sys.stdout.write(text.getvalue())
+        return
+    try:
+        write(output, text.getvalue().encode())
+    except OSError as error:
+        raise UnusableError(f"Cannot write {output} ({error.strerror}).") from error
+
+
+def _model_of(folder: pathlib.Path) -> Model:
+    """The model in a folder, or the reason why there is none."""
+    if not folder.is_dir():
+        raise UnusableError(f"There is no folder {folder}.")
+    saved = saved_settings(folder)
+    if saved is None:
+        raise UnusableError(f"{folder} has no run of `bilevax tune` in it.")
+    if not (folder / WEIGHTS).exists():
+        begun = "has not finished" if (folder / CHECKPOINT).exists() else "has only begun"
+        raise UnusableError(
+            f"The run in {folder} {begun}, so that there is no model yet: go on with "
+            f"`bilevax tune --resume --output {folder}`."
+        )
+    return Model.load(folder / WEIGHTS)

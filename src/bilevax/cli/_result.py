@@ -1,0 +1,97 @@
+"""What a run came to: the record that is written, printed and reported."""
+
+import dataclasses
+import importlib.metadata
+import platform
+from typing import Any
+
+import numpy as np
+
+from ._baseline import GRID, Baseline
+from ._checkpoint import Checkpoint
+from ._live import finite
+from ._settings import Settings
+from ._tables import Table
+from ._train import ALL_STEPS, OUT_OF_TIME
+
+SCORES = ("validation_loss", "validation_score", "test_loss", "test_score")
+INTERRUPTED = "it was interrupted"
+
+
+def summary(
+    settings: Settings, table: Table, checkpoint: Checkpoint, found: Baseline | None
+) -> dict[str, Any]:
+    """The content of `result.json`; docs/tune.md documents its keys.
+
+    All that depends on the clock is under keys named `seconds`.
+    """
+    last = {name: column[-1] for name, column in checkpoint.history.items()}
+    cost = checkpoint.state.cost
+    oracles = ("inner_gradient", "hvp", "cross", "outer_gradient", "total")
+    score = "accuracy" if table.class_names else "r2"
+    return {
+        "dataset": settings.dataset,
+        "model": settings.model,
+        "penalty": settings.penalty,
+        "algorithm": settings.algorithm,
+        "rows": {part: len(targets) for part, (_, targets) in table.parts.items()},
+        "features": len(table.feature_names),
+        "classes": len(table.class_names) or None,
+        "hyperparameters": int(np.size(checkpoint.state.loop.x)),
+        "steps": checkpoint.step,
+        "finished": checkpoint.ended in (ALL_STEPS, OUT_OF_TIME),
+        "ended_because": checkpoint.ended or INTERRUPTED,
+        **named(last, score),
+        "hypergradient_norm": finite(last["gradient_norm"]),
+        "seconds": round(checkpoint.seconds, 3),
+        "cost": {name: getattr(cost, name) for name in oracles}
+        | {"rows": {name: getattr(cost.rows, name) for name in oracles}},
+        "inner_step_size": float(np.asarray(checkpoint.state.step_size)),
+        "baseline": None if found is None or not found.fits else _of_baseline(found, score),
+        "winner": winner(last, found, score),
+        "settings": dataclasses.asdict(settings),
+        "versions": versions(),
+    }
+
+
+def named(scores: dict[str, Any], score: str) -> dict[str, float | None]:
+    """The four scores under the names of what they measure.
+
+    >>> named(dict.fromkeys(SCORES, 1.0), "r2")["test_r2"]
+    1.0
+    """
+    return {name.replace("score", score): finite(scores[name]) for name in SCORES}
+
+
+def winner(last: dict[str, Any], found: Baseline | None, score: str) -> dict[str, str] | None:
+    """Who is better by each score: "bilevax", "baseline" or "neither"."""
+    if found is None or not found.fits:
+        return None
+    better = {}
+    for name in SCORES:
+        ours, theirs = float(last[name]), found.scores[name]
+        if name.endswith("loss"):
+            ours, theirs = -ours, -theirs
+        ahead = "bilevax" if ours > theirs else "baseline"
+        # A float32 mean and a float64 mean of the same answers differ in the last digits.
+        name = name.replace("score", score)
+        better[name] = "neither" if np.isclose(ours, theirs, rtol=1e-5) else ahead
+    return better
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    names = ("bilevax", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }
+
+
+def _of_baseline(found: Baseline, score: str) -> dict[str, Any]:
+    return {
+        **named(found.scores, score),
+        "penalty": found.penalty,
+        "fits": found.fits,
+        "grid": len(GRID),
+        "seconds": round(found.seconds, 3),
+    }

@@ -1,0 +1,177 @@
+"""Data sets by name or path, in three parts: to train, to validate, to test."""
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.model_selection import train_test_split
+
+from .. import datasets
+from ._errors import UnusableError
+from ._settings import Settings, check_dataset, option
+
+# Features (dense or CSR) and one target a row.
+Rows = tuple[Any, np.ndarray]
+
+_TEST_SHARE = "0.2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A data set, split.
+
+    - `train`, `valid`, `test`: features as they came, and targets: integers for classes,
+      numbers for a regression.
+    - `class_names`: empty for a regression.
+    - `kind`: what the features are: "pixels", "words" or "columns".
+    """
+
+    train: Rows
+    valid: Rows
+    test: Rows
+    feature_names: list[str]
+    class_names: list[str]
+    kind: str
+
+    @property
+    def parts(self) -> dict[str, Rows]:
+        """The three parts by name."""
+        return {"train": self.train, "validation": self.valid, "test": self.test}
+
+    @property
+    def image_shape(self) -> tuple[int, int] | None:
+        """Height and width where the features are pixels."""
+        if self.kind != "pixels":
+            return None
+        last = [int(word) for word in self.feature_names[-1].split("_")[1:]]
+        return last[0] + 1, last[1] + 1
+
+    def fingerprint(self) -> str:
+        """A hash of all numbers, by which a changed file is found out."""
+        found = hashlib.blake2b(digest_size=16)
+        for features, targets in self.parts.values():
+            sparse = scipy.sparse.issparse(features)
+            arrays = (features.data, features.indices, features.indptr) if sparse else features
+            for array in (*(arrays if sparse else (arrays,)), targets):
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
+
+def load(settings: Settings, data_home: str | None) -> Table:
+    """The data set of a run, split with its seed."""
+    check_dataset(settings.dataset)
+    rows: dict[str, Any]
+    shares = {"test": settings.test or _TEST_SHARE, "valid": settings.valid}
+    try:
+        pool, aside = _pool(settings, data_home)
+        rows = {name: _given(settings, name, shares[name], pool) for name in shares}
+    except (OSError, ValueError) as error:
+        raise UnusableError(str(error)) from error
+    if aside is not None:
+        rows["test"] = aside.data, aside.target
+    _check_targets(settings, pool, sum(part is None for part in rows.values()))
+    rest: Any = (pool.data, pool.target)
+    for name, part in rows.items():
+        if part is None:
+            rest, rows[name] = _split(settings, rest, pool, name, shares[name])
+    missing = np.setdiff1d(np.arange(len(pool.target_names)), rest[1])
+    if len(missing):
+        raise UnusableError(
+            f"With these --valid and --test, no row of the class "
+            f"{pool.target_names[missing[0]]!r} is left to train on: take smaller shares."
+        )
+    names = list(pool.feature_names)
+    classes = list(pool.target_names)
+    return Table(rest, rows["valid"], rows["test"], names, classes, _kind(settings, names))
+
+
+def _pool(settings: Settings, data_home: str | None) -> tuple[Any, Any]:
+    """The rows to split, and the rows set aside by those who made the data set, if any."""
+    if not settings.named:
+        task = "regression" if settings.model == "ridge" else "classification"
+        options: Any = {"task": task, "zero_based": settings.zero_based}
+        return datasets.load_file(settings.dataset, label=settings.label, **options), None
+    if settings.label is not None:
+        raise UnusableError(f"--label is for a file: {settings.dataset} knows its labels.")
+    if settings.dataset == "digits":
+        return datasets.load_digits(), None
+    fetch: Any = datasets.fetch_mnist
+    if settings.dataset == "20newsgroups":
+        fetch = datasets.fetch_20newsgroups
+    if settings.test is not None:
+        return fetch(subset="all", data_home=data_home), None
+    return fetch(data_home=data_home), fetch(subset="test", data_home=data_home)
+
+
+def _given(settings: Settings, name: str, value: str, pool: Any) -> Rows | None:
+    """The rows of a validation or test file; None where the value is a share."""
+    try:
+        share = float(value)
+    except ValueError:
+        if not pathlib.Path(value).exists():
+            raise UnusableError(
+                f"{option(name)} is a share between 0 and 1, or a file; got {value!r}, and "
+                "there is no such file."
+            ) from None
+        task = "classification" if pool.target_names else "regression"
+        options: Any = {"task": task, "zero_based": settings.zero_based, "like": pool}
+        found: Any = datasets.load_file(value, label=settings.label, **options)
+        return found.data, found.target
+    if not 0 < share < 1:
+        raise UnusableError(f"{option(name)} must be between 0 and 1, got {value}.")
+    return None
+
+
+def _split(settings: Settings, rows: Rows, pool: Any, name: str, share: str):
+    """The rows that stay and those that go, every class in the same proportion."""
+    try:
+        stay, go, stay_targets, go_targets = train_test_split(
+            *rows,
+            test_size=float(share),
+            stratify=rows[1] if pool.target_names else None,
+            random_state=settings.seed,
+        )
+    except ValueError as error:
+        raise UnusableError(
+            f"{len(rows[1])} rows cannot be split by {option(name)} {share}: {error}"
+        ) from error
+    return (stay, stay_targets), (go, go_targets)
+
+
+def _check_targets(settings: Settings, pool: Any, splits: int) -> None:
+    """Raises where there is nothing to tell apart, or too little to learn it from."""
+    num, names = len(pool.target), pool.target_names
+    if not names:
+        if np.ptp(pool.target) == 0:
+            raise UnusableError(f"All labels of {settings.dataset} are {pool.target[0]:g}.")
+        return
+    if len(names) < 2:
+        raise UnusableError(
+            f"{settings.dataset} has one class only, {names[0]!r}: there is "
+            "nothing to tell apart."
+        )
+    counts = np.bincount(pool.target, minlength=len(names))
+    if len(names) > num / 2:
+        raise UnusableError(
+            f"{settings.dataset} has {len(names)} different labels in {num} rows. If they are "
+            "numbers to predict, use --model ridge; if not, merge classes or add rows."
+        )
+    few = np.flatnonzero(counts < splits + 1)
+    if len(few):
+        rows = "one row" if counts[few[0]] == 1 else f"{counts[few[0]]} rows"
+        raise UnusableError(
+            f"The class {names[few[0]]!r} of {settings.dataset} has {rows}, and "
+            f"{splits + 1} parts need one each: leave the class out, merge it or add rows."
+        )
+
+
+def _kind(settings: Settings, names: list[str]) -> str:
+    if settings.dataset == "20newsgroups":
+        return "words"
+    return (
+        "pixels" if all(re.fullmatch(r"pixel_\d+_\d+", name) for name in names) else "columns"
+    )

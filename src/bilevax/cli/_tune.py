@@ -1,0 +1,143 @@
+"""One run of `bilevax tune`, from options to a folder of results."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from ._baseline import Baseline, baseline
+from ._checkpoint import Checkpoint, load
+from ._errors import UnusableError
+from ._folder import (
+    CHECKPOINT,
+    RESULT,
+    SETTINGS,
+    check_same,
+    prepare,
+    saved_settings,
+    write_json,
+)
+from ._live import Progress
+from ._result import summary
+from ._settings import Settings, check_dataset, resolved
+from ._tables import Table
+from ._tables import load as load_table
+from ._task import Task, build
+from ._train import ALL_STEPS, OUT_OF_TIME, Interruption, train
+from ._verdict import rows_of_scores, verdict
+from ._write import REPORT, write_results
+
+SUCCESS, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def tune_dataset(
+    given: dict[str, Any],
+    output: pathlib.Path | None,
+    resume: bool,
+    data_home: pathlib.Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run it, and return the exit code."""
+    settings, folder, saved = _begin(given, output, resume)
+    table = load_table(settings, None if data_home is None else str(data_home))
+    _check_data(folder, saved, table)
+    task = build(settings, table)
+    prepare(folder)
+    checkpoint = _checkpoint(folder, saved, task, settings, resume)
+    record = {"settings": dataclasses.asdict(settings), "data": table.fingerprint()}
+    write_json(folder / SETTINGS, record)
+    show = Progress(settings.steps, settings.seconds, quiet=quiet, as_json=as_json)
+    with Interruption() as interruption:
+        show.say(_opening(settings, table, checkpoint, folder))
+        with show:
+            path = folder / CHECKPOINT
+            checkpoint = train(task, settings, checkpoint, path, show, interruption)
+        found = _baseline(settings, table, task, interruption, show)
+        result = summary(settings, table, checkpoint, found)
+        write_results(folder, settings, table, task, checkpoint, found, result)
+    _close(result, folder, quiet, as_json)
+    if not checkpoint.ended:
+        show.say(f"Interrupted. Go on with: bilevax tune --resume --output {folder}")
+        return INTERRUPTED
+    return SUCCESS if result["finished"] else FAILED
+
+
+def _begin(given: dict[str, Any], output: pathlib.Path | None, resume: bool):
+    """The settings, the folder, and what is saved in it."""
+    if output is None:
+        if "dataset" not in given or given["dataset"] is None:
+            raise UnusableError("Say which DATASET, or with --resume which --output folder.")
+        output = pathlib.Path("results") / Settings(given["dataset"]).name
+    saved = saved_settings(output)
+    settings = resolved(given, saved["settings"] if resume and saved else None)
+    check_dataset(settings.dataset)
+    if saved:
+        check_same(output, saved, dataclasses.asdict(settings))
+    return settings, output, saved
+
+
+def _check_data(folder: pathlib.Path, saved: dict[str, Any] | None, table: Table) -> None:
+    if saved and saved["data"] != table.fingerprint():
+        raise UnusableError(
+            f"The data have changed since the run in {folder} began: choose another folder "
+            "with --output. Nothing was changed."
+        )
+
+
+def _checkpoint(
+    folder: pathlib.Path, saved: Any, task: Task, settings: Settings, resume: bool
+) -> Checkpoint:
+    """Where the run stands: at its start, or where the folder's run was left."""
+    start, path = Checkpoint(task.start, {}), folder / CHECKPOINT
+    if saved is None or not path.exists():
+        return start
+    there = load(path, task.start)
+    if resume:
+        return there
+    finished = there.ended in (ALL_STEPS, OUT_OF_TIME) and (folder / RESULT).exists()
+    if not finished or there.step > settings.steps:
+        raise UnusableError(
+            f"{folder} holds this run at step {there.step}: go on with --resume, or choose "
+            "another folder with --output. Nothing was changed."
+        )
+    return start
+
+
+def _baseline(settings, table, task, interruption, show) -> Baseline | None:
+    if interruption.wanted or settings.baseline_seconds == 0:
+        return None
+    show.say("Fitting the baseline: one shared penalty from a grid of 10 ...")
+    return baseline(settings, table, task.scaling, lambda: interruption.wanted)
+
+
+def _opening(settings: Settings, table: Table, checkpoint: Checkpoint, folder) -> str:
+    rows = ", ".join(f"{len(t):,} {name}" for name, (_, t) in table.parts.items())
+    begun = f" Going on from step {checkpoint.step}." if checkpoint.step else ""
+    return (
+        f"{settings.name}: {rows} rows, {len(table.feature_names):,} features. Learning "
+        f"{settings.penalty} penalties by {settings.algorithm}; results in {folder}.{begun}"
+    )
+
+
+def _close(result: dict[str, Any], folder: pathlib.Path, quiet: bool, as_json: bool) -> None:
+    """Print the result."""
+    if as_json:
+        print(json.dumps({"event": "result", **result}), flush=True)
+        return
+    if quiet:
+        return
+    console = Console(highlight=False)
+    head, *rows = rows_of_scores(result)
+    table = RichTable(title=f"{result['dataset']}, {result['model']} regression")
+    for name in head:
+        table.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print(verdict(result))
+    console.print(f"Report: {folder / REPORT}", soft_wrap=True)

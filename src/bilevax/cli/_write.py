@@ -1,0 +1,141 @@
+"""Everything a run leaves in its folder."""
+
+import csv
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from . import _figures as figures
+from ._baseline import Baseline
+from ._checkpoint import Checkpoint
+from ._folder import RESULT, write, write_json
+from ._model import WEIGHTS, Model
+from ._report import Picture, report
+from ._settings import Settings
+from ._tables import Table
+from ._task import Task
+
+REPORT, HYPERPARAMETERS, HISTORY = "report.html", "hyperparameters.npz", "history.csv"
+INTERCEPT = "(intercept)"
+
+
+def write_results(
+    folder: pathlib.Path,
+    settings: Settings,
+    table: Table,
+    task: Task,
+    checkpoint: Checkpoint,
+    found: Baseline | None,
+    result: dict[str, Any],
+) -> None:
+    """Model, hyperparameters, history, pictures and report; `result.json` comes last."""
+    model = fitted(settings, table, task, checkpoint)
+    model.save(folder / WEIGHTS)
+    names, log_penalty = penalties(settings, table, task, checkpoint)
+    file = io.BytesIO()
+    # The logarithm is x itself, bit for bit.
+    x = np.asarray(checkpoint.state.loop.x)
+    np.savez(file, x=x, penalty=np.exp(log_penalty), names=np.array(names))
+    write(folder / HYPERPARAMETERS, file.getvalue())
+    write(folder / HISTORY, _table_of(checkpoint.history))
+    shown = pictures(settings, table, checkpoint, found, model, (names, log_penalty))
+    for picture in shown:
+        write(folder / picture.file, picture.content)
+    write(folder / REPORT, report(result, shown, _words(table, names, log_penalty)).encode())
+    write_json(folder / RESULT, result)
+
+
+def fitted(settings: Settings, table: Table, task: Task, checkpoint: Checkpoint) -> Model:
+    """The model on features as they came."""
+    weights = np.asarray(checkpoint.state.loop.hypergradient.y)
+    coefficients, intercept = task.scaling.unscaled(weights)
+    names = list(table.feature_names)
+    logits = settings.model == "logistic"
+    return Model(coefficients, intercept, names, list(table.class_names), logits)
+
+
+def penalties(
+    settings: Settings, table: Table, task: Task, checkpoint: Checkpoint
+) -> tuple[list[str], np.ndarray]:
+    """What each penalty belongs to, and the natural logarithms of the penalties."""
+    x = np.atleast_1d(np.asarray(checkpoint.state.loop.x, float))
+    names = {
+        "per-feature": [*table.feature_names, INTERCEPT],
+        "per-class": list(table.class_names),
+        "shared": ["all features"],
+    }[settings.penalty]
+    return names, x + np.log(task.unit)
+
+
+def pictures(
+    settings: Settings,
+    table: Table,
+    checkpoint: Checkpoint,
+    found: Baseline | None,
+    model: Model,
+    learned: tuple[list[str], np.ndarray],
+) -> list[Picture]:
+    """All pictures, in the order of the report."""
+    history, theirs = checkpoint.history, found.scores if found and found.fits else None
+    score = "accuracy (share of rows)" if table.class_names else "R²"
+    unit = " (nats)" if settings.model == "logistic" else ""
+    both = lambda name: {f"validation_{name}": "validation", f"test_{name}": "test"}
+    seconds, calls = ("seconds", "seconds of training"), ("calls", "oracle calls")
+    loss = f"validation loss{unit}"
+    one, norm = {"validation_loss": "validation"}, {"gradient_norm": "hypergradient"}
+    make = figures.curve
+    loss_seconds = make(history, one, seconds, loss, theirs)
+    loss_calls = make(history, one, calls, loss, theirs)
+    scores = make(history, both("score"), calls, score, theirs)
+    norms = make(history, norm, calls, "Euclidean norm", log=True)
+    shown = [
+        ("loss_seconds", "Validation loss against time", loss_seconds),
+        ("loss_calls", "Validation loss against work", loss_calls),
+        ("score", score.split(" (")[0].capitalize(), scores),
+        ("gradient_norm", "Norm of the hypergradient", norms),
+    ]
+    if settings.penalty != "shared":
+        shown.append(("penalties", "Learned penalties", _penalty_figure(table, *learned)))
+    shown.append(_answers(table, model))
+    return [Picture(f"{name}.png", title, figures.png(f)) for name, title, f in shown]
+
+
+def _penalty_figure(table: Table, names: list[str], log_penalty: np.ndarray):
+    values = log_penalty / np.log(10)
+    if len(values) != len(table.feature_names) + 1:
+        return figures.bars(values, names, "class")
+    values, names = values[:-1], names[:-1]
+    if table.image_shape:
+        varies = np.ptp(np.asarray(table.train[0]), axis=0) > 0
+        return figures.image(values, table.image_shape, varies)
+    return figures.bars(values, names, "word" if table.kind == "words" else "feature")
+
+
+def _answers(table: Table, model: Model):
+    features, targets = table.test
+    scores = model.scores(features)
+    if not table.class_names:
+        figure = figures.predictions(scores[:, 0], targets)
+        return "predictions", "Predictions for the test rows", figure
+    counts = figures.confusion_counts(scores.argmax(axis=1), targets, len(table.class_names))
+    figure = figures.confusion(counts, list(table.class_names))
+    return "confusion", "Confusion matrix of the test rows", figure
+
+
+def _words(table: Table, names: list[str], log_penalty: np.ndarray, num: int = 40):
+    """The most kept and the most penalised words, where features are words."""
+    if table.kind != "words" or len(names) != len(table.feature_names) + 1:
+        return None
+    seen = np.asarray((table.train[0] != 0).sum(axis=0)).ravel() > 0
+    order = [i for i in np.argsort(log_penalty[:-1], kind="stable") if seen[i]]
+    return [names[i] for i in order[:num]], [names[i] for i in order[::-1][:num]]
+
+
+def _table_of(history: dict[str, np.ndarray]) -> bytes:
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(history)
+    writer.writerows(zip(*(column.tolist() for column in history.values()), strict=True))
+    return file.getvalue().encode()
