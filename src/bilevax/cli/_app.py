@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._errors import UnusableError
+from ._errors import FailedError, UnusableError
 from ._info import show_info
 from ._predict import predict_file
 from ._settings import ALGORITHMS, DATASETS, MODELS, PENALTIES
@@ -31,6 +31,9 @@ def _plainly() -> Iterator[None]:
     except UnusableError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
+    except FailedError as error:
+        print(f"The first step failed. {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
     except MemoryError:
         print("Error: there is not enough memory for this.", file=sys.stderr)
         raise typer.Exit(2) from None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy.linalg import LinAlgWarning
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -50,7 +51,7 @@ def baseline(
     found = Baseline()
     (features, targets), valid, test = (_plain(scaling, rows) for rows in table.parts.values())
     fits = _logistic if settings.model == "logistic" else _ridge
-    for penalty, predict in fits(features, targets, table.class_names, over):
+    for penalty, predict in _quietly(fits(features, targets, table.class_names, over)):
         scores = {}
         for part, rows in (("validation", valid), ("test", test)):
             loss, score = _scores(settings.model, table, predict, rows)
@@ -60,6 +61,18 @@ def baseline(
         found.fits += 1
     found.seconds = time.perf_counter() - started
     return found
+
+
+def _quietly(fits: Iterator) -> Iterator:
+    """The fits without scikit-learn's warnings of pieces cut off and constant columns."""
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", LinAlgWarning)
+            fit = next(fits, None)
+        if fit is None:
+            return
+        yield fit
 
 
 def _plain(scaling: Scaling, rows: Rows) -> Rows:
@@ -77,9 +90,7 @@ def _logistic(features, targets, classes, over) -> Iterator[tuple[float, Callabl
         for _ in range(_MOST // _PIECE):
             if over():
                 return
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(features, targets)
+            model.fit(features, targets)
             if np.max(model.n_iter_) < _PIECE:
                 break
         yield 1 / (inverse * len(targets)), lambda A: _both_columns(model.decision_function(A))
@@ -104,6 +115,7 @@ def _scores(model: str, table: Table, predict: Callable, rows: Rows) -> tuple[fl
     features, targets = rows
     found = np.asarray(predict(features), float)
     if not table.class_names:
+        targets = targets.astype(float)
         missed = float(np.mean((found - targets) ** 2))
         return missed / 2, 1 - missed / float(np.var(targets))
     score = float(np.mean(found.argmax(axis=1) == targets))

@@ -8,6 +8,10 @@ class UnusableError(Exception):
     """A request that cannot be met as it stands; its text names the cause and the remedy."""
 
 
+class FailedError(Exception):
+    """A run that failed before there was anything to report; its text is the result's."""
+
+
 def one_of(option: str, value: str, allowed: Iterable[str]) -> str:
     """The value, if it is one of those allowed; else the nearest is suggested.
 

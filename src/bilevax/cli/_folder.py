@@ -1,5 +1,6 @@
 """A results folder: whose it is, and files that are there whole or not at all."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -7,7 +8,7 @@ import tempfile
 from typing import Any
 
 from ._errors import UnusableError
-from ._settings import differences, option
+from ._settings import Settings, differences, option
 
 SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.npz"
@@ -47,7 +48,14 @@ def saved_settings(folder: pathlib.Path) -> dict[str, Any] | None:
         raise UnusableError(f"{folder} is a file: choose another folder with --output.")
     if not (folder / SETTINGS).exists():
         return None
-    return read_json(folder / SETTINGS)
+    saved = read_json(folder / SETTINGS)
+    known = {field.name for field in dataclasses.fields(Settings)}
+    if not {"settings", "data"} <= saved.keys() or saved["settings"].keys() != known:
+        raise UnusableError(
+            f"{folder / SETTINGS} was not written by this version of bilevax: choose another "
+            "folder with --output, or delete that one."
+        )
+    return saved
 
 
 def check_same(folder: pathlib.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

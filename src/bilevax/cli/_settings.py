@@ -100,7 +100,7 @@ def check_dataset(dataset: str) -> None:
     )
 
 
-def _check(name: str, value: float | None, least: float, words: str) -> None:
+def _check(name: str, value: float | int | None, least: float | int, words: str) -> None:
     # Written so that NaN does not pass.
     if value is not None and not (least <= value < float("inf")):
         raise UnusableError(f"{option(name)} must be {words}, got {value}.")

@@ -66,6 +66,10 @@ def build(settings: Settings, table: Table) -> Task:
     except ValueError as error:
         raise UnusableError(str(error)) from error
     measured = curvature(bare.problem, bare.x0, bare.y0)
+    if not np.isfinite(measured.smoothness):
+        raise UnusableError(
+            f"The numbers of {settings.dataset} are too large: scale them down."
+        )
     unit = _START * float(measured.smoothness)
     made = make(train, valid, penalty=settings.penalty, strength=unit * bare.y0.size / 2)
     algorithm = _algorithm(settings, made.y0.size)

@@ -3,14 +3,14 @@
 import pathlib
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
+import warnings
 
 import numpy as np
 
 from .._minimize import Solution, minimize
 from .._result import Result
 from ._checkpoint import Checkpoint, save
+from ._live import Progress
 from ._settings import Settings
 from ._task import MEASURE_EVERY, Task
 
@@ -46,27 +46,30 @@ def train(
     settings: Settings,
     checkpoint: Checkpoint,
     path: pathlib.Path,
-    report: Callable[[dict[str, Any]], None],
+    show: Progress,
     interruption: Interruption,
 ) -> Checkpoint:
     """The run's last checkpoint, which has been saved.
 
     It has no `ended` where the run was interrupted.
     """
-    run = _Run(settings, checkpoint, path, report, interruption)
+    run = _Run(settings, checkpoint, path, show, interruption)
     left = settings.steps - checkpoint.step
     if left <= 0:
         return run.end(checkpoint, ALL_STEPS)
-    solution = minimize(
-        task.problem,
-        task.algorithm,
-        num_steps=left,
-        state=checkpoint.state,
-        metrics=task.metrics,
-        record_every=min(_RECORD_EVERY, settings.save_every),
-        measure_every=MEASURE_EVERY,
-        callback=run.record,
-    )
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        solution = minimize(
+            task.problem,
+            task.algorithm,
+            num_steps=left,
+            state=checkpoint.state,
+            metrics=task.metrics,
+            record_every=min(_RECORD_EVERY, settings.save_every),
+            measure_every=MEASURE_EVERY,
+            callback=run.record,
+        )
+    for warning in {str(warning.message) for warning in caught}:
+        show.say(f"Warning: {warning}")
     last = run.checkpoint(solution)
     if last.step >= settings.steps:
         return run.end(last, ALL_STEPS)
@@ -78,15 +81,15 @@ def train(
 class _Run:
     """What happens at every record."""
 
-    def __init__(self, settings, checkpoint, path, report, interruption):
+    def __init__(self, settings, checkpoint, path, show, interruption):
         self._settings, self._before, self._path = settings, checkpoint, path
-        self._report, self._interruption = report, interruption
+        self._show, self._interruption = show, interruption
         self._started, self._saved = time.perf_counter(), checkpoint.step
 
     def record(self, solution: Solution) -> bool:
         """Show and save the state; say whether to stop."""
         now = self.checkpoint(solution)
-        self._report({name: column[-1] for name, column in now.history.items()})
+        self._show({name: column[-1] for name, column in now.history.items()})
         if now.step - self._saved >= self._settings.save_every:
             save(self._path, now)
             self._saved = now.step
@@ -97,10 +100,10 @@ class _Run:
     def checkpoint(self, solution: Solution) -> Checkpoint:
         """The whole run so far: what was there before, and the new records."""
         seconds = self._before.seconds + time.perf_counter() - self._started
-        new = {**solution.history}
-        if "seconds" in new:
-            new["seconds"] = new["seconds"] + self._before.seconds
-        before = self._before.history
+        before, new = self._before.history, solution.history
+        if not new or not len(new["step"]):
+            return Checkpoint(solution.state, before, seconds)
+        new = new | {"seconds": new["seconds"] + self._before.seconds}
         join = lambda name: np.concatenate([before[name], new[name]]) if before else new[name]
         return Checkpoint(solution.state, {name: join(name) for name in new}, seconds)
 

@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from ._baseline import Baseline, baseline
 from ._checkpoint import Checkpoint, load
-from ._errors import UnusableError
+from ._errors import FailedError, UnusableError
 from ._folder import (
     CHECKPOINT,
     RESULT,
@@ -57,6 +57,8 @@ def tune_dataset(
         with show:
             path = folder / CHECKPOINT
             checkpoint = train(task, settings, checkpoint, path, show, interruption)
+        if not checkpoint.history:
+            raise FailedError(checkpoint.ended)
         found = _baseline(settings, table, task, interruption, show)
         result = summary(settings, table, checkpoint, found)
         write_results(folder, settings, table, task, checkpoint, found, result)

@@ -1,5 +1,6 @@
 """A run in one sentence and one table, for the terminal and the report alike."""
 
+import math
 from typing import Any
 
 
@@ -25,6 +26,9 @@ def verdict(result: dict[str, Any]) -> str:
         "shared": "The learned penalty",
     }[result["penalty"]]
     ours, theirs_test = result[f"test_{score}"], theirs[f"test_{score}"]
+    if within_chance(result):
+        on_test = f"is the same within chance: {ours:.4f} against {theirs_test:.4f}."
+        return f"{subject} {comparison}. On test rows the {_word(score)} {on_test}{ending}"
     on_test = {
         "bilevax": f"is higher: {ours:.4f} against {theirs_test:.4f}.",
         "neither": f"is the same: {ours:.4f}.",
@@ -32,6 +36,15 @@ def verdict(result: dict[str, Any]) -> str:
     }[winner[f"test_{score}"]]
     test = f"On test rows the {_word(score)} {on_test}{_advice(result)}"
     return f"{subject} {comparison}. {test}{ending}"
+
+
+def within_chance(result: dict[str, Any]) -> bool:
+    """Whether the test accuracies differ by less than the standard error of one of them."""
+    if score_name(result) != "accuracy":
+        return False
+    ours, theirs = result["test_accuracy"], result["baseline"]["test_accuracy"]
+    error = math.sqrt(theirs * (1 - theirs) / result["rows"]["test"])
+    return 0 < abs(ours - theirs) < error
 
 
 def score_name(result: dict[str, Any]) -> str:
@@ -66,10 +79,8 @@ def _advice(result: dict[str, Any]) -> str:
     fitted_to_noise = (
         winner["validation_loss"] == "bilevax" and winner[f"test_{score}"] == "baseline"
     )
-    if not fitted_to_noise:
+    if not fitted_to_noise or result["hyperparameters"] == 1:
         return ""
-    if result["hyperparameters"] == 1:
-        return " The difference is within what the choice of rows decides."
     return (
         f" {result['hyperparameters']:,} penalties can fit the chance of "
         f"{result['rows']['validation']:,} validation rows. More rows, fewer --steps or "

@@ -1,0 +1,226 @@
+"""Faulty requests: plain words, exit code 2, no traceback, nothing overwritten."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bilevax import _minimize
+from bilevax.cli import _folder
+from bilevax.cli._app import app
+from bilevax.cli._errors import UnusableError
+
+pytestmark = pytest.mark.usefixtures("x32")
+
+GOOD = [f"{i},{i % 3 + i / 50},{'ab'[i % 2]}" for i in range(20)]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments):
+    """What is said where a request is refused."""
+    done = run(*arguments)
+    assert done.exit_code == 2, (done.exit_code, done.output, done.exception)
+    assert done.stdout == "" and "Traceback" not in done.stderr
+    return " ".join(done.stderr.replace("│", " ").split())
+
+
+def table(path, *rows, head="p,q,label"):
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name, content, options, words",
+    [
+        ("a.csv", None, (), "There is no file"),
+        ("a.csv", "", (), "is empty"),
+        ("a.csv", "p,q,label\n", (), "has no rows"),
+        ("a.csv", "p,q,label\n1,2,a\n1,2,3,4,5\n", (), "line 3"),
+        ("a.csv", "p,q,label\n1,2,a\n", ("--label", "lable"), "Did you mean 'label'"),
+        ("a.csv", "p,q,label\n1,nan,a\n1,2,b\n", (), "row 1 of column 'q'"),
+        ("a.csv", "p,q,label\n1,2,a\n1,inf,b\n", (), "row 2 of column 'q'"),
+        ("a.csv", "p,q,label\n1,2,a\n1,red,b\n", (), "column 'q' must hold numbers, but row 2"),
+        ("a.csv", "p,q,label\n1,2,a\n3,2,a\n", (), "one class only, 'a'"),
+        ("a.csv", "p,q,label\n1,2,1.5\n3,2,2.5\n3,1,3.5\n", (), "--model ridge"),
+        ("a.csv", "\n".join(["p,q,label", *GOOD, "1,2,rare"]), (), "'rare'"),
+        ("a.csv", "p,q,label\n1,2,5\n3,2,5\n", ("--model", "ridge"), "are 5"),
+        ("a.csv", "p,q,label\n1,2,a\n3,2,b\n", ("--model", "ridge"), "labels that are numbers"),
+        ("a.svm", "1 1:2\n0 1:2 x:3\n", (), "line 2"),
+        ("a.svm", "1 1:nan\n0 1:2\n", (), "row 1 of column 'feature_0'"),
+        ("a.npz", "no archive", (), "could not be read"),
+        ("a.txt", "1,2,3", (), "no ending that says its format"),
+        ("a.parquet", "no parquet", (), "could not be read"),
+    ],
+)
+def test_files(tmp_path, name, content, options, words):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    said = refused("tune", path, *options, "--output", tmp_path / "run")
+    assert words in said and name in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("digit",), "Did you mean 'digits'"),
+        (("digits", "--model", "logistik"), "Did you mean 'logistic'"),
+        (("digits", "--penalty", "per_feature"), "Did you mean 'per-feature'"),
+        (("digits", "--algorithm", "amigo"), "Did you mean 'amigo-"),
+        (("digits", "--stepz", "3"), "--steps"),
+        (("digits", "--steps", "many"), "--steps"),
+        (("digits", "--steps", "0"), "--steps must be at least 1"),
+        (("digits", "--seconds", "-1"), "--seconds must be positive"),
+        (("digits", "--step-size", "nan"), "--step-size must be positive"),
+        (("digits", "--valid", "1.5"), "--valid must be between 0 and 1"),
+        (("digits", "--test", "there.csv"), "there is no such file"),
+        (("digits", "--valid", "0.999"), "cannot be split by --valid 0.999"),
+        (("digits", "--label", "x"), "--label is for a file"),
+        (("digits", "--algorithm", "itd", "--adjoint-steps", "3"), "no meaning"),
+        (("mnist", "--data", "nowhere"), "nowhere"),
+        ((), "Say which DATASET"),
+    ],
+)
+def test_options(tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    # Nothing may be fetched by a test.
+    monkeypatch.setattr("pooch.retrieve", None)
+    assert words in refused("tune", *options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert "thesis.tex" in refused("tune", "digits", "--output", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_output_folder_with_another_run_is_left_alone(tmp_path):
+    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
+    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = refused("tune", data, "--steps", 3, "--penalty", "shared", "--output", folder)
+    assert "--penalty (per-feature there, shared now)" in said
+    said = refused("tune", "--resume", "--seed", 4, "--output", folder)
+    assert "--seed (0 there, 4 now)" in said
+    table(data, *GOOD, "1,2,a")
+    assert "The data have changed" in refused("tune", data, "--steps", 3, "--output", folder)
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("place", ["file", "below a file"])
+def test_an_output_that_cannot_be_written(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    output = tmp_path / "file" / "run" if place == "below a file" else tmp_path / "file"
+    said = refused("tune", "digits", "--output", output)
+    assert "--output" in said and (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="everything is allowed to root")
+def test_an_output_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    assert "Cannot write" in refused("tune", "digits", "--output", tmp_path / "run")
+
+
+def test_permission_that_is_refused_is_explained(tmp_path, monkeypatch):
+    """The same for root, by a refusing file system."""
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_folder.tempfile, "NamedTemporaryFile", refuse)
+    said = refused("tune", "digits", "--output", tmp_path / "run")
+    assert "Cannot write in" in said and "Permission denied" in said
+
+
+def test_damage_is_explained(tmp_path):
+    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
+    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
+    for name, content in (("checkpoint.npz", b"x"), ("settings.json", b"{")):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(content)
+        assert name in refused("tune", "--resume", "--output", folder)
+        (folder / name).write_bytes(whole)
+    (folder / "weights.npz").write_bytes(b"x")
+    assert "weights.npz" in refused("predict", folder, data)
+    (folder / "weights.npz").unlink()
+    assert "--resume" in refused("predict", folder, data)
+    (folder / "settings.json").write_text(json.dumps({"other": 1}))
+    assert "settings.json" in refused("tune", "--resume", "--output", folder)
+
+
+def test_predict_explains(tmp_path):
+    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
+    assert "There is no folder" in refused("predict", tmp_path / "none", data)
+    assert "no run" in refused("predict", tmp_path, data)
+    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
+    assert "There is no file" in refused("predict", folder, tmp_path / "b.csv")
+    other = table(tmp_path / "b.csv", "1,2", head="p,r")
+    assert "has no column 'q'" in refused("predict", folder, other)
+    gaps = table(tmp_path / "c.csv", "1,", head="p,q")
+    assert "row 1 of column 'q'" in refused("predict", folder, gaps)
+    np.savez(tmp_path / "d.npz", X=np.ones((2, 5)))
+    assert "5 features" in refused("predict", folder, tmp_path / "d.npz")
+    good = table(tmp_path / "e.csv", "1,2", head="q,p")
+    said = refused("predict", folder, good, "--output", tmp_path / "none" / "p.csv")
+    assert "Cannot write" in said
+    done = run("predict", folder, good)
+    assert done.exit_code == 0 and done.stdout.startswith("prediction,")
+
+
+def test_a_huge_step_is_held_by_the_bounds(tmp_path):
+    data = table(tmp_path / "a.csv", *GOOD)
+    done = run("tune", data, "--step-size", 1e6, "--steps", 20, "--output", tmp_path / "run")
+    assert done.exit_code == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert np.isfinite(result["validation_loss"])
+
+
+def test_a_run_that_fails_at_once_says_why(tmp_path):
+    """Squares of these labels are beyond float32."""
+    data = table(tmp_path / "a.csv", *(f"{i},{i % 3},{(i % 7) * 1e25}" for i in range(20)))
+    done = run("tune", data, "--model", "ridge", "--output", tmp_path / "run")
+    assert done.exit_code == 1 and "became infinite or NaN" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_a_run_that_fails_on_the_way_keeps_what_it_had(tmp_path, monkeypatch):
+    """A step that is far too large from the 50th outer step on, as if measured wrongly."""
+    measured = _minimize._measured
+
+    def wrong(problem, algorithm, state):
+        found = measured(problem, algorithm, state)
+        late = int(state.loop.step) > 0
+        return _minimize.State(found.loop, found.cost, found.step_size * (1e4 if late else 1))
+
+    monkeypatch.setattr(_minimize, "_measured", wrong)
+    rows = (f"{i},{i % 3 + i / 50},{i % 7}" for i in range(20))
+    data, folder = table(tmp_path / "a.csv", *rows), tmp_path / "run"
+    done = run("tune", data, "--model", "ridge", "--steps", 80, "--output", folder)
+    assert done.exit_code == 1 and "above 2 / smoothness" in done.stderr
+    result = json.loads((folder / "result.json").read_text())
+    assert result["steps"] == 50 and not result["finished"]
+    assert "y became infinite" in result["ended_because"]
+    with np.load(folder / "hyperparameters.npz") as learned:
+        assert np.isfinite(learned["x"]).all()
+    assert "has not finished" in (folder / "report.html").read_text()
+
+
+def test_a_write_that_is_cut_off_leaves_the_file_before(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    _folder.write(path, b"before")
+    monkeypatch.setattr(_folder.os, "replace", lambda *names: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        _folder.write(path, b"after")
+    assert path.read_bytes() == b"before"
+
+
+def test_unreadable_json_is_explained(tmp_path):
+    with pytest.raises(UnusableError, match="could not be read"):
+        _folder.read_json(tmp_path / "none.json")

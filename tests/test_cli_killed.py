@@ -1,0 +1,129 @@
+"""Processes that are interrupted or killed, and what they leave."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bilevax.cli._train import Interruption
+
+COMMAND = (sys.executable, "-c", "from bilevax.cli import main; main()")
+RUN = ("tune", "digits", "--steps", "150", "--save-every", "5")
+
+
+def bilevax(*arguments, **options):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, **options)
+
+
+def started(*arguments):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *arguments], text=True, **pipes)
+
+
+def hyperparameters(folder):
+    with np.load(folder / "hyperparameters.npz") as file:
+        return file["x"].tobytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run: its folder, and its seconds of wall time."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    began = time.perf_counter()
+    done = bilevax(*RUN, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, time.perf_counter() - began
+
+
+def killed(folder, seconds):
+    """Kill a run after so many seconds, and say what it had written."""
+    process = started(*RUN, "--output", folder)
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def check_what_is_left(folder, whole):
+    """Predict explains or works, resume ends as the whole run did; where it went on."""
+    rows = folder.parent / "rows.npz"
+    np.savez(rows, X=np.ones((2, 64)))
+    predicted = bilevax("predict", str(folder), str(rows))
+    assert predicted.returncode in (0, 2) and "Traceback" not in predicted.stderr
+    assert predicted.returncode == 0 or predicted.stderr.startswith("Error: ")
+    resumed = bilevax(*RUN, "--output", folder, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert hyperparameters(folder) == hyperparameters(whole)
+    assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
+    words = resumed.stderr.split("Going on from step ")
+    return words[1].split(".")[0] if len(words) > 1 else "0"
+
+
+def test_a_killed_run_goes_on(tmp_path, whole):
+    """The quick form: once amid training."""
+    process = started(*RUN, "--output", tmp_path / "run")
+    while not (tmp_path / "run" / "checkpoint.npz").exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert int(check_what_is_left(tmp_path / "run", whole[0])) >= 5
+
+
+@pytest.mark.slow
+def test_runs_killed_at_20_random_moments_go_on(tmp_path, whole, capsys):
+    folder, seconds = whole
+    moments = np.sort(np.random.default_rng(0).uniform(0, seconds, 20))
+    table = [f"a whole run takes {seconds:.1f} s"]
+    for i, moment in enumerate(moments):
+        (tmp_path / str(i)).mkdir()
+        left = killed(tmp_path / str(i) / "run", moment)
+        step = check_what_is_left(tmp_path / str(i) / "run", folder)
+        row = f"{moment:6.2f} s  {len(left):2d} files  resumed from step {step:>3}"
+        table.append(f"{row}  the same bits")
+    with capsys.disabled():
+        print("\n".join(["", *table]))
+
+
+def test_an_interrupted_run_keeps_everything(tmp_path):
+    folder = tmp_path / "run"
+    many = ("tune", "digits", "--steps", "100000", "--output", str(folder))
+    process = started(*many)
+    line = ""
+    while "step" not in line:
+        line = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and "Go on with: bilevax tune --resume" in err
+    result = json.loads((folder / "result.json").read_text())
+    assert not result["finished"] and "interrupted" in result["ended_because"]
+    assert (folder / "report.html").exists() and "has not finished" in out
+    step = result["steps"]
+    done = bilevax("tune", "--resume", "--steps", str(step + 5), "--output", str(folder))
+    assert done.returncode == 0 and f"Going on from step {step}." in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interruption_is_not_held_back(number):
+    with Interruption() as interruption:
+        signal.raise_signal(number)
+        assert interruption.wanted
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_command_is_installed():
+    path = os.path.join(os.path.dirname(sys.executable), "bilevax")
+    done = subprocess.run([path, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("tune", "predict", "info"):
+        assert command in done.stdout
