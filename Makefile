@@ -7,7 +7,7 @@ export BILEVAX_DATA ?= ../shared/data
 .PHONY: run test lint types doctest unit benchmark clean
 
 run: .venv/ready
-	$(BIN)/python examples/digits_penalties.py
+	$(BIN)/bilevax tune digits --output results/digits
 
 test: lint types doctest unit
 

@@ -92,7 +92,7 @@ def tune(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
     save_every: Annotated[int | None, _option("Outer steps between checkpoints.", "25")] = None,
     baseline_seconds: Annotated[
-        float | None, _option("Most seconds for the baseline; 0 leaves it out.", "60")
+        float | None, _option("Most seconds for the baseline; 0 leaves it out.", "120")
     ] = None,
     data: Annotated[
         pathlib.Path | None,

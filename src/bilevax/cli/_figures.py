@@ -46,14 +46,14 @@ def curve(
     return figure
 
 
-def image(log_penalty: np.ndarray, shape: tuple[int, int], varies: np.ndarray) -> Figure:
-    """The penalties of pixels, as an image; pixels that never vary are crossed out."""
+def image(change: np.ndarray, shape: tuple[int, int], varies: np.ndarray) -> Figure:
+    """How the penalties of pixels changed; pixels that never vary are crossed out."""
     figure = Figure(_SIZE, layout="constrained")
     axes = figure.subplots()
-    shown = np.where(varies, log_penalty, np.nan).reshape(shape)
+    shown = np.where(varies, change, np.nan).reshape(shape)
     mesh = axes.imshow(shown, cmap="cividis")
     axes.set(xlabel="pixel column", ylabel="pixel row")
-    figure.colorbar(mesh, ax=axes, label="log10 of the penalty (low: kept)")
+    figure.colorbar(mesh, ax=axes, label="log10 of penalty / first penalty")
     rows, columns = np.nonzero(~varies.reshape(shape))
     if len(rows):
         axes.plot(columns, rows, "x", color=GREY, markersize=min(6, 90 / max(shape)))
@@ -61,40 +61,49 @@ def image(log_penalty: np.ndarray, shape: tuple[int, int], varies: np.ndarray) -
     return figure
 
 
-def bars(log_penalty: np.ndarray, names: list[str], what: str) -> Figure:
-    """Penalties in order, as bars; of many, both ends."""
-    order = np.argsort(log_penalty, kind="stable")
+def bars(change: np.ndarray, names: list[str], what: str) -> Figure:
+    """Changes of penalties in order, as bars; of many, both ends."""
+    order = np.argsort(change, kind="stable")
     many = len(order) > _MOST_BARS
     if many:
         order = np.concatenate([order[: _MOST_BARS // 2], order[-_MOST_BARS // 2 :]])
     height = max(2.2, 0.5 + 0.19 * len(order))
     figure = Figure((_SIZE[0], height), layout="constrained")
     axes = figure.subplots()
-    axes.barh(np.arange(len(order)), log_penalty[order], color=BLUE)
-    labels = [names[i] if len(names[i]) <= 24 else names[i][:23] + "…" for i in order]
+    axes.barh(np.arange(len(order)), change[order], color=BLUE)
+    labels = [_short(names[i]) for i in order]
     # A dollar sign in a name is not the start of a formula.
     axes.set_yticks(np.arange(len(order)), labels, fontsize=8, parse_math=False)
     axes.invert_yaxis()
-    axes.set(xlabel="log10 of the penalty (low: kept)", ylabel=what)
+    axes.set(xlabel="log10 of penalty / first penalty", ylabel=what)
     if many:
-        middle = len(log_penalty) - _MOST_BARS
+        middle = len(change) - _MOST_BARS
         axes.axhline(_MOST_BARS / 2 - 0.5, color=GREY, linestyle=":")
         axes.set_title(f"the {middle:,} in between are left out", fontsize=9)
     return figure
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else name[:23] + "…"
+
+
 def confusion(counts: np.ndarray, names: list[str]) -> Figure:
     """How many test rows of each class were given each label."""
     num = len(names)
-    side = min(7.0, max(3.6, 0.9 + 0.34 * num))
+    labels, ticks = [_short(name) for name in names], np.arange(num)
+    side = min(5.2, max(3.6, 0.9 + 0.34 * num))
     figure = Figure((side + 0.9, side), layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     mesh = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if num <= 25:
-        ticks = np.arange(num)
-        axes.set_xticks(ticks, names, rotation=90, fontsize=8, parse_math=False)
-        axes.set_yticks(ticks, names, fontsize=8, parse_math=False)
+    if num <= 12:
+        axes.set_xticks(ticks, labels, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(ticks, labels, fontsize=8, parse_math=False)
+    elif num <= 30:
+        # Names once, so that there is room for the matrix.
+        numbered = [f"{label}  {i}" for i, label in enumerate(labels)]
+        axes.set_xticks(ticks, [str(i) for i in ticks], fontsize=8)
+        axes.set_yticks(ticks, numbered, fontsize=8, parse_math=False)
     if num <= 12:
         for i, j in np.argwhere(counts):
             color = "white" if shares[i, j] > 0.5 else "black"

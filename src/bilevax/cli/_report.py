@@ -136,7 +136,7 @@ _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 68rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+  max-width: 68rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.2; }
 h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #ccc; }
 h3 { font-size: 1rem; }
@@ -155,7 +155,7 @@ img { max-width: 100%; height: auto; }
 dl { margin: 0; }
 dl div { display: flex; justify-content: space-between; gap: 1rem;
   border-bottom: 1px solid #eee; padding: .15rem 0; }
-dt { color: #555; overflow-wrap: normal; }
-dd { margin: 0; text-align: right; min-width: 0; }
+dt { color: #555; min-width: 0; }
+dd { margin: 0; text-align: right; flex: none; max-width: 65%; overflow-wrap: anywhere; }
 @media print { body { max-width: none; padding: 0; font-size: 11pt; } }
 """

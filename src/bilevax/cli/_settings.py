@@ -38,7 +38,7 @@ class Settings:
     steps: int = 200
     seconds: float | None = None
     save_every: int = 25
-    baseline_seconds: float = 60.0
+    baseline_seconds: float = 120.0
 
     def __post_init__(self):
         one_of("--model", self.model, MODELS)

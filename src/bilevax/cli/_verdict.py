@@ -6,8 +6,13 @@ from typing import Any
 
 def verdict(result: dict[str, Any]) -> str:
     """What learning the penalties bought, and where the baseline is better."""
-    ending = "" if result["finished"] else f" The run has not finished: {_because(result)}"
     theirs, winner = result["baseline"], result["winner"]
+    ending = "" if result["finished"] else f" The run has not finished: {_because(result)}"
+    if theirs and theirs["fits"] < theirs["grid"]:
+        ending += (
+            f" But time allowed only {theirs['fits']} of the {theirs['grid']} fits of the "
+            "baseline: a larger --baseline-seconds may find a better one."
+        )
     if theirs is None:
         return f"There is no baseline to compare with: none was fitted.{ending}"
     score = score_name(result)

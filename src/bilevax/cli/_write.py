@@ -33,17 +33,15 @@ def write_results(
     """Model, hyperparameters, history, pictures and report; `result.json` comes last."""
     model = fitted(settings, table, task, checkpoint)
     model.save(folder / WEIGHTS)
-    names, log_penalty = penalties(settings, table, task, checkpoint)
+    names, x = penalty_names(settings, table), np.asarray(checkpoint.state.loop.x)
     file = io.BytesIO()
-    # The logarithm is x itself, bit for bit.
-    x = np.asarray(checkpoint.state.loop.x)
-    np.savez(file, x=x, penalty=np.exp(log_penalty), names=np.array(names))
+    np.savez(file, x=x, penalty=task.unit * np.exp(x.astype(float)), names=np.array(names))
     write(folder / HYPERPARAMETERS, file.getvalue())
     write(folder / HISTORY, _table_of(checkpoint.history))
-    shown = pictures(settings, table, checkpoint, found, model, (names, log_penalty))
+    shown = pictures(settings, table, checkpoint, found, model, (names, np.atleast_1d(x)))
     for picture in shown:
         write(folder / picture.file, picture.content)
-    write(folder / REPORT, report(result, shown, _words(table, names, log_penalty)).encode())
+    write(folder / REPORT, report(result, shown, _words(table, names, x)).encode())
     write_json(folder / RESULT, result)
 
 
@@ -56,17 +54,13 @@ def fitted(settings: Settings, table: Table, task: Task, checkpoint: Checkpoint)
     return Model(coefficients, intercept, names, list(table.class_names), logits)
 
 
-def penalties(
-    settings: Settings, table: Table, task: Task, checkpoint: Checkpoint
-) -> tuple[list[str], np.ndarray]:
-    """What each penalty belongs to, and the natural logarithms of the penalties."""
-    x = np.atleast_1d(np.asarray(checkpoint.state.loop.x, float))
-    names = {
+def penalty_names(settings: Settings, table: Table) -> list[str]:
+    """What each penalty belongs to."""
+    return {
         "per-feature": [*table.feature_names, INTERCEPT],
         "per-class": list(table.class_names),
         "shared": ["all features"],
     }[settings.penalty]
-    return names, x + np.log(task.unit)
 
 
 def pictures(
@@ -102,8 +96,8 @@ def pictures(
     return [Picture(f"{name}.png", title, figures.png(f)) for name, title, f in shown]
 
 
-def _penalty_figure(table: Table, names: list[str], log_penalty: np.ndarray):
-    values = log_penalty / np.log(10)
+def _penalty_figure(table: Table, names: list[str], x: np.ndarray):
+    values = x.astype(float) / np.log(10)
     if len(values) != len(table.feature_names) + 1:
         return figures.bars(values, names, "class")
     values, names = values[:-1], names[:-1]
@@ -124,12 +118,12 @@ def _answers(table: Table, model: Model):
     return "confusion", "Confusion matrix of the test rows", figure
 
 
-def _words(table: Table, names: list[str], log_penalty: np.ndarray, num: int = 40):
+def _words(table: Table, names: list[str], x: np.ndarray, num: int = 40):
     """The most kept and the most penalised words, where features are words."""
     if table.kind != "words" or len(names) != len(table.feature_names) + 1:
         return None
     seen = np.asarray((table.train[0] != 0).sum(axis=0)).ravel() > 0
-    order = [i for i in np.argsort(log_penalty[:-1], kind="stable") if seen[i]]
+    order = [i for i in np.argsort(x[:-1], kind="stable") if seen[i]]
     return [names[i] for i in order[:num]], [names[i] for i in order[::-1][:num]]
 
 
