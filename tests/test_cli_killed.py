@@ -13,7 +13,7 @@ import pytest
 from bilevax.cli._train import Interruption
 
 COMMAND = (sys.executable, "-c", "from bilevax.cli import main; main()")
-RUN = ("tune", "digits", "--steps", "150", "--save-every", "5")
+RUN = ("tune", "digits", "--save-every", "5", "--steps")
 
 
 def bilevax(*arguments, **options):
@@ -30,19 +30,17 @@ def hyperparameters(folder):
         return file["x"].tobytes()
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An uninterrupted run: its folder, and its seconds of wall time."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
+def whole(folder, steps):
+    """An uninterrupted run; its seconds of wall time."""
     began = time.perf_counter()
-    done = bilevax(*RUN, "--output", folder)
+    done = bilevax(*RUN, steps, "--output", folder)
     assert done.returncode == 0, done.stderr
-    return folder, time.perf_counter() - began
+    return time.perf_counter() - began
 
 
-def killed(folder, seconds):
+def killed(folder, steps, seconds):
     """Kill a run after so many seconds, and say what it had written."""
-    process = started(*RUN, "--output", folder)
+    process = started(*RUN, steps, "--output", folder)
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -51,42 +49,47 @@ def killed(folder, seconds):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def check_what_is_left(folder, whole):
+def check_what_is_left(folder, steps, reference):
     """Predict explains or works, resume ends as the whole run did; where it went on."""
     rows = folder.parent / "rows.npz"
     np.savez(rows, X=np.ones((2, 64)))
     predicted = bilevax("predict", str(folder), str(rows))
     assert predicted.returncode in (0, 2) and "Traceback" not in predicted.stderr
     assert predicted.returncode == 0 or predicted.stderr.startswith("Error: ")
-    resumed = bilevax(*RUN, "--output", folder, "--resume")
+    resumed = bilevax(*RUN, steps, "--output", folder, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert hyperparameters(folder) == hyperparameters(whole)
+    assert hyperparameters(folder) == hyperparameters(reference)
     assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
     words = resumed.stderr.split("Going on from step ")
     return words[1].split(".")[0] if len(words) > 1 else "0"
 
 
-def test_a_killed_run_goes_on(tmp_path, whole):
+def test_a_killed_run_goes_on(tmp_path):
     """The quick form: once amid training."""
-    process = started(*RUN, "--output", tmp_path / "run")
-    while not (tmp_path / "run" / "checkpoint.npz").exists():
+    steps, folder = "60", tmp_path / "run"
+    whole(tmp_path / "whole", steps)
+    process = started(*RUN, steps, "--output", folder)
+    while not (folder / "checkpoint.npz").exists():
         time.sleep(0.01)
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert int(check_what_is_left(tmp_path / "run", whole[0])) >= 5
+    assert int(check_what_is_left(folder, steps, tmp_path / "whole")) >= 5
 
 
 @pytest.mark.slow
-def test_runs_killed_at_20_random_moments_go_on(tmp_path, whole, capsys):
-    folder, seconds = whole
+def test_runs_killed_at_20_random_moments_go_on(tmp_path, capsys):
+    """Uniform over a run that is long enough for most to fall into training."""
+    steps, reference = "1000", tmp_path / "whole"
+    seconds = whole(reference, steps)
     moments = np.sort(np.random.default_rng(0).uniform(0, seconds, 20))
     table = [f"a whole run takes {seconds:.1f} s"]
     for i, moment in enumerate(moments):
-        (tmp_path / str(i)).mkdir()
-        left = killed(tmp_path / str(i) / "run", moment)
-        step = check_what_is_left(tmp_path / str(i) / "run", folder)
-        row = f"{moment:6.2f} s  {len(left):2d} files  resumed from step {step:>3}"
+        folder = tmp_path / str(i) / "run"
+        folder.parent.mkdir()
+        left = killed(folder, steps, moment)
+        step = check_what_is_left(folder, steps, reference)
+        row = f"{moment:6.2f} s  {len(left):2d} files  resumed from step {step:>4}"
         table.append(f"{row}  the same bits")
     with capsys.disabled():
         print("\n".join(["", *table]))

@@ -333,3 +333,47 @@ def test_wide_tables_are_read_at_once(tmp_path):
     table = pd.DataFrame(wide, columns=[f"f{i}" for i in range(3000)]).assign(label=[0, 1])
     table.to_csv(tmp_path / "wide.csv", index=False)
     np.testing.assert_array_equal(bx.datasets.load_file(tmp_path / "wide.csv").data, wide)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.npz", "a.svm.gz"])
+def test_features_alone(tmp_path, name):
+    """Rows in another order of columns, with more of them, and without labels."""
+    path, names = tmp_path / name, ["u", "v", "w"]
+    frame = pd.DataFrame(ROWS, columns=names)[["w", "u", "v"]].assign(more="text")
+    if name == "a.csv":
+        frame.to_csv(path, index=False)
+    elif name == "a.parquet":
+        frame.to_parquet(path)
+    elif name == "a.npz":
+        np.savez(path, X=ROWS)
+    else:
+        with gzip.open(path, "wb") as file:
+            dump_svmlight_file(ROWS, LABELS, file, zero_based=False)
+    found = bx.datasets.load_features(path, names)
+    found = found.toarray() if scipy.sparse.issparse(found) else found
+    np.testing.assert_array_equal(found, ROWS)
+    assert found.dtype == np.float32
+
+
+def test_faulty_features_are_explained(tmp_path):
+    (tmp_path / "a.csv").write_text("u,v\n1,2\n3,\n")
+    np.savez(tmp_path / "a.npz", X=ROWS)
+    np.savez(tmp_path / "b.npz", Y=ROWS)
+    for name, names, words in (
+        ("a.csv", ["u", "v"], "row 2 of column 'v'"),
+        ("a.csv", ["u", "w"], "no column 'w'"),
+        ("a.npz", ["u"], "3 features, and not 1"),
+        ("b.npz", ["u"], "needs the arrays 'X'; it has Y"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            bx.datasets.load_features(tmp_path / name, names)
+    with pytest.raises(FileNotFoundError):
+        bx.datasets.load_features(tmp_path / "c.csv", ["u"])
+
+
+def test_what_is_available(tmp_path, small_mnist):
+    nothing = bx.datasets.available(tmp_path / "none")
+    assert all("to be downloaded" in nothing[name][-1] for name in ("mnist", "20newsgroups"))
+    there = bx.datasets.available(small_mnist)
+    assert there["mnist"][-1] == f"in {small_mnist / 'mnist'}"
+    assert set(there) == {"digits", "mnist", "20newsgroups"}
