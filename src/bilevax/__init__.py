@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 from . import algorithms, problems, schedules
 from ._adaptive import adaptive_step
 from ._algorithm import Algorithm
+from ._constants import Constants
 from ._cost import Cost
 from ._curvature import Curvature, check_steps, curvature, with_measured_steps
 from ._hypergradient import Hypergradient, hypergradient
 from ._minimize import Solution, State, initial_state, minimize
 from ._minimum import argmin, minimum
+from ._mirror import mirror_descent
 from ._problem import BilevelProblem, FixedPointProblem, MinProblem
 from ._projection import projected
 from ._result import Result
 from ._sampling import Batches, Epochs, FullBatch, RandomRows
 from ._sparse import SparseMatrix
+from ._trajectory import Trajectory, trajectory
 from .hypergradients import Analytic, Implicit, Unrolled
 from .solvers import (
     CG,
@@ -26,6 +29,7 @@ from .solvers import (
     FixedPointIteration,
     GradientDescent,
     Neumann,
+    Sinkhorn,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ __all__ = [
     "Analytic",
     "Batches",
     "BilevelProblem",
+    "Constants",
     "Cost",
     "Curvature",
     "Descent",
@@ -56,9 +61,11 @@ __all__ = [
     "Neumann",
     "RandomRows",
     "Result",
+    "Sinkhorn",
     "Solution",
     "SparseMatrix",
     "State",
+    "Trajectory",
     "Unrolled",
     "adaptive_step",
     "algorithms",
@@ -70,9 +77,11 @@ __all__ = [
     "initial_state",
     "minimize",
     "minimum",
+    "mirror_descent",
     "problems",
     "projected",
     "schedules",
+    "trajectory",
     "with_measured_steps",
 ]
 

@@ -9,11 +9,17 @@ from ._penalised import (
     penalised_ridge,
 )
 from ._quadratic import Quadratic, quadratic, quadratic_form
+from ._regressions import LogisticRegression, PNormRegression, RidgeRegression
+from ._transport import EntropicTransport, wasserstein_barycentre
 
 __all__ = [
+    "EntropicTransport",
     "HyperCleaning",
+    "LogisticRegression",
+    "PNormRegression",
     "Penalised",
     "Quadratic",
+    "RidgeRegression",
     "corrupt_labels",
     "cross_entropy",
     "hyper_cleaning",
@@ -24,4 +30,5 @@ __all__ = [
     "quadratic",
     "quadratic_form",
     "squared_error",
+    "wasserstein_barycentre",
 ]

@@ -7,6 +7,7 @@ from ._descent import SGD, Descent, GradientDescent
 from ._direct import Direct
 from ._fixed_point import FixedPointIteration
 from ._neumann import Neumann
+from ._sinkhorn import Sinkhorn
 
 __all__ = [
     "CG",
@@ -20,5 +21,6 @@ __all__ = [
     "GradientDescent",
     "Neumann",
     "Run",
+    "Sinkhorn",
     "SolverState",
 ]

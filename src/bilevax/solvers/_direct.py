@@ -7,7 +7,8 @@ from jax.flatten_util import ravel_pytree
 
 from .._result import Result, all_finite, finite_or, first_failure
 from .._sampling import AbstractSampler, FullBatch
-from .._types import BlockSize
+from .._tree import as_scalar
+from .._types import BlockSize, Scalar
 from ._base import AbstractSolver, SolverState
 
 
@@ -22,16 +23,28 @@ class Direct(AbstractSolver):
     **Arguments:**
 
     - `block_size`: how all rows of data are read, as in `bx.FullBatch`.
+    - `cutoff`: for a symmetric system that is singular: eigenvalues up to `cutoff` times
+      the largest count as zero, and the solution is the one of least norm (the
+      pseudo-inverse). Where the kernel is known, a `gauge` of the problem is better: no
+      threshold then decides what is zero. 1e-10 is good in float64, 1e-5 in float32.
 
     >>> import bilevax as bx
     >>> bx.Direct()
-    Direct(sampler=FullBatch())
+    Direct(sampler=FullBatch(), cutoff=None)
+    >>> flat = bx.MinProblem(lambda x, y: (y[0] + y[1] - x) ** 2 / 2 + x**2)
+    >>> estimator = bx.Implicit(bx.GradientDescent(0.25, 10), bx.Direct(cutoff=1e-5))
+    >>> float(bx.hypergradient(flat, estimator, 1.0, jax.numpy.zeros(2)).gradient)
+    2.0
     """
 
     sampler: AbstractSampler
+    cutoff: Scalar | None
 
-    def __init__(self, block_size: BlockSize = "auto"):
+    def __init__(self, block_size: BlockSize = "auto", cutoff: float | None = None):
         self.sampler = FullBatch(block_size)
+        if cutoff is not None and not 0 < cutoff < 1:
+            raise ValueError(f"cutoff must be between 0 and 1, got {cutoff}.")
+        self.cutoff = None if cutoff is None else as_scalar(cutoff)
 
     def init(self, equation, u):
         equation.zeros()  # raises where the equation is not linear
@@ -42,7 +55,12 @@ class Direct(AbstractSolver):
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
         rhs, unravel = ravel_pytree(equation.rhs)
         matrix = _matrix(equation.operator(batch), unravel, rhs)
-        z, result = _solve(matrix, rhs, equation.symmetric)
+        if self.cutoff is None:
+            z, result = _solve(matrix, rhs, equation.symmetric)
+        elif equation.symmetric:
+            z, result = _pseudo_solve(matrix, rhs, self.cutoff)
+        else:
+            raise TypeError(_NEEDS_SYMMETRY)
         cost = equation.cost(rhs.size, self.sampler.rows(equation.data))
         return unravel(z), state, cost, result
 
@@ -75,6 +93,19 @@ def _solve(matrix, rhs, symmetric: bool):
     return unit * w / columns, _result(scaled, w, b, symmetric)
 
 
+def _pseudo_solve(matrix, rhs, cutoff):
+    """The solution of least norm, and whether the matrix is positive beside its kernel."""
+    values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
+    threshold = jnp.asarray(cutoff, rhs.dtype) * jnp.max(jnp.abs(values))
+    kept = jnp.abs(values) > threshold
+    inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
+    z = vectors @ (inverse * (vectors.T @ rhs))
+    negative = jnp.any(values < -threshold)
+    finite = finite_or((matrix, rhs, z), Result.adjoint_nonfinite)
+    indefinite = Result.where(negative, Result.indefinite, Result.successful)
+    return z, first_failure(finite, indefinite)
+
+
 def _result(matrix, w, b, symmetric: bool):
     eps = jnp.finfo(b.dtype).eps
     size = jnp.max(jnp.sum(jnp.abs(matrix), axis=1))
@@ -89,3 +120,9 @@ def _result(matrix, w, b, symmetric: bool):
 
     failed = jax.lax.cond(sound, lambda: Result.successful, diagnose)
     return first_failure(finite_or((matrix, b), Result.adjoint_nonfinite), failed)
+
+
+_NEEDS_SYMMETRY = (
+    "A cutoff is for symmetric systems: leave it out, or declare FixedPointProblem("
+    "symmetric=True) where the map's Jacobian is symmetric."
+)
