@@ -9,6 +9,7 @@ from ._algorithm import Algorithm
 from ._constants import Constants
 from ._cost import Cost
 from ._curvature import Curvature, check_steps, curvature, with_measured_steps
+from ._error_bound import ErrorBound, error_bound
 from ._hypergradient import Hypergradient, hypergradient
 from ._minimize import Solution, State, initial_state, minimize
 from ._minimum import argmin, minimum
@@ -51,6 +52,7 @@ __all__ = [
     "Descent",
     "Direct",
     "Epochs",
+    "ErrorBound",
     "FixedPointIteration",
     "FixedPointProblem",
     "FullBatch",
@@ -73,6 +75,7 @@ __all__ = [
     "check_steps",
     "curvature",
     "datasets",
+    "error_bound",
     "hypergradient",
     "initial_state",
     "minimize",

@@ -13,9 +13,11 @@ class Constants:
     - `smoothness`: $\Lambda_1 \ge \|\partial_{yy} g\|$;
     - `cross_smoothness`: $\Lambda_2 \ge \|\partial_{xy} g\|$;
     - `hessian_lipschitz`: $\Lambda_{11}$, of $y \mapsto \partial_{yy} g$;
-    - `cross_lipschitz`: $\Lambda_{21}$, of $y \mapsto \partial_{xy} g$.
+    - `cross_lipschitz`: $\Lambda_{21}$, of $y \mapsto \partial_{xy} g$;
+    - `outer_smoothness`, `outer_cross_smoothness`: of $y \mapsto \partial_y f$ and
+      $y \mapsto \partial_x f$, the Lipschitz constants (for f other than g).
 
-    Ablin et al. (2020) write $L_1$, $L_2$, $L_{11}$ and $L_{21}$ for the last four.
+    Ablin et al. (2020) write $L_1$, $L_2$, $L_{11}$ and $L_{21}$ for the second to the fifth.
 
     >>> import bilevax as bx
     >>> c = bx.Constants(strong_convexity=0.5, cross_smoothness=2.0)
@@ -28,6 +30,8 @@ class Constants:
     cross_smoothness: float | int | None = None
     hessian_lipschitz: float | int | None = None
     cross_lipschitz: float | int | None = None
+    outer_smoothness: float | int | None = None
+    outer_cross_smoothness: float | int | None = None
 
     def __post_init__(self):
         for name, value in vars(self).items():

@@ -147,6 +147,7 @@ class BilevelProblem(ObjectiveProblem):
       orthogonally off it. The adjoint system is then solved on the quotient.
     - `update`: an optional problem-specific sweep `update(x, y[, batch]) -> y` whose
       fixed point is $y^*(x)$, for `bx.FixedPointIteration`.
+    - `constants`: an optional `constants(x) -> bx.Constants`, for `bx.error_bound`.
 
     x and y are any pytrees of float32 or float64 arrays, one dtype a level.
 
@@ -166,6 +167,7 @@ class BilevelProblem(ObjectiveProblem):
     inner_data: PyTree = eqx.field(default=None, converter=as_data)
     gauge: Callable | None = None
     update: Callable | None = None
+    constants: Callable | None = None
 
 
 class MinProblem(ObjectiveProblem):
@@ -178,7 +180,7 @@ class MinProblem(ObjectiveProblem):
 
     - `objective`: $L$, called as `objective(x, y)` or, with `data`,
       `objective(x, y, batch)`; returns a scalar.
-    - `data`, `gauge`, `update`: as in `bx.BilevelProblem`.
+    - `data`, `gauge`, `update`, `constants`: as in `bx.BilevelProblem`.
 
     >>> import bilevax as bx
     >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2 / 2 + y**2 / 2)
@@ -192,6 +194,7 @@ class MinProblem(ObjectiveProblem):
     data: PyTree = eqx.field(default=None, converter=as_data)
     gauge: Callable | None = None
     update: Callable | None = None
+    constants: Callable | None = None
 
     @property
     def outer(self):

@@ -1,11 +1,14 @@
 """The quadratic bilevel problem of Arbel and Mairal (2022, F.1), with closed forms."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._constants import Constants
 from .._problem import BilevelProblem
 
 Matrix = Float[Array, "m m"]
@@ -92,6 +95,21 @@ class Quadratic(eqx.Module):
         return BilevelProblem(
             outer=QuadraticOuter(self.A_f, self.C_f, self.coupling),
             inner=QuadraticInner(self.A_g, self.B_g),
+            constants=self.constants,
+        )
+
+    def constants(self, x: Any = None) -> Constants:
+        """Exact, and the same for all x."""
+        del x
+        values = np.linalg.eigvalsh(np.asarray(self.A_g, float))
+        return Constants(
+            strong_convexity=float(values[0]),
+            smoothness=float(values[-1]),
+            cross_smoothness=float(np.linalg.norm(self.B_g, 2)),
+            hessian_lipschitz=0.0,
+            cross_lipschitz=0.0,
+            outer_smoothness=float(self.coupling),
+            outer_cross_smoothness=0.0,
         )
 
     def inner_solution(self, x: Array) -> Array:

@@ -36,8 +36,8 @@ class AbstractRegression(eqx.Module):
     def problem(self) -> MinProblem:
         """The `bx.MinProblem`, whose x has one number a row and y one a feature."""
         rows = jnp.arange(self.design.shape[0])
-        data = self.design, rows
-        return MinProblem(self._objective, data)  # pyright: ignore[reportCallIssue]
+        known: Any = {"data": (self.design, rows), "constants": self.constants}
+        return MinProblem(self._objective, **known)
 
     @property
     def y0(self) -> Weights:
@@ -47,6 +47,11 @@ class AbstractRegression(eqx.Module):
     @property
     def _objective(self) -> Any:
         raise NotImplementedError
+
+    def constants(self, x: Any) -> Constants:
+        """What is known of the derivatives at x."""
+        del x
+        return Constants()
 
     def objective(self, x: Targets, y: Weights) -> Float[Array, ""]:
         """L on all rows."""

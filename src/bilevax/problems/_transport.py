@@ -76,7 +76,7 @@ class EntropicTransport(eqx.Module):
     @property
     def problem(self) -> MinProblem:
         """The `bx.MinProblem` in x, with its sweep and its gauge."""
-        options: Any = {"gauge": gauge, "update": self.sweep}
+        options: Any = {"gauge": gauge, "update": self.sweep, "constants": self.constants}
         return MinProblem(self.objective, **options)
 
     def y0(self) -> Potentials:

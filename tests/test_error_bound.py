@@ -1,0 +1,146 @@
+"""Certificates: above the true error at every iteration of every problem."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bilevax as bx
+from test_minimum_losses import clouds
+
+STEPS = (1, 5, 20, 100, 4000)
+
+
+def paper(kind, seed):
+    """The problems of Figs. 2a and 2b of Ablin et al. (2020), at their sizes."""
+    random = np.random.RandomState(seed)
+    D, x = random.randn(50, 100), random.randn(1, 50)[0]
+    make = {"ridge": bx.problems.RidgeRegression, "logistic": bx.problems.LogisticRegression}
+    return make[kind](D, 0.02), jnp.asarray(x)
+
+
+def table(loss, x, make_estimator, steps=STEPS):
+    """t, the true error and the bound."""
+    step, exact, rows = 1 / loss.constants(x).smoothness, loss.gradient(x), []
+    for t in steps:
+        estimator = make_estimator(bx.GradientDescent(step, t))
+        h = bx.hypergradient(loss.problem, estimator, x, loss.y0)
+        bound = bx.error_bound(loss.problem, estimator, x, h)
+        assert bound.reason == "" and bound.rounding <= bound.value
+        error = float(jnp.linalg.norm(h.gradient - exact))
+        distance = float(jnp.linalg.norm(h.y - loss.solution(x)))
+        assert distance <= bound.inner_error, (t, distance, bound)
+        rows.append((t, error, bound.value))
+    return np.array(rows).T
+
+
+@pytest.mark.parametrize("kind, seed", [("ridge", 29), ("logistic", 9), ("logistic", 3)])
+def test_the_analytic_gradient(kind, seed):
+    """Within a factor of 100 beyond t = 20, down to rounding."""
+    t, error, bound = table(*paper(kind, seed), bx.Analytic)
+    assert np.all(error <= bound)
+    late = (t >= 20) & (error > 1e-12)
+    assert late.sum() >= 2 and np.max(bound[late] / error[late]) < 100
+
+
+@pytest.mark.parametrize(
+    "make", [bx.Unrolled, lambda inner: bx.Implicit(inner, bx.Direct())], ids=["g2", "g3"]
+)
+@pytest.mark.parametrize("kind, seed", [("ridge", 29), ("logistic", 9), ("logistic", 3)])
+def test_the_faster_gradients(kind, seed, make):
+    _, error, bound = table(*paper(kind, seed), make)
+    assert np.all(error <= bound)
+    assert bound[-1] < 1e-12
+
+
+def test_a_rough_adjoint_is_seen():
+    """Conjugate gradient stopped early leaves an error that the bound knows of."""
+    loss, x = paper("logistic", 9)
+    inner = bx.GradientDescent(1 / loss.constants(x).smoothness, 3000)
+    bounds = []
+    for steps in (1, 4, 30):
+        estimator = bx.Implicit(inner, bx.CG(steps))
+        h = bx.hypergradient(loss.problem, estimator, x, jnp.ones(100))
+        error = float(jnp.linalg.norm(h.gradient - loss.gradient(x)))
+        bounds.append(bx.error_bound(loss.problem, estimator, x, h).value)
+        assert error <= bounds[-1]
+    assert bounds[0] > bounds[-1]
+
+
+@pytest.mark.parametrize("coupling", [0.0, 1.0])
+def test_bilevel_implicit(coupling):
+    q = bx.problems.quadratic(12, 8, inner_condition=20.0, coupling=coupling, seed=1)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=12))
+    for inner, adjoint in ((1, 1), (5, 2), (40, 8), (400, 400), (4000, 4000)):
+        estimator = bx.Implicit(
+            bx.GradientDescent(1.0, inner), bx.GradientDescent(1.0, adjoint)
+        )
+        h = bx.hypergradient(q.problem, estimator, x, jnp.zeros(8))
+        error = float(jnp.linalg.norm(h.gradient - q.gradient(x)))
+        bound = bx.error_bound(q.problem, estimator, x, h)
+        assert error <= bound.value
+        assert bound.value < 2000 * error or bound.value < 1e-10
+
+
+def test_a_bilevel_logistic():
+    """Constants of the outer level given; the exact gradient by dense linear algebra."""
+    random = np.random.default_rng(0)
+    D, labels, S = random.normal(size=(20, 6)), random.normal(size=20), np.eye(6, 4)
+    loss, target = bx.problems.LogisticRegression(D, 0.2), random.normal(size=6)
+
+    def inner(x, y):
+        return loss.objective(labels, y) + y @ (S @ x)
+
+    problem = bx.BilevelProblem(lambda x, y: jnp.sum((y - target) ** 2) / 2, inner)
+    x = jnp.asarray(random.normal(size=4) * 0.1)
+    c = loss.constants(labels)
+    constants = bx.Constants(
+        strong_convexity=0.2,
+        cross_smoothness=1.0,
+        hessian_lipschitz=c.hessian_lipschitz,
+        cross_lipschitz=0.0,
+        outer_smoothness=1.0,
+        outer_cross_smoothness=0.0,
+    )
+    estimate = lambda t: bx.Implicit(bx.GradientDescent(1 / c.smoothness, t), bx.Direct())
+    exact = bx.hypergradient(problem, estimate(20_000), x, jnp.zeros(6)).gradient
+    for t in (1, 5, 20, 100, 400):
+        h = bx.hypergradient(problem, estimate(t), x, jnp.zeros(6))
+        bound = bx.error_bound(problem, estimate(t), x, h, constants)
+        assert float(jnp.linalg.norm(h.gradient - exact)) <= bound.value < np.inf
+
+
+def test_what_is_not_known_makes_it_infinite():
+    loss, x = paper("ridge", 29)
+    estimator = bx.Analytic(bx.GradientDescent(0.1, 5))
+    h = bx.hypergradient(loss.problem, estimator, x, loss.y0)
+    for constants, words in (
+        (bx.Constants(), "strong_convexity, cross_smoothness"),
+        (bx.Constants(strong_convexity=1.0), "cross_smoothness"),
+        (bx.Constants(strong_convexity=0.0, cross_smoothness=1.0), "positive strong_conv"),
+    ):
+        bound = bx.error_bound(loss.problem, estimator, x, h, constants)
+        assert bound.value == np.inf and words in bound.reason
+    plain = bx.MinProblem(lambda x, y: jnp.sum((y - x) ** 2))
+    h = bx.hypergradient(plain, estimator, x, x)
+    assert "not known" in bx.error_bound(plain, estimator, x, h).reason
+    C, x, b = clouds()
+    transport = bx.problems.EntropicTransport(C, b, 0.1)
+    estimator = bx.Analytic(bx.Sinkhorn(5))
+    h = bx.hypergradient(transport.problem, estimator, x, transport.y0())
+    assert "strong_convexity" in bx.error_bound(transport.problem, estimator, x, h).reason
+
+
+def test_estimators_without_a_bound_say_why():
+    q = bx.problems.quadratic(4, 3, inner_condition=2.0)
+    x, y = jnp.ones(4), jnp.zeros(3)
+    for estimator, words in (
+        (bx.Analytic(bx.GradientDescent(0.1, 5)), "does not converge"),
+        (bx.Unrolled(bx.GradientDescent(0.1, 5)), "use bx.Implicit"),
+    ):
+        h = bx.hypergradient(q.problem, estimator, x, y)
+        bound = bx.error_bound(q.problem, estimator, x, h)
+        assert bound.value == np.inf and words in bound.reason
+    fixed = q.problem.as_fixed_point(0.5)
+    estimator = bx.Implicit(bx.FixedPointIteration(5), bx.FixedPointIteration(5))
+    h = bx.hypergradient(fixed, estimator, x, y)
+    assert "inner level minimises" in bx.error_bound(fixed, estimator, x, h).reason
