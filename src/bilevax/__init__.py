@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from . import algorithms, problems, schedules
+from . import algorithms, problems, schedules, theory
 from ._adaptive import adaptive_step
 from ._algorithm import Algorithm
 from ._constants import Constants
@@ -84,6 +84,7 @@ __all__ = [
     "problems",
     "projected",
     "schedules",
+    "theory",
     "trajectory",
     "with_measured_steps",
 ]

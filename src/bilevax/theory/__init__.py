@@ -1,0 +1,5 @@
+"""Step sizes, iteration counts, rates and error bounds of the papers, one module a paper."""
+
+from . import superefficiency
+
+__all__ = ["superefficiency"]
