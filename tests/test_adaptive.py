@@ -58,6 +58,13 @@ def test_it_keeps_the_dtype_and_goes_with_optax():
     np.testing.assert_allclose(update, -2.0)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_sizes_whose_squares_are_no_numbers(size):
+    gradient = jnp.array([1.0, -2.0], jnp.float32) * jnp.float32(size)
+    for k, update in enumerate(run(bx.adaptive_step(), [gradient] * 3)):
+        np.testing.assert_allclose(update, np.array([-0.5, 1]) / np.sqrt(k + 1), rtol=1e-6)
+
+
 @pytest.mark.parametrize("distance", [0.0, -1.0, float("nan")])
 def test_a_distance_is_positive(distance):
     with pytest.raises(ValueError, match="distance must be positive"):

@@ -3,6 +3,7 @@
 import json
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
@@ -15,6 +16,7 @@ import bilevax as bx
 from bilevax.cli import _settings, _tables
 from bilevax.cli._app import app
 from bilevax.cli._scaling import Scaling
+from bilevax.problems._losses import cross_entropies
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -164,6 +166,32 @@ def test_machines_get_json(tmp_path):
         **without_times(result_of(tmp_path / "run")),
     }
     assert done.stderr == ""
+
+
+def test_the_baselines_penalty_of_two_classes(tmp_path):
+    """scikit-learn's C in the units of penalties: both columns of weights are penalised."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 3))
+    y = (X[:, 0] + random.normal(size=200) > 0).astype(int)
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    options = ("--penalty", "shared", "--steps", 1, "--output", tmp_path / "run")
+    tune(tmp_path / "data.npz", *options)
+    penalty = result_of(tmp_path / "run")["baseline"]["penalty"]
+    table = _tables.load(_settings.Settings(str(tmp_path / "data.npz")), None)
+    train, labels = Scaling.of(table, named=False).rows(table.train)
+
+    def loss(x, y):
+        scores = train[:, :-1] @ y[:-1] + y[-1]
+        return (
+            jnp.mean(cross_entropies(scores, jnp.asarray(labels)))
+            + penalty * jnp.sum(y[:-1] ** 2) / 2
+        )
+
+    ours = bx.argmin(loss, jnp.zeros((4, 2)), bx.GradientDescent(0.5, 2000))(0.0)
+    grid = np.logspace(-4, 4, 10)
+    C = grid[np.argmin(abs(grid - 2 / (penalty * len(labels))))]
+    fit = LogisticRegression(C=C, tol=1e-8).fit(train[:, :-1], labels)
+    np.testing.assert_allclose(ours[:-1, 1] - ours[:-1, 0], fit.coef_[0], rtol=1e-3)
 
 
 def test_quiet_is_quiet(tmp_path):

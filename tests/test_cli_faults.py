@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bilevax import _minimize
-from bilevax.cli import _folder
+from bilevax.cli import _folder, _train
 from bilevax.cli._app import app
 from bilevax.cli._errors import UnusableError
 
@@ -182,26 +182,36 @@ def test_a_huge_step_is_held_by_the_bounds(tmp_path):
     assert np.isfinite(result["validation_loss"])
 
 
-def test_a_run_that_fails_at_once_says_why(tmp_path):
-    """Squares of these labels are beyond float32."""
-    data = table(tmp_path / "a.csv", *(f"{i},{i % 3},{(i % 7) * 1e25}" for i in range(20)))
-    done = run("tune", data, "--model", "ridge", "--output", tmp_path / "run")
-    assert done.exit_code == 1 and "became infinite or NaN" in done.stderr
-    assert "Traceback" not in done.output
-
-
-def test_a_run_that_fails_on_the_way_keeps_what_it_had(tmp_path, monkeypatch):
-    """A step that is far too large from the 50th outer step on, as if measured wrongly."""
+def wrongly_measured(monkeypatch, first):
+    """An inner step that is far too large from an outer step on, as if measured wrongly."""
     measured = _minimize._measured
 
     def wrong(problem, algorithm, state):
         found = measured(problem, algorithm, state)
-        late = int(state.loop.step) > 0
+        late = int(state.loop.step) >= first
         return _minimize.State(found.loop, found.cost, found.step_size * (1e4 if late else 1))
 
     monkeypatch.setattr(_minimize, "_measured", wrong)
-    rows = (f"{i},{i % 3 + i / 50},{i % 7}" for i in range(20))
-    data, folder = table(tmp_path / "a.csv", *rows), tmp_path / "run"
+
+
+def numbers(path):
+    return table(path, *(f"{i},{i % 3 + i / 50},{i % 7}" for i in range(20)))
+
+
+def test_a_run_that_fails_at_once_says_why_and_leaves_the_folder_free(tmp_path, monkeypatch):
+    data, folder = numbers(tmp_path / "a.csv"), tmp_path / "run"
+    with monkeypatch.context() as context:
+        wrongly_measured(context, first=0)
+        done = run("tune", data, "--model", "ridge", "--output", folder)
+    assert done.exit_code == 1 and "became infinite or NaN" in done.stderr
+    assert "Traceback" not in done.output
+    done = run("tune", data, "--model", "ridge", "--seed", 1, "--steps", 3, "--output", folder)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_run_that_fails_on_the_way_keeps_what_it_had(tmp_path, monkeypatch):
+    wrongly_measured(monkeypatch, first=1)
+    data, folder = numbers(tmp_path / "a.csv"), tmp_path / "run"
     done = run("tune", data, "--model", "ridge", "--steps", 80, "--output", folder)
     assert done.exit_code == 1 and "above 2 / smoothness" in done.stderr
     result = json.loads((folder / "result.json").read_text())
@@ -224,3 +234,142 @@ def test_a_write_that_is_cut_off_leaves_the_file_before(tmp_path, monkeypatch):
 def test_unreadable_json_is_explained(tmp_path):
     with pytest.raises(UnusableError, match="could not be read"):
         _folder.read_json(tmp_path / "none.json")
+
+
+def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
+    with (
+        _folder.locked(tmp_path),
+        pytest.raises(UnusableError, match="Another run"),
+        _folder.locked(tmp_path),
+    ):
+        pass
+    with _folder.locked(tmp_path):
+        pass
+
+
+def test_a_disk_that_is_full(tmp_path, monkeypatch):
+    """A checkpoint amid the run may fail; at the end it is said, without a traceback."""
+    data, kept = table(tmp_path / "a.csv", *GOOD), _train.save
+
+    def full(path, checkpoint):
+        if 0 < checkpoint.step < 20:
+            raise OSError(28, "No space left on device")
+        kept(path, checkpoint)
+
+    monkeypatch.setattr(_train, "save", full)
+    options = ("--steps", 20, "--save-every", 5, "--output", tmp_path / "run")
+    done = run("tune", data, *options)
+    assert done.exit_code == 0 and "could not be written" in done.stderr
+
+    def always(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_train, "save", always)
+    done = run("tune", data, "--steps", 5, "--output", tmp_path / "other")
+    assert done.exit_code == 1 and "No space left" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_predictions_go_nowhere_they_should_not(tmp_path):
+    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
+    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
+    before = data.read_bytes()
+    assert "choose another" in refused("predict", folder, data, "--output", data)
+    assert "is a folder" in refused("predict", folder, data, "--output", tmp_path)
+    assert data.read_bytes() == before
+    (tmp_path / "link").symlink_to(tmp_path / "real.csv")
+    assert run("predict", folder, data, "--output", tmp_path / "link").exit_code == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real.csv").exists()
+
+
+def test_resuming_says_what_it_cannot_do(tmp_path, monkeypatch):
+    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
+    options = ("--output", folder, "--resume")
+    done = run("tune", data, "--steps", 10, *options)
+    assert done.exit_code == 0 and "There is no run in" in done.stderr
+    assert "10 steps already" in refused("tune", "--steps", 4, *options)
+    assert "--resume" in refused("tune", data, "--steps", 10, "--seconds", 1, *options[:2])
+    # From another folder, and with other spellings of the same.
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    done = run("tune", "../a.csv", "--valid", "0.50", "--steps", 15, *options)
+    assert done.exit_code == 0, done.output
+    done = run("tune", "--resume", "--steps", 20, "--output", "../run")
+    assert done.exit_code == 0, done.output
+    renamed = data.read_text().replace("p,q,label", "q,p,label")
+    data.write_text(renamed)
+    assert "data have changed" in refused("tune", "--resume", "--output", "../run")
+
+
+@pytest.mark.parametrize(
+    "rows, head, words",
+    [
+        (["0,1,0.3,9", "1,2,0.5,8"], "label,a,b", "more fields"),
+        (["1,2,0,", "1,3,1,"], "a,b,label", "more fields"),
+        (["1,1700000000", "2,1700000009"], "label,time", "subtract its mean"),
+        (["1,inf", "2,0", "2,1"], "p,label", "the label inf"),
+    ],
+)
+def test_tables_that_would_be_misread(tmp_path, rows, head, words):
+    data = table(tmp_path / "a.csv", *rows, head=head)
+    assert words in refused("tune", data, "--output", tmp_path / "run")
+
+
+def test_odd_labels(tmp_path):
+    """NA and 01 are words here; markup and alphabets are shown as they are."""
+    rows = [f"{i},{('NA', '01', '[red]é日')[i % 3]}" for i in range(30)]
+    data, folder = table(tmp_path / "a.csv", *rows, head="p,label"), tmp_path / "r [b] run"
+    done = run("tune", data, "--steps", 3, "--output", folder)
+    assert done.exit_code == 0 and "r [b] run/report.html" in done.output.replace("\n", "")
+    done = run("predict", folder, data)
+    assert done.stdout.splitlines()[0] == (
+        "prediction,probability_01,probability_NA,probability_[red]é日"
+    )
+
+
+def test_targets_of_any_unit(tmp_path):
+    """Seconds since 1970, and the same numbers times 1e-9 and 1e12, give the same R^2."""
+    random = np.random.default_rng(0)
+    p, found = random.normal(size=60), []
+    for scale, offset in ((1, 1.7e9), (1e-9, 0), (1e12, 0)):
+        labels = scale * (3 * p + random.normal(size=60) * 0 + np.sin(9 * p)) + offset
+        rows = (f"{a},{b!r}" for a, b in zip(p, labels.tolist(), strict=True))
+        data = table(tmp_path / "a.csv", *rows, head="p,label")
+        folder = tmp_path / f"{scale}"
+        options = ("--model", "ridge", "--steps", 10, "--output", folder)
+        assert run("tune", data, *options).exit_code == 0
+        found.append(json.loads((folder / "result.json").read_text())["test_r2"])
+    np.testing.assert_allclose(found, found[0], rtol=1e-4)
+    assert found[0] > 0.8
+
+
+def test_regression_tested_on_one_row(tmp_path):
+    data = table(tmp_path / "a.csv", "0,0", "1,1", "2,4", "3,9", "4,16", head="p,label")
+    done = run("tune", data, "--model", "ridge", "--steps", 5, "--output", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["test_r2"] is None and "not defined" in done.output
+
+
+def test_two_classes_and_one_feature_by_class(tmp_path):
+    rows = [f"{i % 2 + i / 40},{'ab'[i % 2]}" for i in range(40)]
+    data, folder = table(tmp_path / "a.csv", *rows, head="p,label"), tmp_path / "run"
+    options = ("--penalty", "per-class", "--steps", 5, "--output", folder)
+    assert run("tune", data, *options).exit_code == 0
+    with np.load(folder / "hyperparameters.npz") as learned:
+        assert learned["names"].tolist() == ["a", "b"]
+
+
+def test_pixels_of_a_file_are_columns(tmp_path):
+    data = table(tmp_path / "a.csv", *GOOD, head="pixel_0_0,pixel_1_0,label")
+    done = run("tune", data, "--steps", 3, "--output", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+
+
+def test_numbers_that_are_too_large(tmp_path):
+    for options, words in (
+        (("--inner-steps", 10**11), "--inner-steps must be at most"),
+        (("--seed", 2**32), "--seed must be at most"),
+        (("--batch-size", 5000), "more than the 718 training rows"),
+    ):
+        assert words in refused("tune", "digits", *options, "--output", tmp_path / "run")

@@ -2,18 +2,19 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 import optax.tree
 from jaxtyping import Array, Float
 
-from ._tree import float_dtype, scale
+from ._tree import float_dtype
 
 
 class AdaptiveState(NamedTuple):
-    """The sum of the squared norms so far."""
+    """The root of the sum of the squared norms so far."""
 
-    squares: Float[Array, ""]
+    root: Float[Array, ""]
 
 
 def adaptive_step(distance: float = 1.0) -> optax.GradientTransformation:
@@ -50,8 +51,10 @@ def adaptive_step(distance: float = 1.0) -> optax.GradientTransformation:
 
     def update(updates, state, params=None):
         del params
-        squares = state.squares + optax.tree.norm(updates, ord=jnp.inf) ** 2
-        step = jnp.where(squares > 0, distance / jnp.sqrt(squares), 0)
-        return scale(-step, updates), AdaptiveState(squares)
+        # No square is formed, so that nothing over- or underflows.
+        root = jnp.hypot(state.root, optax.tree.norm(updates, ord=jnp.inf))
+        unit = jnp.where(root > 0, root, 1)
+        moved = jax.tree.map(lambda u: -distance * (u / jnp.asarray(unit, u.dtype)), updates)
+        return moved, AdaptiveState(root)
 
     return optax.GradientTransformation(init, update)

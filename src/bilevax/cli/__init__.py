@@ -10,6 +10,7 @@ Needs `pip install "bilevax[cli]"`.
 """
 
 import importlib.util
+import io
 import sys
 
 _NEEDED = ("typer", "rich", "matplotlib", "sklearn", "pandas")
@@ -21,4 +22,8 @@ def main() -> None:
         sys.exit('The command bilevax needs `pip install "bilevax[cli]"`.')
     from ._app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

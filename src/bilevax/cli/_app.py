@@ -34,6 +34,10 @@ def _plainly() -> Iterator[None]:
     except FailedError as error:
         print(f"The first step failed. {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+    except OSError as error:
+        # What is wrong with a request is found out before; this is a full disk or the like.
+        print(f"Error: {error}. What was saved before is still there.", file=sys.stderr)
+        raise typer.Exit(1) from None
     except MemoryError:
         print("Error: there is not enough memory for this.", file=sys.stderr)
         raise typer.Exit(2) from None

@@ -50,12 +50,17 @@ def baseline(
     over = lambda: time.perf_counter() - started > settings.baseline_seconds or stopped()
     found = Baseline()
     (features, targets), valid, test = (_plain(scaling, rows) for rows in table.parts.values())
-    fits = _logistic if settings.model == "logistic" else _ridge
-    for penalty, predict in _quietly(fits(features, targets, table.class_names, over)):
+    num = len(table.class_names)
+    if settings.model == "logistic":
+        # With two classes scikit-learn penalises their difference, we both halves of it.
+        fits = _logistic(features, targets, 2 if num == 2 else 1, over)
+    else:
+        fits = _ridge(features, _one_hot(targets, num), over)
+    for penalty, predict in _quietly(fits):
         scores = {}
         for part, rows in (("validation", valid), ("test", test)):
-            loss, score = _scores(settings.model, table, predict, rows)
-            scores |= {f"{part}_loss": loss, f"{part}_score": score}
+            loss, score = _scores(settings.model, num, predict, rows)
+            scores |= {f"{part}_loss": scaling.unit**2 * loss, f"{part}_score": score}
         if not found.fits or scores["validation_loss"] < found.scores["validation_loss"]:
             found.penalty, found.scores = float(penalty), scores
         found.fits += 1
@@ -81,7 +86,7 @@ def _plain(scaling: Scaling, rows: Rows) -> Rows:
     return features[:, :-1], targets
 
 
-def _logistic(features, targets, classes, over) -> Iterator[tuple[float, Callable]]:
+def _logistic(features, targets, halves, over) -> Iterator[tuple[float, Callable]]:
     """Each fit begins at the one before, and in pieces that leave it when time is over."""
     model: Any = LogisticRegression(max_iter=_PIECE, warm_start=True)
     for inverse in GRID:
@@ -93,7 +98,8 @@ def _logistic(features, targets, classes, over) -> Iterator[tuple[float, Callabl
             model.fit(features, targets)
             if np.max(model.n_iter_) < _PIECE:
                 break
-        yield 1 / (inverse * len(targets)), lambda A: _both_columns(model.decision_function(A))
+        penalty = halves / (inverse * len(targets))
+        yield penalty, lambda A: _both_columns(model.decision_function(A))
 
 
 def _both_columns(scores: np.ndarray) -> np.ndarray:
@@ -101,26 +107,30 @@ def _both_columns(scores: np.ndarray) -> np.ndarray:
     return scores if scores.ndim == 2 else np.stack([np.zeros_like(scores), scores], axis=1)
 
 
-def _ridge(features, targets, classes, over) -> Iterator[tuple[float, Callable]]:
-    wanted = np.eye(len(classes), dtype=np.float32)[targets] if classes else targets
+def _one_hot(targets, num: int):
+    """One column a class, where there are classes."""
+    return np.eye(num, dtype=np.float32)[targets] if num else targets
+
+
+def _ridge(features, wanted, over) -> Iterator[tuple[float, Callable]]:
     for inverse in GRID:
         if over():
             return
         model = Ridge(alpha=1 / inverse).fit(features, wanted)
-        yield 1 / (inverse * len(targets)), model.predict
+        yield 1 / (inverse * len(wanted)), model.predict
 
 
-def _scores(model: str, table: Table, predict: Callable, rows: Rows) -> tuple[float, float]:
+def _scores(model: str, num: int, predict: Callable, rows: Rows) -> tuple[float, float]:
     """The mean loss and the accuracy, or R^2 where numbers are predicted."""
     features, targets = rows
     found = np.asarray(predict(features), float)
-    if not table.class_names:
+    if not num:
         targets = targets.astype(float)
-        missed = float(np.mean((found - targets) ** 2))
-        return missed / 2, 1 - missed / float(np.var(targets))
+        missed, variance = float(np.mean((found - targets) ** 2)), float(np.var(targets))
+        return missed / 2, 1 - missed / variance if variance else float("nan")
     score = float(np.mean(found.argmax(axis=1) == targets))
     if model == "ridge":
-        wanted = np.eye(len(table.class_names))[targets]
-        return float(np.mean(np.sum((found - wanted) ** 2, axis=1)) / 2), score
+        missed = np.sum((found - _one_hot(targets, num)) ** 2, axis=1)
+        return float(np.mean(missed) / 2), score
     chosen = log_softmax(found, axis=1)[np.arange(len(targets)), targets]
     return float(-chosen.mean()), score

@@ -59,14 +59,14 @@ def load(path: pathlib.Path, like: State) -> Checkpoint:
     try:
         found = [arrays[f"state/{i}"] for i in range(len(expected))]
         leaves = [_as_kind(kind, leaf) for kind, leaf in zip(expected, found, strict=True)]
+        seconds, ended = float(arrays["seconds"]), str(arrays["ended"])
     except (KeyError, ValueError) as error:
         raise UnusableError(
             f"{path} was written by another version of bilevax or with another precision: "
             "delete its folder to start the run again."
         ) from error
     columns = {n.split("/", 1)[1]: a for n, a in arrays.items() if n.startswith("history/")}
-    state = jax.tree.unflatten(structure, leaves)
-    return Checkpoint(state, columns, float(arrays["seconds"]), str(arrays["ended"]))
+    return Checkpoint(jax.tree.unflatten(structure, leaves), columns, seconds, ended)
 
 
 def _as_kind(expected: Any, found: np.ndarray) -> Any:

@@ -1,6 +1,7 @@
 """The pictures of a run, in colours that are safe for colour blindness."""
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ _MOST_BARS = 30
 def png(figure: Figure) -> bytes:
     """The picture as a file's content."""
     file = io.BytesIO()
-    # Without the software's name and version, equal pictures are equal files.
-    figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # Without the software's name and version, equal pictures are equal files.
+        figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
     return file.getvalue()
 
 

@@ -1,10 +1,12 @@
 """A results folder: whose it is, and files that are there whole or not at all."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from ._errors import UnusableError
@@ -22,11 +24,47 @@ def write(path: pathlib.Path, content: bytes) -> None:
     The content goes to a neighbouring file, to the disk, and then takes the name.
     """
     part = path.with_name(path.name + _PART)
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: pathlib.Path) -> None:
+    """Put the new name on the disk too, where folders can be opened."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes out of the folder; a killed one lets go by itself."""
+    try:
+        import fcntl
+    except ImportError:  # not there on every system
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UnusableError(
+            f"Another run is writing in {folder}: wait for it, or choose another --output."
+        ) from error
+    else:
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -50,7 +88,8 @@ def saved_settings(folder: pathlib.Path) -> dict[str, Any] | None:
         return None
     saved = read_json(folder / SETTINGS)
     known = {field.name for field in dataclasses.fields(Settings)}
-    if not {"settings", "data"} <= saved.keys() or saved["settings"].keys() != known:
+    settings = saved.get("settings") if isinstance(saved, dict) else None
+    if not isinstance(settings, dict) or settings.keys() != known or "data" not in saved:
         raise UnusableError(
             f"{folder / SETTINGS} was not written by this version of bilevax: choose another "
             "folder with --output, or delete that one."

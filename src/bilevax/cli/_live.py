@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from typing import Any
@@ -47,7 +48,7 @@ class Progress:
         left = self._left(int(row["step"]), now - self._started)
         if self._json:
             if not self._quiet:
-                print(json.dumps(event(row, left)), flush=True)
+                emit(json.dumps(event(row, left)))
         elif self._live:
             self._live.update(Text(line(row, self._num_steps, left)))
         elif not self._quiet and (now - self._last >= _PAUSE or row["step"] >= self._num_steps):
@@ -64,6 +65,14 @@ class Progress:
         return left if self._limit is None else min(left, max(self._limit - spent, 0.0))
 
 
+def emit(text: str) -> None:
+    """Print to standard output, or to nobody once nobody reads it: the run goes on."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+
+
 def line(row: dict[str, Any], num_steps: int, left: float) -> str:
     """One record for people.
 
@@ -74,7 +83,7 @@ def line(row: dict[str, Any], num_steps: int, left: float) -> str:
     """
     remaining = "" if math.isnan(left) else f"  {left:.0f} s left"
     return (
-        f"step {row['step']}/{num_steps}  validation loss {row['validation_loss']:.4f}  "
+        f"step {row['step']}/{num_steps}  validation loss {number(row['validation_loss'])}  "
         f"score {row['validation_score']:.4f}  |gradient| {row['gradient_norm']:.1e}  "
         f"{row['calls']} calls{remaining}"
     )
@@ -86,6 +95,16 @@ def event(row: dict[str, Any], left: float) -> dict[str, Any]:
     numbers = {name: finite(row[name]) for name in names}
     counts = {name: int(row[name]) for name in ("step", "calls")}
     return {"event": "progress", **counts, **numbers, "seconds_left": finite(left)}
+
+
+def number(value: Any) -> str:
+    """Four decimals, or four digits where these would not show them.
+
+    >>> number(0.25), number(2.5e-7), number(1.5e9)
+    ('0.2500', '2.5e-07', '1.5e+09')
+    """
+    plain = value == 0 or 1e-2 <= abs(value) < 1e5
+    return f"{value:.4f}" if plain else f"{value:.4g}"
 
 
 def finite(number: Any) -> float | None:

@@ -18,7 +18,7 @@ def predict_file(folder: pathlib.Path, path: pathlib.Path, output: pathlib.Path 
     try:
         features = datasets.load_features(path, model.feature_names, zero_based=zero_based)
     except (OSError, ValueError) as error:
-        raise UnusableError(str(error)) from error
+        raise UnusableError(str(error).replace("zero_based=", "--zero-based")) from error
     columns = model.predict(features)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -27,8 +27,20 @@ def predict_file(folder: pathlib.Path, path: pathlib.Path, output: pathlib.Path 
     if output is None:
         sys.stdout.write(text.getvalue())
         return
+    _write(output, path, text.getvalue())
+
+
+def _write(output: pathlib.Path, source: pathlib.Path, text: str) -> None:
+    """Write the answer, whole or not at all where the place is an ordinary file."""
+    if output.is_dir():
+        raise UnusableError(f"{output} is a folder: --output names a CSV file.")
+    if output.exists() and output.samefile(source):
+        raise UnusableError(f"{output} is the file with the rows: choose another --output.")
     try:
-        write(output, text.getvalue().encode())
+        if output.exists() and not output.is_file():
+            output.write_text(text)  # a pipe or a device
+        else:
+            write(output.resolve(), text.encode())
     except OSError as error:
         raise UnusableError(f"Cannot write {output} ({error.strerror}).") from error
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import pathlib
 import platform
 from typing import Any
 
@@ -30,7 +31,8 @@ def summary(
     oracles = ("inner_gradient", "hvp", "cross", "outer_gradient", "total")
     score = "accuracy" if table.class_names else "r2"
     return {
-        "dataset": settings.dataset,
+        "dataset": settings.dataset if settings.named else pathlib.Path(settings.dataset).name,
+        "label": table.label,
         "model": settings.model,
         "penalty": settings.penalty,
         "algorithm": settings.algorithm,
@@ -75,7 +77,8 @@ def winner(last: dict[str, Any], found: Baseline | None, score: str) -> dict[str
         ahead = "bilevax" if ours > theirs else "baseline"
         # A float32 mean and a float64 mean of the same answers differ in the last digits.
         name = name.replace("score", score)
-        better[name] = "neither" if np.isclose(ours, theirs, rtol=1e-5) else ahead
+        close = np.isclose(ours, theirs, rtol=1e-5, atol=0) or np.isnan(ours - theirs)
+        better[name] = "neither" if close else ahead
     return better
 
 

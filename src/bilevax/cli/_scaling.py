@@ -18,10 +18,11 @@ class Scaling:
     - dense features are centred, and the columns of a user's file divided by their
       standard deviation; pixels share a unit already;
     - sparse features are not centred, which would fill them; the columns of a user's file
-      with entries beyond [-1, 1] are divided by their largest absolute value;
+      with entries beyond [-1, 1] are divided by their largest absolute value, the others
+      are left;
     - the constant is the root mean square of the scaled features, so that the intercept,
       which has a penalty of its own as the others have, is no stiffer than they are;
-    - numbers to predict are centred.
+    - numbers to predict are centred and divided by their standard deviation, `unit`.
 
     All of it is measured on the training rows.
     """
@@ -30,6 +31,7 @@ class Scaling:
     scale: np.ndarray
     constant: float
     offset: float
+    unit: float
 
     @classmethod
     def of(cls, table: Table, named: bool) -> "Scaling":
@@ -38,8 +40,8 @@ class Scaling:
         mean, scale = np.zeros(features.shape[1]), np.ones(features.shape[1])
         if scipy.sparse.issparse(features):
             largest = np.asarray(abs(features).max(axis=0).todense(), float).ravel()
-            if not named and largest.max(initial=0) > 1:
-                scale = _or_one(largest)
+            if not named:
+                scale = np.maximum(largest, 1)
             square = features.power(2).multiply(1 / scale**2).sum() / np.prod(features.shape)
         else:
             mean = features.mean(axis=0, dtype=float)
@@ -47,8 +49,11 @@ class Scaling:
             if table.kind == "columns":
                 scale = _or_one(deviation)
             square = np.mean((deviation / scale) ** 2)
-        offset = 0.0 if table.class_names else float(targets.mean(dtype=float))
-        return cls(mean, scale, float(np.sqrt(square)) or 1.0, offset)
+        constant = float(np.sqrt(square)) or 1.0
+        if table.class_names:
+            return cls(mean, scale, constant, 0.0, 1.0)
+        offset, unit = float(np.mean(targets)), float(np.std(targets))
+        return cls(mean, scale, constant, offset, unit or 1.0)
 
     def features(self, features: Any) -> Any:
         """The scaled features, in float32, with the constant as the last column."""
@@ -62,13 +67,16 @@ class Scaling:
     def rows(self, rows: Rows) -> Rows:
         """Scaled features and targets."""
         features, targets = rows
-        return self.features(features), targets - self.offset if self.offset else targets
+        if targets.dtype.kind == "f":
+            targets = ((targets - self.offset) / self.unit).astype(np.float32)
+        return self.features(features), targets
 
     def unscaled(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The coefficients and the intercepts of the same model on features as they came."""
         weights = np.asarray(weights, float).reshape(len(self.scale) + 1, -1)
-        coefficients = weights[:-1] / self.scale[:, None]
-        intercept = self.constant * weights[-1] - self.mean @ coefficients + self.offset
+        coefficients = self.unit * weights[:-1] / self.scale[:, None]
+        constant = self.unit * self.constant * weights[-1]
+        intercept = constant - self.mean @ coefficients + self.offset
         return coefficients, intercept
 
 

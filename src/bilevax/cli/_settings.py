@@ -1,5 +1,6 @@
 """What a run is told to do."""
 
+import contextlib
 import dataclasses
 import difflib
 import pathlib
@@ -49,12 +50,14 @@ class Settings:
         _check("seed", self.seed, 0, "at least 0")
         _check("baseline_seconds", self.baseline_seconds, 0, "at least 0")
         for name in ("step_size", "seconds"):
-            _check(name, getattr(self, name), 1e-30, "positive")
+            _check(name, getattr(self, name), 1e-30, "positive and finite")
 
     @property
     def name(self) -> str:
         """The data set's name, or the file's without its endings."""
-        return self.dataset if self.named else pathlib.Path(self.dataset).name.split(".")[0]
+        if self.named:
+            return self.dataset
+        return pathlib.Path(self.dataset).name.lstrip(".").split(".")[0] or "data"
 
     @property
     def named(self) -> bool:
@@ -62,6 +65,7 @@ class Settings:
         return self.dataset in DATASETS
 
 
+_LARGEST = 2**31 - 1
 HOW_FAR = ("steps", "seconds", "save_every", "baseline_seconds")
 
 
@@ -76,10 +80,22 @@ def option(name: str) -> str:
 
 def resolved(given: dict[str, Any], saved: dict[str, Any] | None) -> Settings:
     """Settings from what was given, then from a run to be resumed, then the defaults."""
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: _plain(name, v) for name, v in given.items() if v is not None}
+    # A limit of time is for one call.
+    saved = None if saved is None else {**saved, "seconds": None}
     if "dataset" not in given and saved is None:
         raise UnusableError(f"Say which DATASET: {', '.join(DATASETS)}, or the path of a file.")
     return Settings(**{**(saved or {}), **given})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """One spelling of a value: files by their whole path, shares as numbers."""
+    if name in ("valid", "test"):
+        with contextlib.suppress(ValueError):
+            return str(float(value))
+    if name in ("dataset", "valid", "test") and value not in DATASETS:
+        return str(pathlib.Path(value).resolve())
+    return value
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -92,7 +108,8 @@ def check_dataset(dataset: str) -> None:
     """Raises where a data set is neither known nor a file."""
     if dataset in DATASETS or pathlib.Path(dataset).exists():
         return
-    near = difflib.get_close_matches(dataset.lower(), DATASETS, 1, cutoff=0.6)
+    name = pathlib.Path(dataset).name
+    near = difflib.get_close_matches(name.lower(), DATASETS, 1, cutoff=0.6)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     raise UnusableError(
         f"There is no file {dataset}, nor is it a known data set.{meant} Known are "
@@ -102,5 +119,7 @@ def check_dataset(dataset: str) -> None:
 
 def _check(name: str, value: float | int | None, least: float | int, words: str) -> None:
     # Written so that NaN does not pass.
+    if isinstance(value, int) and value > _LARGEST:
+        raise UnusableError(f"{option(name)} must be at most {_LARGEST:,}, got {value:,}.")
     if value is not None and not (least <= value < float("inf")):
         raise UnusableError(f"{option(name)} must be {words}, got {value}.")

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ class Table:
     feature_names: list[str]
     class_names: list[str]
     kind: str
+    label: str | None = None
 
     @property
     def parts(self) -> dict[str, Rows]:
@@ -55,9 +55,13 @@ class Table:
         found = hashlib.blake2b(digest_size=16)
         for features, targets in self.parts.values():
             sparse = scipy.sparse.issparse(features)
-            arrays = (features.data, features.indices, features.indptr) if sparse else features
-            for array in (*(arrays if sparse else (arrays,)), targets):
+            arrays = (
+                (features.data, features.indices, features.indptr) if sparse else [features]
+            )
+            for array in (*arrays, targets):
+                found.update(f"{array.shape}{array.dtype}".encode())
                 found.update(np.ascontiguousarray(array).data)
+        found.update(repr((self.feature_names, self.class_names)).encode())
         return found.hexdigest()
 
 
@@ -70,7 +74,7 @@ def load(settings: Settings, data_home: str | None) -> Table:
         pool, aside = _pool(settings, data_home)
         rows = {name: _given(settings, name, shares[name], pool) for name in shares}
     except (OSError, ValueError) as error:
-        raise UnusableError(str(error)) from error
+        raise UnusableError(str(error).replace("zero_based=", "--zero-based")) from error
     if aside is not None:
         rows["test"] = aside.data, aside.target
     _check_targets(settings, pool, sum(part is None for part in rows.values()))
@@ -85,8 +89,10 @@ def load(settings: Settings, data_home: str | None) -> Table:
             f"{pool.target_names[missing[0]]!r} is left to train on: take smaller shares."
         )
     names = list(pool.feature_names)
-    classes = list(pool.target_names)
-    return Table(rest, rows["valid"], rows["test"], names, classes, _kind(settings, names))
+    classes, kind = list(pool.target_names), _kind(settings)
+    _check_batch(settings, len(rest[1]))
+    label = pool.get("label")
+    return Table(rest, rows["valid"], rows["test"], names, classes, kind, label)
 
 
 def _pool(settings: Settings, data_home: str | None) -> tuple[Any, Any]:
@@ -169,9 +175,15 @@ def _check_targets(settings: Settings, pool: Any, splits: int) -> None:
         )
 
 
-def _kind(settings: Settings, names: list[str]) -> str:
-    if settings.dataset == "20newsgroups":
-        return "words"
-    return (
-        "pixels" if all(re.fullmatch(r"pixel_\d+_\d+", name) for name in names) else "columns"
-    )
+def _check_batch(settings: Settings, num: int) -> None:
+    if settings.batch_size is not None and settings.batch_size > num:
+        raise UnusableError(
+            f"--batch-size {settings.batch_size} is more than the {num} training rows: leave "
+            "it out to use them all."
+        )
+
+
+def _kind(settings: Settings) -> str:
+    """What the features of a known data set are; a file has columns."""
+    known = {"20newsgroups": "words", "digits": "pixels", "mnist": "pixels"}
+    return known.get(settings.dataset, "columns")

@@ -17,6 +17,7 @@ from .._curvature import curvature
 from .._minimize import State, initial_state
 from .._problem import BilevelProblem
 from .._projection import projected
+from .._tree import as_scalar
 from ..problems._losses import accuracy, explained, scores
 from ..problems._penalised import as_features
 from ._errors import UnusableError
@@ -78,21 +79,23 @@ def build(settings: Settings, table: Table) -> Task:
     start = State(start.loop, start.cost + measured.cost.on_host(), start.step_size)
     score = accuracy if table.class_names else explained
     rows = {"validation": made.problem.outer_data, "test": test}
-    metrics = Measure(made.problem.outer, score, rows)
+    metrics = Measure(made.problem.outer, score, rows, scaling.unit**2)
     return Task(made.problem, algorithm, metrics, scaling, unit, start)
 
 
 class Measure(eqx.Module):
-    """The losses and scores of the weights on the validation and the test rows."""
+    """The losses (times `unit`) and scores of the weights on validation and test rows."""
 
     loss: Any
     score: Any = eqx.field(static=True)
     rows: dict[str, Any]
+    unit: Any = eqx.field(converter=as_scalar)
 
     def __call__(self, x, y) -> dict[str, Any]:
         found = {}
         for part, (features, targets) in self.rows.items():
-            found[f"{part}_loss"] = self.loss(x, y, (features, targets))
+            loss = self.loss(x, y, (features, targets))
+            found[f"{part}_loss"] = jnp.asarray(self.unit, loss.dtype) * loss
             one_hot = self.score is accuracy and targets.ndim == 2
             wanted = jnp.argmax(targets, axis=1) if one_hot else targets
             found[f"{part}_score"] = self.score(scores(features, y), wanted)

@@ -91,8 +91,12 @@ class _Run:
         now = self.checkpoint(solution)
         self._show({name: column[-1] for name, column in now.history.items()})
         if now.step - self._saved >= self._settings.save_every:
-            save(self._path, now)
             self._saved = now.step
+            try:
+                save(self._path, now)
+            except OSError as error:
+                # The run is worth more than its checkpoint.
+                self._show.say(f"Warning: the checkpoint could not be written ({error}).")
         limit = self._settings.seconds
         late = limit is not None and time.perf_counter() - self._started >= limit
         return late or self._interruption.wanted

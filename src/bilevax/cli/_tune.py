@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import pathlib
+import shlex
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from ._baseline import Baseline, baseline
 from ._checkpoint import Checkpoint, load
@@ -16,17 +18,18 @@ from ._folder import (
     RESULT,
     SETTINGS,
     check_same,
+    locked,
     prepare,
     saved_settings,
     write_json,
 )
-from ._live import Progress
+from ._live import Progress, emit
 from ._result import summary
 from ._settings import Settings, check_dataset, resolved
 from ._tables import Table
 from ._tables import load as load_table
 from ._task import Task, build
-from ._train import ALL_STEPS, OUT_OF_TIME, Interruption, train
+from ._train import ALL_STEPS, Interruption, train
 from ._verdict import rows_of_scores, verdict
 from ._write import REPORT, write_results
 
@@ -44,27 +47,39 @@ def tune_dataset(
 ) -> int:
     """Run it, and return the exit code."""
     settings, folder, saved = _begin(given, output, resume)
+    show = Progress(settings.steps, settings.seconds, quiet=quiet, as_json=as_json)
+    if resume and saved is None:
+        show.say(f"There is no run in {folder} yet: starting it.")
     table = load_table(settings, None if data_home is None else str(data_home))
     _check_data(folder, saved, table)
     task = build(settings, table)
     prepare(folder)
+    with locked(folder):
+        return _run(settings, folder, saved, resume, table, task, show, quiet, as_json)
+
+
+def _run(settings, folder, saved, resume, table, task, show, quiet, as_json) -> int:
+    """Train from where the folder stands, compare, write and print."""
     checkpoint = _checkpoint(folder, saved, task, settings, resume)
     record = {"settings": dataclasses.asdict(settings), "data": table.fingerprint()}
     write_json(folder / SETTINGS, record)
-    show = Progress(settings.steps, settings.seconds, quiet=quiet, as_json=as_json)
     with Interruption() as interruption:
         show.say(_opening(settings, table, checkpoint, folder))
         with show:
             path = folder / CHECKPOINT
             checkpoint = train(task, settings, checkpoint, path, show, interruption)
         if not checkpoint.history:
+            # Nothing is worth keeping: other options shall find the folder free.
+            for name in (CHECKPOINT, SETTINGS):
+                (folder / name).unlink()
             raise FailedError(checkpoint.ended)
         found = _baseline(settings, table, task, interruption, show)
         result = summary(settings, table, checkpoint, found)
         write_results(folder, settings, table, task, checkpoint, found, result)
     _close(result, folder, quiet, as_json)
-    if not checkpoint.ended:
-        show.say(f"Interrupted. Go on with: bilevax tune --resume --output {folder}")
+    if interruption.wanted:
+        command = f"bilevax tune --resume --output {shlex.quote(str(folder))}"
+        show.say(f"Interrupted. Go on with: {command}")
         return INTERRUPTED
     return SUCCESS if result["finished"] else FAILED
 
@@ -99,10 +114,15 @@ def _checkpoint(
     if saved is None or not path.exists():
         return start
     there = load(path, task.start)
-    if resume:
+    if resume and there.step > settings.steps:
+        raise UnusableError(
+            f"The run in {folder} has taken {there.step} steps already: --steps must be at "
+            "least that. Nothing was changed."
+        )
+    if resume or there.step == 0:
         return there
-    finished = there.ended in (ALL_STEPS, OUT_OF_TIME) and (folder / RESULT).exists()
-    if not finished or there.step > settings.steps:
+    finished = there.ended == ALL_STEPS and (folder / RESULT).exists()
+    if not finished or there.step > settings.steps or settings.seconds is not None:
         raise UnusableError(
             f"{folder} holds this run at step {there.step}: go on with --resume, or choose "
             "another folder with --output. Nothing was changed."
@@ -114,28 +134,35 @@ def _baseline(settings, table, task, interruption, show) -> Baseline | None:
     if interruption.wanted or settings.baseline_seconds == 0:
         return None
     show.say("Fitting the baseline: one shared penalty from a grid of 10 ...")
-    return baseline(settings, table, task.scaling, lambda: interruption.wanted)
+    found = baseline(settings, table, task.scaling, lambda: interruption.wanted)
+    return None if interruption.wanted else found
 
 
 def _opening(settings: Settings, table: Table, checkpoint: Checkpoint, folder) -> str:
     rows = ", ".join(f"{len(t):,} {name}" for name, (_, t) in table.parts.items())
     begun = f" Going on from step {checkpoint.step}." if checkpoint.step else ""
     return (
-        f"{settings.name}: {rows} rows, {len(table.feature_names):,} features. Learning "
-        f"{settings.penalty} penalties by {settings.algorithm}; results in {folder}.{begun}"
+        f"{settings.name}: {rows} rows, {len(table.feature_names):,} features{_label(table)}. "
+        f"Learning {settings.penalty} penalties by {settings.algorithm}; results in "
+        f"{folder}.{begun}"
     )
+
+
+def _label(table: Table) -> str:
+    return "" if table.label is None else f", label {table.label!r}"
 
 
 def _close(result: dict[str, Any], folder: pathlib.Path, quiet: bool, as_json: bool) -> None:
     """Print the result."""
     if as_json:
-        print(json.dumps({"event": "result", **result}), flush=True)
+        emit(json.dumps({"event": "result", **result}))
         return
     if quiet:
         return
-    console = Console(highlight=False)
+    # Names and paths are no markup.
+    console = Console(highlight=False, markup=False, emoji=False)
     head, *rows = rows_of_scores(result)
-    table = RichTable(title=f"{result['dataset']}, {result['model']} regression")
+    table = RichTable(title=Text(f"{result['dataset']}, {result['model']} regression"))
     for name in head:
         table.add_column(name, justify="right" if name else "left")
     for row in rows:

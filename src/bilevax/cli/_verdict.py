@@ -3,44 +3,58 @@
 import math
 from typing import Any
 
+from ._live import number
+
 
 def verdict(result: dict[str, Any]) -> str:
     """What learning the penalties bought, and where the baseline is better."""
-    theirs, winner = result["baseline"], result["winner"]
-    ending = "" if result["finished"] else f" The run has not finished: {_because(result)}"
-    if theirs and theirs["fits"] < theirs["grid"]:
-        ending += (
-            f" But time allowed only {theirs['fits']} of the {theirs['grid']} fits of the "
-            "baseline: a larger --baseline-seconds may find a better one."
-        )
-    if theirs is None:
-        return f"There is no baseline to compare with: none was fitted.{ending}"
-    score = score_name(result)
-    ours_loss, their_loss = result["validation_loss"], theirs["validation_loss"]
-    comparison = {
-        "bilevax": f"lowers the validation loss from {their_loss:.4f} to {ours_loss:.4f}",
-        "baseline": (
-            f"has a validation loss of {ours_loss:.4f}, and the baseline's {their_loss:.4f} is "
-            "lower: more --steps may help"
-        ),
-        "neither": f"has the baseline's validation loss, {ours_loss:.4f}",
-    }[winner["validation_loss"]]
+    theirs = result["baseline"]
+    sentences = ["There is no baseline to compare with: none was fitted."]
+    if theirs is not None:
+        sentences = [_on_validation(result), _on_test(result), _advice(result)]
+        if theirs["fits"] < theirs["grid"]:
+            sentences.append(
+                f"But time allowed only {theirs['fits']} of the {theirs['grid']} fits of the "
+                "baseline: a larger --baseline-seconds may find a better one."
+            )
+    if not result["finished"]:
+        reason = result["ended_because"].removesuffix(".")
+        sentences.append(f"The run has not finished: {reason}.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _on_validation(result: dict[str, Any]) -> str:
     subject = {
         "per-feature": "One penalty per feature",
         "per-class": "One penalty per class",
         "shared": "The learned penalty",
     }[result["penalty"]]
-    ours, theirs_test = result[f"test_{score}"], theirs[f"test_{score}"]
+    ours = _number(result["validation_loss"])
+    theirs = _number(result["baseline"]["validation_loss"])
+    winner = result["winner"]["validation_loss"]
+    if winner == "neither" or ours == theirs:
+        return f"{subject} has the baseline's validation loss, {ours}."
+    if winner == "bilevax":
+        return f"{subject} lowers the validation loss from {theirs} to {ours}."
+    return (
+        f"{subject} has a validation loss of {ours}, and the baseline's {theirs} is lower: "
+        "more --steps may help."
+    )
+
+
+def _on_test(result: dict[str, Any]) -> str:
+    score = score_name(result)
+    key = f"test_{score}"
+    ours, theirs = _number(result[key]), _number(result["baseline"][key])
+    start = f"On test rows the {_word(score)} is"
+    if result[key] is None or result["baseline"][key] is None:
+        return f"{start} not defined: their values do not vary."
+    if result["winner"][key] == "neither" or ours == theirs:
+        return f"{start} the same: {ours}."
     if within_chance(result):
-        on_test = f"is the same within chance: {ours:.4f} against {theirs_test:.4f}."
-        return f"{subject} {comparison}. On test rows the {_word(score)} {on_test}{ending}"
-    on_test = {
-        "bilevax": f"is higher: {ours:.4f} against {theirs_test:.4f}.",
-        "neither": f"is the same: {ours:.4f}.",
-        "baseline": f"is lower: {ours:.4f} against the baseline's {theirs_test:.4f}.",
-    }[winner[f"test_{score}"]]
-    test = f"On test rows the {_word(score)} {on_test}{_advice(result)}"
-    return f"{subject} {comparison}. {test}{ending}"
+        return f"{start} the same within chance: {ours} against {theirs}."
+    word = "higher" if result["winner"][key] == "bilevax" else "lower"
+    return f"{start} {word}: {ours} against the baseline's {theirs}."
 
 
 def within_chance(result: dict[str, Any]) -> bool:
@@ -49,7 +63,7 @@ def within_chance(result: dict[str, Any]) -> bool:
         return False
     ours, theirs = result["test_accuracy"], result["baseline"]["test_accuracy"]
     error = math.sqrt(theirs * (1 - theirs) / result["rows"]["test"])
-    return 0 < abs(ours - theirs) < error
+    return abs(ours - theirs) < error
 
 
 def score_name(result: dict[str, Any]) -> str:
@@ -81,21 +95,19 @@ def rows_of_scores(result: dict[str, Any]) -> list[list[str]]:
 def _advice(result: dict[str, Any]) -> str:
     """What to try where validation got better and test did not."""
     winner, score = result["winner"], score_name(result)
-    fitted_to_noise = (
-        winner["validation_loss"] == "bilevax" and winner[f"test_{score}"] == "baseline"
+    fitted_to_chance = (
+        winner["validation_loss"] == "bilevax"
+        and winner[f"test_{score}"] == "baseline"
+        and not within_chance(result)
+        and result["hyperparameters"] > 1
     )
-    if not fitted_to_noise or result["hyperparameters"] == 1:
+    if not fitted_to_chance:
         return ""
     return (
-        f" {result['hyperparameters']:,} penalties can fit the chance of "
+        f"{result['hyperparameters']:,} penalties can fit the chance of "
         f"{result['rows']['validation']:,} validation rows. More rows, fewer --steps or "
         "--penalty shared may serve test rows better."
     )
-
-
-def _because(result: dict[str, Any]) -> str:
-    reason = result["ended_because"]
-    return reason if reason.endswith(".") else f"{reason}."
 
 
 def _word(score: str) -> str:
@@ -103,4 +115,4 @@ def _word(score: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else number(value)

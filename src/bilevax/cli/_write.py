@@ -41,7 +41,7 @@ def write_results(
     shown = pictures(settings, table, checkpoint, found, model, (names, np.atleast_1d(x)))
     for picture in shown:
         write(folder / picture.file, picture.content)
-    write(folder / REPORT, report(result, shown, _words(table, names, x)).encode())
+    write(folder / REPORT, report(result, shown, _words(settings, table, x)).encode())
     write_json(folder / RESULT, result)
 
 
@@ -91,14 +91,16 @@ def pictures(
         ("gradient_norm", "Norm of the hypergradient", norms),
     ]
     if settings.penalty != "shared":
-        shown.append(("penalties", "Learned penalties", _penalty_figure(table, *learned)))
+        shown.append(
+            ("penalties", "Learned penalties", _penalty_figure(settings, table, *learned))
+        )
     shown.append(_answers(table, model))
     return [Picture(f"{name}.png", title, figures.png(f)) for name, title, f in shown]
 
 
-def _penalty_figure(table: Table, names: list[str], x: np.ndarray):
+def _penalty_figure(settings: Settings, table: Table, names: list[str], x: np.ndarray):
     values = x.astype(float) / np.log(10)
-    if len(values) != len(table.feature_names) + 1:
+    if settings.penalty == "per-class":
         return figures.bars(values, names, "class")
     values, names = values[:-1], names[:-1]
     if table.image_shape:
@@ -118,10 +120,11 @@ def _answers(table: Table, model: Model):
     return "confusion", "Confusion matrix of the test rows", figure
 
 
-def _words(table: Table, names: list[str], x: np.ndarray, num: int = 40):
+def _words(settings: Settings, table: Table, x: np.ndarray, num: int = 40):
     """The most kept and the most penalised words, where features are words."""
-    if table.kind != "words" or len(names) != len(table.feature_names) + 1:
+    if table.kind != "words" or settings.penalty != "per-feature":
         return None
+    names = table.feature_names
     seen = np.asarray((table.train[0] != 0).sum(axis=0)).ravel() > 0
     order = [i for i in np.argsort(x[:-1], kind="stable") if seen[i]]
     return [names[i] for i in order[:num]], [names[i] for i in order[::-1][:num]]

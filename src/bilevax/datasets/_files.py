@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from sklearn.utils import Bunch
 
 from ._formats import format_of, read, read_features
 from ._home import bunch
@@ -58,16 +59,23 @@ def load_file(
         raise ValueError(f"task must be 'classification' or 'regression', got {task!r}.")
     kind = _checked_format(path)
     wanted = None if like is None else list(like.feature_names)
-    data, target, names = read(path, kind, label, zero_based, wanted)
+    data, target, names, label = read(path, kind, label, zero_based, wanted)
     _check_numbers(path, data, names)
     if task == "regression":
-        return bunch(data, _as_numbers(path, target), names, [], return_X_y)
+        return _with_label(bunch(data, _as_numbers(path, target), names, [], return_X_y), label)
     classes, integers = np.unique(_without_gaps(path, target), return_inverse=True)
     words = _words(classes)
     if like is not None:
         integers = _places(path, words, list(like.target_names))[integers]
         words = like.target_names
-    return bunch(data, integers.astype(np.int32), names, words, return_X_y)
+    return _with_label(bunch(data, integers.astype(np.int32), names, words, return_X_y), label)
+
+
+def _with_label(found: Any, label: str | None) -> Any:
+    """A Bunch that knows its label column; anything else as it is."""
+    if isinstance(found, Bunch):
+        found["label"] = label
+    return found
 
 
 def load_features(
@@ -147,12 +155,15 @@ def _without_gaps(path: pathlib.Path, target: np.ndarray) -> np.ndarray:
     missing = np.asarray(pd.isna(target)) | np.array([str(value) == "" for value in target])
     if missing.any():
         raise ValueError(f"{path}: row {int(np.argmax(missing)) + 1} has no label.")
+    if target.dtype.kind == "f" and not np.isfinite(target).all():
+        row = int(np.argmin(np.isfinite(target)))
+        raise ValueError(f"{path}: row {row + 1} has the label {target[row]}.")
     return target.astype(str) if target.dtype.kind == "O" else target
 
 
 def _as_numbers(path: pathlib.Path, target: np.ndarray) -> np.ndarray:
     try:
-        numbers = target.astype(np.float32)
+        numbers = target.astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{path}: regression needs labels that are numbers.") from None
     if not np.isfinite(numbers).all():

@@ -1,7 +1,6 @@
 """Readers of file formats: features, labels and names, whatever the file."""
 
 import bz2
-import difflib
 import gzip
 import pathlib
 import zipfile
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import sklearn.datasets
+
+from ._table import read_table, table_features
 
 _FORMATS = {
     ".svm": "libsvm",
@@ -36,7 +37,7 @@ def format_of(path: pathlib.Path) -> str:
 
 
 def read(path: pathlib.Path, kind: str, label: Any, zero_based: bool, wanted: Any) -> Any:
-    """Features, labels as they stand there, and the features' names.
+    """Features, labels as they stand there, the features' names, and the labels' column.
 
     `wanted` are the names that the features must have, where known.
     """
@@ -47,14 +48,14 @@ def read(path: pathlib.Path, kind: str, label: Any, zero_based: bool, wanted: An
         found: Any = _libsvm(path, zero_based, width) if kind == "libsvm" else _npz(path)
         _check_width(path, found[0], width)
         names = wanted or [f"feature_{i}" for i in range(found[0].shape[1])]
-        return *found, names
-    return _table(path, kind, None if label is None else str(label), wanted)
+        return *found, names, None
+    return read_table(path, kind, None if label is None else str(label), wanted)
 
 
 def read_features(path: pathlib.Path, kind: str, zero_based: bool, wanted: list[str]) -> Any:
     """The features of these names, from a file that may lack labels."""
     if kind not in ("libsvm", "npz"):
-        return _columns(path, _frame(path, kind), wanted)
+        return table_features(path, kind, wanted)
     width = len(wanted)
     if kind == "libsvm":
         return _libsvm(path, zero_based, width)[0]
@@ -145,81 +146,3 @@ def _check_features(path: pathlib.Path, data: np.ndarray) -> None:
             f"{path}: X must hold numbers, rows x features; got {data.dtype} of shape "
             f"{data.shape}."
         )
-
-
-def _table(path: pathlib.Path, kind: str, label: str | None, wanted: list[str] | None):
-    frame = _frame(path, kind)
-    label = _label_column(path, list(frame.columns), label)
-    names = [name for name in frame.columns if name != label] if wanted is None else wanted
-    if not names:
-        raise ValueError(f"{path} has no columns beside the label.")
-    return _columns(path, frame, names), frame[label].to_numpy(), list(names)
-
-
-def _columns(path: pathlib.Path, frame: Any, names: list[str]) -> np.ndarray:
-    """These columns as numbers."""
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}.")
-    return np.column_stack([_column(path, name, frame[name]) for name in names])
-
-
-def _frame(path: pathlib.Path, kind: str):
-    import pandas as pd
-
-    try:
-        if kind == "parquet":
-            frame = pd.read_parquet(path)
-            names = [str(name) for name in frame.columns]
-        else:
-            separator = "\t" if kind == "tsv" else ","
-            frame = pd.read_csv(path, sep=separator)
-            first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)
-            names = first.iloc[0].fillna("").tolist()
-    except Exception as error:  # each engine has errors of its own
-        raise ValueError(f"{path} could not be read: {' '.join(str(error).split())}") from error
-    for name in names:
-        if not name.strip():
-            raise ValueError(
-                f"{path}: column {names.index(name) + 1} has no name. If it only counts the "
-                "rows, leave it out (pandas writes it unless told index=False)."
-            )
-        if names.count(name) > 1:
-            raise ValueError(f"{path} has two columns of the name {name!r}.")
-    frame.columns = names
-    return frame
-
-
-def _column(path: pathlib.Path, name: str, column: Any) -> np.ndarray:
-    """A column of numbers as float32; gaps as NaN."""
-    import pandas as pd
-
-    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.DatetimeTZDtype):
-        raise ValueError(f"{path}: column {name!r} holds times: turn them into numbers first.")
-    numbers: Any = pd.to_numeric(column, errors="coerce")
-    text = (numbers.isna() & column.notna()).to_numpy()
-    if text.any():
-        row = int(np.argmax(text))
-        raise ValueError(
-            f"{path}: column {name!r} must hold numbers, but row {row + 1} has "
-            f"{column.iloc[row]!r}. Encode it as numbers, or leave it out."
-        )
-    return numbers.to_numpy(np.float32, na_value=np.nan)
-
-
-def _label_column(path: pathlib.Path, columns: list[str], label: str | None) -> str:
-    if label in columns:
-        return str(label)
-    if label is None:
-        usual = [c for c in columns if c.lower() in ("label", "target", "class", "y")]
-        if len(usual) == 1:
-            return usual[0]
-        raise ValueError(f"{path}: say which column holds the labels. {_listed(columns)}")
-    near = difflib.get_close_matches(label, columns, 1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{path} has no column {label!r}.{meant} {_listed(columns)}")
-
-
-def _listed(columns: list[str]) -> str:
-    more = ", ..." if len(columns) > 12 else ""
-    return f"Its columns are {', '.join(columns[:12])}{more}."

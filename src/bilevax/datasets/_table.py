@@ -1,0 +1,155 @@
+"""Tables: CSV, TSV and Parquet, whose columns have names."""
+
+import difflib
+import pathlib
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# What counts as a gap in a column of numbers.
+_GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A"]
+_UNIT = np.finfo(np.float32).eps
+
+
+def read_table(path: pathlib.Path, kind: str, label: str | None, wanted: list[str] | None):
+    """Features, labels, the features' names and the labels' column."""
+    frame, label = _frame(path, kind, lambda names: _label_column(path, names, label))
+    names = [name for name in frame.columns if name != label] if wanted is None else wanted
+    if not names:
+        raise ValueError(f"{path} has no columns beside the label.")
+    return _columns(path, frame, names), _labels(frame[label]), list(names), label
+
+
+def table_features(path: pathlib.Path, kind: str, names: list[str]) -> np.ndarray:
+    """The columns of these names, of a table with labels or without."""
+    return _columns(path, _frame(path, kind, lambda names: None)[0], names)
+
+
+def _frame(path: pathlib.Path, kind: str, find_label: Callable[[list[str]], str | None]):
+    """The table and its label column."""
+    import pandas as pd
+
+    if kind == "parquet":
+        frame = _read(path, pd.read_parquet)
+        frame.columns = [str(name) for name in frame.columns]
+        _check_names(path, list(frame.columns))
+        return frame, find_label(list(frame.columns))
+    separator = "\t" if kind == "tsv" else ","
+    first = _read(path, pd.read_csv, sep=separator, header=None, nrows=1, dtype=str)
+    names = first.iloc[0].fillna("").tolist()
+    _check_names(path, names)
+    label = find_label(names)
+    # In the label column NA is a word like others, and 01 is not the number 1.
+    gaps: Any = {name: _GAPS for name in names if name != label}
+    kinds: Any = None if label is None else {label: str}
+    options = {"sep": separator, "dtype": kinds, "na_values": gaps, "keep_default_na": False}
+    with warnings.catch_warnings():
+        # pandas would drop surplus fields, or take the first for the names of rows.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return _read(path, pd.read_csv, index_col=False, **options), label
+        except pd.errors.ParserWarning:
+            raise ValueError(
+                f"{path}: its rows have more fields than its first line has names "
+                f"({len(names)}). Is there a separator at the end of lines?"
+            ) from None
+
+
+def _read(path: pathlib.Path, reader: Any, **options: Any):
+    try:
+        return reader(path, **options)
+    except Warning:
+        raise
+    except Exception as error:  # each engine has errors of its own
+        raise ValueError(f"{path} could not be read: {' '.join(str(error).split())}") from error
+
+
+def _check_names(path: pathlib.Path, names: list[str]) -> None:
+    for name in names:
+        if not name.strip():
+            raise ValueError(
+                f"{path}: column {names.index(name) + 1} has no name. If it only counts the "
+                "rows, leave it out (pandas writes it unless told index=False)."
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"{path} has two columns of the name {name!r}.")
+
+
+def _labels(column: Any) -> np.ndarray:
+    """Labels as numbers where all are numbers, and none has a leading zero, else as words."""
+    if column.dtype.kind in "biuf":
+        return column.to_numpy()
+    words = np.array([_word(value) for value in column])
+    if any(re.match(r"[+-]?0[0-9]", word) for word in words):
+        return words
+    try:
+        return np.array([float(word) if word else np.nan for word in words])
+    except ValueError:
+        return words
+
+
+def _word(value: Any) -> str:
+    import pandas as pd
+
+    return "" if pd.isna(value) else str(value).strip()
+
+
+def _columns(path: pathlib.Path, frame: Any, names: list[str]) -> np.ndarray:
+    """These columns as numbers."""
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{path} has no column {missing[0]!r}.")
+    return np.column_stack([_column(path, name, frame[name]) for name in names])
+
+
+def _column(path: pathlib.Path, name: str, column: Any) -> np.ndarray:
+    """A column of numbers as float32; gaps as NaN."""
+    import pandas as pd
+
+    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.DatetimeTZDtype):
+        raise ValueError(f"{path}: column {name!r} holds times: turn them into numbers first.")
+    numbers: Any = pd.to_numeric(column, errors="coerce")
+    text = (numbers.isna() & column.notna()).to_numpy()
+    if text.any():
+        row = int(np.argmax(text))
+        raise ValueError(
+            f"{path}: column {name!r} must hold numbers, but row {row + 1} has "
+            f"{column.iloc[row]!r}. Encode it as numbers, or leave it out."
+        )
+    return _as_float32(path, name, numbers.to_numpy(np.float64, na_value=np.nan))
+
+
+def _as_float32(path: pathlib.Path, name: str, numbers: np.ndarray) -> np.ndarray:
+    """Numbers in single precision, unless little but rounding would be left of them."""
+    if len(numbers) == 0:
+        return numbers.astype(np.float32)
+    with np.errstate(all="ignore"):  # gaps and infinities are found out by the caller
+        spread, largest = np.ptp(numbers), np.max(np.abs(numbers))
+        rounded = numbers.astype(np.float32)
+    if 0 < spread < 1e3 * _UNIT * largest:
+        raise ValueError(
+            f"{path}: column {name!r} varies by {spread:.3g} around {numbers[0]:.6g}, which "
+            "single precision hardly tells apart: subtract its mean first."
+        )
+    return rounded
+
+
+def _label_column(path: pathlib.Path, columns: list[str], label: str | None) -> str:
+    if label in columns:
+        return str(label)
+    if label is None:
+        usual = [c for c in columns if c.lower() in ("label", "target", "class", "y")]
+        if len(usual) == 1:
+            return usual[0]
+        raise ValueError(f"{path}: say which column holds the labels. {_listed(columns)}")
+    near = difflib.get_close_matches(label, columns, 1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{path} has no column {label!r}.{meant} {_listed(columns)}")
+
+
+def _listed(columns: list[str]) -> str:
+    more = ", ..." if len(columns) > 12 else ""
+    return f"Its columns are {', '.join(columns[:12])}{more}."
