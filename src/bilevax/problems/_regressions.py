@@ -1,5 +1,6 @@
 """Regressions as functions defined as a minimum (Ablin et al. 2020, section 5)."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
@@ -45,13 +46,13 @@ class AbstractRegression(eqx.Module):
         return jnp.zeros(self.design.shape[1], self.design.dtype)
 
     @property
+    @abc.abstractmethod
     def _objective(self) -> Any:
-        raise NotImplementedError
+        """L as a function of (x, y, batch)."""
 
+    @abc.abstractmethod
     def constants(self, x: Any) -> Constants:
         """What is known of the derivatives at x."""
-        del x
-        return Constants()
 
     def objective(self, x: Targets, y: Weights) -> Float[Array, ""]:
         """L on all rows."""
@@ -233,6 +234,11 @@ class PNormRegression(AbstractRegression):
     @property
     def _objective(self):
         return PNormLoss(self.design.shape[0], self.p)
+
+    def constants(self, x: Any = None) -> Constants:
+        r"""None: all derivatives grow with the residual, and the curvature vanishes."""
+        del x
+        return Constants()
 
     def gradient(self, x: Targets) -> Targets:
         r"""$\nabla \ell(x) = 0$: a D of full row rank fits every x."""
