@@ -11,6 +11,7 @@ import typer
 from ._errors import FailedError, UnusableError
 from ._info import show_info
 from ._predict import predict_file
+from ._reproduce import list_figures, reproduce_paper
 from ._settings import ALGORITHMS, DATASETS, MODELS, PENALTIES
 from ._tune import tune_dataset
 
@@ -159,3 +160,27 @@ def info(
 ) -> None:
     """Print versions, devices and known data sets."""
     show_info(data)
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[
+        str | None, typer.Argument(help="superefficiency.", show_default=False)
+    ] = None,
+    figure: Annotated[str | None, _option("One figure, such as 2a.", "all")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small forms, for tests.")] = False,
+    seed: Annotated[int | None, _option("Another seed than the paper's.")] = None,
+    output: Annotated[pathlib.Path, _option("Folder for the results.", "results")] = (
+        pathlib.Path("results")
+    ),
+    list_all: Annotated[bool, typer.Option("--list", help="List what there is.")] = False,
+) -> None:
+    """Remake the figures of a paper, and check what they claim; exit code 1 on a failure."""
+    with _plainly():
+        if list_all:
+            list_figures()
+            raise typer.Exit(0)
+        if paper is None:
+            raise UnusableError("Say which PAPER, or --list.")
+        code = reproduce_paper(paper, figure, output, quick, seed)
+    raise typer.Exit(code)

@@ -1,0 +1,97 @@
+"""What a figure comes to: data, a picture, and checks with their verdicts."""
+
+import csv
+import dataclasses
+import io
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+PASS, FAIL, REPORTED = "PASS", "FAIL", "REPORTED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One claim: what is expected, what was measured, and whether they agree."""
+
+    name: str
+    expected: str
+    measured: float
+    verdict: str
+
+
+def within(name: str, measured: Any, low: float, high: float) -> Check:
+    """A number that must lie in an interval; NaN does not.
+
+    >>> within("slope", 2.0, 1.8, 2.2).verdict, within("slope", float("nan"), 0, 1).verdict
+    ('PASS', 'FAIL')
+    """
+    value = float(measured)
+    verdict = PASS if low <= value <= high else FAIL
+    return Check(name, f"{low:g} to {high:g}", value, verdict)
+
+
+def at_most(name: str, measured: Any, bound: float) -> Check:
+    """A number that must not exceed a bound; NaN does."""
+    value = float(measured)
+    return Check(name, f"at most {bound:g}", value, PASS if value <= bound else FAIL)
+
+
+def reported(name: str, measured: Any) -> Check:
+    """A number without a rule."""
+    return Check(name, "-", float(measured), REPORTED)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """A figure, remade.
+
+    - `columns`: its data, arrays of one length each, written as one CSV file;
+    - `figure`: a matplotlib `Figure`;
+    - `checks`: in the order of the paper's claims.
+    """
+
+    columns: dict[str, np.ndarray]
+    figure: Any
+    checks: list[Check]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any check failed."""
+        return any(check.verdict == FAIL for check in self.checks)
+
+    def save(self, folder: pathlib.Path, name: str) -> None:
+        """Write NAME.png, NAME.svg, NAME.csv and NAME_checks.csv."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.figure.savefig(folder / f"{name}.png", dpi=160)
+        self.figure.savefig(folder / f"{name}.svg")
+        (folder / f"{name}.csv").write_text(_csv(self.columns, _rows(self.columns)))
+        rows = [dataclasses.astuple(check) for check in self.checks]
+        head = [field.name for field in dataclasses.fields(Check)]
+        (folder / f"{name}_checks.csv").write_text(_csv(head, rows))
+
+
+def _rows(columns: dict[str, np.ndarray]):
+    """Rows of columns that may be of different lengths."""
+    length = max(len(column) for column in columns.values())
+    pad = lambda column: [*np.asarray(column).tolist(), *[""] * (length - len(column))]
+    return zip(*(pad(column) for column in columns.values()), strict=True)
+
+
+def _csv(head: Any, rows: Any) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def text(number: float) -> str:
+    """A measured number for a table.
+
+    >>> text(1.98765), text(3e-9), text(float("nan"))
+    ('1.988', '3e-09', 'nan')
+    """
+    return "nan" if math.isnan(number) else f"{number:.4g}"

@@ -1,0 +1,57 @@
+"""Which papers and figures there are, and how one is run."""
+
+import importlib
+import time
+from types import ModuleType
+from typing import NamedTuple
+
+import jax
+
+from ._outcome import Outcome
+
+# Paper -> figure -> module.
+PAPERS = {
+    "superefficiency": {
+        "1": "toy",
+        "2a": "ridge",
+        "2b": "logistic",
+        "2c": "p_norm",
+        "2d": "sinkhorn",
+        "3a": "sgd",
+        "3b": "sgd_decreasing",
+    },
+}
+
+
+class Entry(NamedTuple):
+    """A figure of a paper."""
+
+    name: str
+    title: str
+    module: ModuleType
+
+
+def figures(paper: str) -> list[Entry]:
+    """The figures of a paper, in its order.
+
+    >>> [entry.name for entry in figures("superefficiency")][:2]
+    ['1', '2a']
+    """
+    found = []
+    for name, module_name in PAPERS[paper].items():
+        module = importlib.import_module(f"{__package__}.{paper}.{module_name}")
+        found.append(Entry(name, (module.__doc__ or "").split("\n")[0], module))
+    return found
+
+
+def run(entry: Entry, quick: bool = False, seed: int | None = None) -> tuple[Outcome, float]:
+    """The outcome of a figure and the seconds it took.
+
+    In float64, which squares of errors need; JAX's precision is put back afterwards.
+    `seed` replaces the paper's own.
+    """
+    started = time.perf_counter()
+    with jax.enable_x64(True):
+        options = {} if seed is None else {"seed": seed}
+        outcome = entry.module.make(quick=quick, **options)
+    return outcome, time.perf_counter() - started

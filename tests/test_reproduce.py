@@ -1,0 +1,99 @@
+"""The papers' figures in their quick forms, and what carries them."""
+
+import csv
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from typer.testing import CliRunner
+
+from bilevax import reproduce
+from bilevax.cli._app import app
+from bilevax.reproduce import _fit
+from bilevax.reproduce._outcome import FAIL, PASS, REPORTED
+
+SUPEREFFICIENCY = reproduce.figures("superefficiency")
+
+
+def entry(name):
+    return next(e for e in SUPEREFFICIENCY if e.name == name)
+
+
+@pytest.mark.parametrize("name", ["1", "2a", "2b", "2c", "2d", "3a", "3b"])
+def test_quick_forms_pass(name):
+    outcome, seconds = reproduce.run(entry(name), quick=True)
+    assert outcome.checks and seconds > 0
+    assert not outcome.failed, outcome.checks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [e.name for e in SUPEREFFICIENCY])
+def test_whole_figures_pass(name):
+    outcome, _ = reproduce.run(entry(name))
+    assert not outcome.failed, outcome.checks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [101, 102])
+@pytest.mark.parametrize("name", ["1", "2a", "2b", "2c", "2d"])
+def test_fresh_seeds_pass(name, seed):
+    outcome, _ = reproduce.run(entry(name), seed=seed)
+    assert not outcome.failed, outcome.checks
+
+
+def test_verdicts():
+    assert reproduce.within("a", 1.0, 1.0, 2.0).verdict == PASS
+    assert reproduce.within("a", 2.1, 1.0, 2.0).verdict == FAIL
+    assert reproduce.at_most("a", 1.0, 1.0).verdict == PASS
+    assert reproduce.at_most("a", np.nan, 1.0).verdict == FAIL
+    assert reproduce.reported("a", np.nan).verdict == REPORTED
+
+
+def test_fits_find_what_was_put_in():
+    """Powers and rates, with noise and points that are left out."""
+    t = _fit.log_steps(30, 10_000)
+    assert t[0] == 1 and t[-1] == 10_000 and np.all(np.diff(t) > 0)
+    errors = 3.0 * t**-1.5
+    assert _fit.slope(errors, t) == pytest.approx(-1.5)
+    spoiled = np.where(t < 100, 1.0, errors)
+    assert _fit.slope(spoiled, t, t >= 100) == pytest.approx(-1.5)
+    assert _fit.slope(spoiled, t) != pytest.approx(-1.5, abs=0.1)
+    assert _fit.rate(0.9**t, t, t < 1000) == pytest.approx(0.9)
+    assert np.isnan(_fit.slope(errors, t, t > 5000))
+    keep = _fit.window(np.array([1.0, 0.5, 1e-3, 1e-8]), np.array([1, 1e-3, 1e-6, 1e-16]))
+    assert keep.tolist() == [False, False, True, False]
+
+
+class Broken:
+    """A figure whose claim does not hold."""
+
+    @staticmethod
+    def make(quick, seed=0):
+        checks = [reproduce.within("one is two", 1.0, 2.0, 2.0)]
+        return reproduce.Outcome({"t": np.arange(3), "e": np.ones(2)}, Figure(), checks)
+
+
+def test_the_command(tmp_path, monkeypatch):
+    run = lambda *a: CliRunner().invoke(app, ["reproduce", *a, "--output", str(tmp_path)])
+    done = run("superefficiency", "--figure", "1", "--quick")
+    assert done.exit_code == 0, done.output
+    assert "PASS" in done.output and "FAIL" not in done.output
+    folder = tmp_path / "superefficiency"
+    for ending in (".png", ".svg", ".csv", "_checks.csv"):
+        assert (folder / f"figure_1{ending}").stat().st_size > 0
+    with open(folder / "figure_1.csv") as file:
+        columns = list(csv.DictReader(file))
+    assert {"t", "g1", "g2", "g3", "y"} == set(columns[0]) and len(columns) > 20
+    done = run("--list")
+    assert done.exit_code == 0 and "2a" in done.output
+    for arguments, words in (
+        ((), "Say which PAPER"),
+        (("superefficency",), "Did you mean 'superefficiency'"),
+        (("superefficiency", "--figure", "2x"), "--figure cannot be '2x'"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2 and words in done.stderr
+    broken = entry("1")._replace(name="0", module=Broken)
+    monkeypatch.setattr(reproduce, "figures", lambda paper: [broken])
+    done = run("superefficiency")
+    assert done.exit_code == 1 and "FAIL" in done.output
