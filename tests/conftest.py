@@ -13,6 +13,13 @@ def _x64():
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_dropped():
+    """Each compiled program maps memory, of which a process has only so many pieces."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x32():
     with jax.enable_x64(False):
