@@ -16,6 +16,7 @@ from ._minimum import argmin, minimum
 from ._mirror import mirror_descent
 from ._problem import BilevelProblem, FixedPointProblem, MinProblem
 from ._projection import projected
+from ._recommend import Recommendation, recommend
 from ._result import Result
 from ._sampling import Batches, Epochs, FullBatch, RandomRows
 from ._sparse import SparseMatrix
@@ -62,6 +63,7 @@ __all__ = [
     "MinProblem",
     "Neumann",
     "RandomRows",
+    "Recommendation",
     "Result",
     "Sinkhorn",
     "Solution",
@@ -83,6 +85,7 @@ __all__ = [
     "mirror_descent",
     "problems",
     "projected",
+    "recommend",
     "schedules",
     "theory",
     "trajectory",
