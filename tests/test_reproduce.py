@@ -27,6 +27,14 @@ def test_quick_forms_pass(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["4", "A3"])
+def test_quick_forms_by_the_clock_pass(name):
+    """Slow, because no test of the suite depends on the clock."""
+    outcome, _ = reproduce.run(entry(name), quick=True)
+    assert not outcome.failed, outcome.checks
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [e.name for e in SUPEREFFICIENCY])
 def test_whole_figures_pass(name):
     outcome, _ = reproduce.run(entry(name))

@@ -27,7 +27,9 @@ def reproduce_paper(
     one_of("PAPER", paper, reproduce.PAPERS)
     entries = reproduce.figures(paper)
     if figure is not None:
-        one_of("--figure", figure, [entry.name for entry in entries])
+        panels = reproduce.PANELS[paper]
+        one_of("--figure", figure, [*(entry.name for entry in entries), *panels])
+        figure = panels.get(figure, figure)
         entries = [entry for entry in entries if entry.name == figure]
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
     failed = False

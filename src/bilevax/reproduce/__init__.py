@@ -8,6 +8,16 @@ Needs `pip install "bilevax[cli]"`.
 """
 
 from ._outcome import Check, Outcome, at_most, reported, within
-from ._papers import PAPERS, figures, run
+from ._papers import PANELS, PAPERS, figures, run
 
-__all__ = ["PAPERS", "Check", "Outcome", "at_most", "figures", "reported", "run", "within"]
+__all__ = [
+    "PANELS",
+    "PAPERS",
+    "Check",
+    "Outcome",
+    "at_most",
+    "figures",
+    "reported",
+    "run",
+    "within",
+]

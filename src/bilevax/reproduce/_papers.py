@@ -19,8 +19,13 @@ PAPERS = {
         "2d": "sinkhorn",
         "3a": "sgd",
         "3b": "sgd_decreasing",
+        "4": "barycentre",
+        "A3": "timing",
     },
 }
+
+# Panels that are made together.
+PANELS = {"superefficiency": {"4a": "4", "4b": "4"}}
 
 
 class Entry(NamedTuple):
