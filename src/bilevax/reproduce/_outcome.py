@@ -22,7 +22,7 @@ class Check:
     verdict: str
 
 
-def within(name: str, measured: Any, low: float, high: float) -> Check:
+def within(name: str, measured: Any, low: float | int, high: float | int) -> Check:
     """A number that must lie in an interval; NaN does not.
 
     >>> within("slope", 2.0, 1.8, 2.2).verdict, within("slope", float("nan"), 0, 1).verdict
@@ -33,7 +33,7 @@ def within(name: str, measured: Any, low: float, high: float) -> Check:
     return Check(name, f"{low:g} to {high:g}", value, verdict)
 
 
-def at_most(name: str, measured: Any, bound: float) -> Check:
+def at_most(name: str, measured: Any, bound: float | int) -> Check:
     """A number that must not exceed a bound; NaN does."""
     value = float(measured)
     return Check(name, f"at most {bound:g}", value, PASS if value <= bound else FAIL)
@@ -88,7 +88,7 @@ def _csv(head: Any, rows: Any) -> str:
     return file.getvalue()
 
 
-def text(number: float) -> str:
+def text(number: float | int) -> str:
     """A measured number for a table.
 
     >>> text(1.98765), text(3e-9), text(float("nan"))
