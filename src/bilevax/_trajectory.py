@@ -9,7 +9,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._check import as_variable
 from ._equation import Adjoint, Inner
 from ._hypergradient import checked
 from ._sampling import full
@@ -84,7 +83,7 @@ def trajectory(
     if callable(inner.num_steps):
         raise ValueError("A trajectory takes the steps of `at`: give the solver an int.")
     inner = eqx.tree_at(lambda s: s.num_steps, inner, max(int(steps[-1]), 1))
-    return _trajectory(problem, inner, linear, x, as_variable("y0", y), jnp.asarray(steps), key)
+    return _trajectory(problem, inner, linear, x, y, jnp.asarray(steps), key)
 
 
 @eqx.filter_jit
@@ -92,7 +91,6 @@ def _trajectory(problem, inner, linear, x, y, steps, key) -> Trajectory:
     flat_x, unravel_x = ravel_pytree(x)
     equation = Inner(problem, x)
     run = inner.prepare(equation, y, inner.init(equation, y), key, jnp.int32(0))
-    # A warm start could know more than y: here all begins at rest.
     numbers, rest = eqx.partition(run.carry, eqx.is_inexact_array)
 
     def advance(x, numbers, rest, num):
@@ -109,6 +107,7 @@ def _trajectory(problem, inner, linear, x, y, steps, key) -> Trajectory:
         numbers, tangents, rest = jax.vmap(push, out_axes=(None, 0, None))(directions, tangents)
         return (numbers, tangents, rest), _record(problem, linear, x, (numbers, tangents, rest))
 
+    # Neither y0 nor what the solver starts with depends on x.
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros((flat_x.size, *leaf.shape), leaf.dtype), numbers
     )

@@ -36,11 +36,6 @@ class Baseline:
     seconds: float = 0.0
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    @property
-    def complete(self) -> bool:
-        """Whether the whole grid was fitted."""
-        return self.fits == len(GRID)
-
 
 def baseline(
     settings: Settings, table: Table, scaling: Scaling, stopped: Callable[[], bool]

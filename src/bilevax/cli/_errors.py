@@ -8,6 +8,11 @@ class UnusableError(Exception):
     """A request that cannot be met as it stands; its text names the cause and the remedy."""
 
 
+def unreadable(error: Exception) -> UnusableError:
+    """What a loader says, with the option for its argument."""
+    return UnusableError(str(error).replace("zero_based=", "--zero-based"))
+
+
 class FailedError(Exception):
     """A run that failed before there was anything to report; its text is the result's."""
 

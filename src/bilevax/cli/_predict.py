@@ -4,21 +4,22 @@ import csv
 import io
 import pathlib
 import sys
+from typing import Any
 
 from .. import datasets
-from ._errors import UnusableError
-from ._folder import CHECKPOINT, SETTINGS, read_json, saved_settings, write
+from ._errors import UnusableError, unreadable
+from ._folder import CHECKPOINT, saved_settings, write
 from ._model import WEIGHTS, Model
 
 
 def predict_file(folder: pathlib.Path, path: pathlib.Path, output: pathlib.Path | None) -> None:
     """Write one line a row of the file: its prediction, and the classes' probabilities."""
-    model = _model_of(folder)
-    zero_based = bool(read_json(folder / SETTINGS)["settings"].get("zero_based"))
+    model, settings = _fitted(folder)
+    options = {"zero_based": settings["zero_based"]}
     try:
-        features = datasets.load_features(path, model.feature_names, zero_based=zero_based)
+        features = datasets.load_features(path, model.feature_names, **options)
     except (OSError, ValueError) as error:
-        raise UnusableError(str(error).replace("zero_based=", "--zero-based")) from error
+        raise unreadable(error) from error
     columns = model.predict(features)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -45,8 +46,8 @@ def _write(output: pathlib.Path, source: pathlib.Path, text: str) -> None:
         raise UnusableError(f"Cannot write {output} ({error.strerror}).") from error
 
 
-def _model_of(folder: pathlib.Path) -> Model:
-    """The model in a folder, or the reason why there is none."""
+def _fitted(folder: pathlib.Path) -> tuple[Model, dict[str, Any]]:
+    """The model in a folder and its settings, or the reason why there is none."""
     if not folder.is_dir():
         raise UnusableError(f"There is no folder {folder}.")
     saved = saved_settings(folder)
@@ -58,4 +59,4 @@ def _model_of(folder: pathlib.Path) -> Model:
             f"The run in {folder} {begun}, so that there is no model yet: go on with "
             f"`bilevax tune --resume --output {folder}`."
         )
-    return Model.load(folder / WEIGHTS)
+    return Model.load(folder / WEIGHTS), saved["settings"]

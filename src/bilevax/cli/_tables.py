@@ -10,7 +10,7 @@ import scipy.sparse
 from sklearn.model_selection import train_test_split
 
 from .. import datasets
-from ._errors import UnusableError
+from ._errors import UnusableError, unreadable
 from ._settings import Settings, check_dataset, option
 
 # Features (dense or CSR) and one target a row.
@@ -74,7 +74,7 @@ def load(settings: Settings, data_home: str | None) -> Table:
         pool, aside = _pool(settings, data_home)
         rows = {name: _given(settings, name, shares[name], pool) for name in shares}
     except (OSError, ValueError) as error:
-        raise UnusableError(str(error).replace("zero_based=", "--zero-based")) from error
+        raise unreadable(error) from error
     if aside is not None:
         rows["test"] = aside.data, aside.target
     _check_targets(settings, pool, sum(part is None for part in rows.values()))

@@ -88,12 +88,12 @@ class _Run:
 
     def record(self, solution: Solution) -> bool:
         """Show and save the state; say whether to stop."""
-        now = self.checkpoint(solution)
-        self._show({name: column[-1] for name, column in now.history.items()})
-        if now.step - self._saved >= self._settings.save_every:
-            self._saved = now.step
+        row = {name: column[-1] for name, column in solution.history.items()}
+        self._show(row | {"seconds": row["seconds"] + self._before.seconds})
+        if row["step"] - self._saved >= self._settings.save_every:
+            self._saved = int(row["step"])
             try:
-                save(self._path, now)
+                save(self._path, self.checkpoint(solution))
             except OSError as error:
                 # The run is worth more than its checkpoint.
                 self._show.say(f"Warning: the checkpoint could not be written ({error}).")

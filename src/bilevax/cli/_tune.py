@@ -51,18 +51,18 @@ def tune_dataset(
     if resume and saved is None:
         show.say(f"There is no run in {folder} yet: starting it.")
     table = load_table(settings, None if data_home is None else str(data_home))
-    _check_data(folder, saved, table)
+    record = {"settings": dataclasses.asdict(settings), "data": table.fingerprint()}
+    _check_data(folder, saved, record["data"])
     task = build(settings, table)
     prepare(folder)
     with locked(folder):
-        return _run(settings, folder, saved, resume, table, task, show, quiet, as_json)
+        checkpoint = _checkpoint(folder, saved, task, settings, resume)
+        write_json(folder / SETTINGS, record)
+        return _run(settings, folder, table, task, checkpoint, show, quiet, as_json)
 
 
-def _run(settings, folder, saved, resume, table, task, show, quiet, as_json) -> int:
-    """Train from where the folder stands, compare, write and print."""
-    checkpoint = _checkpoint(folder, saved, task, settings, resume)
-    record = {"settings": dataclasses.asdict(settings), "data": table.fingerprint()}
-    write_json(folder / SETTINGS, record)
+def _run(settings, folder, table, task, checkpoint, show, quiet, as_json) -> int:
+    """Train from a checkpoint on, compare, write and print."""
     with Interruption() as interruption:
         show.say(_opening(settings, table, checkpoint, folder))
         with show:
@@ -98,8 +98,8 @@ def _begin(given: dict[str, Any], output: pathlib.Path | None, resume: bool):
     return settings, output, saved
 
 
-def _check_data(folder: pathlib.Path, saved: dict[str, Any] | None, table: Table) -> None:
-    if saved and saved["data"] != table.fingerprint():
+def _check_data(folder: pathlib.Path, saved: dict[str, Any] | None, fingerprint: str) -> None:
+    if saved and saved["data"] != fingerprint:
         raise UnusableError(
             f"The data have changed since the run in {folder} began: choose another folder "
             "with --output. Nothing was changed."

@@ -33,6 +33,9 @@ class AbstractRegression(eqx.Module):
 
     design: eqx.AbstractVar[Design]
 
+    def __check_init__(self):
+        _check_design(self.design)
+
     @property
     def problem(self) -> MinProblem:
         """The `bx.MinProblem`, whose x has one number a row and y one a feature."""
@@ -110,7 +113,6 @@ class RidgeRegression(AbstractRegression):
     regularization: Scalar = eqx.field(converter=as_scalar)
 
     def __check_init__(self):
-        _check_design(self.design)
         _check_positive("regularization", self.regularization)
 
     @property
@@ -165,7 +167,6 @@ class LogisticRegression(AbstractRegression):
     regularization: Scalar = eqx.field(converter=as_scalar)
 
     def __check_init__(self):
-        _check_design(self.design)
         _check_positive("regularization", self.regularization)
 
     @property
@@ -225,7 +226,6 @@ class PNormRegression(AbstractRegression):
     p: int = eqx.field(static=True)
 
     def __check_init__(self):
-        _check_design(self.design)
         if isinstance(self.p, bool) or self.p < 2 or self.p % 2:
             raise ValueError(
                 f"p must be even and at least 2, so that the loss is convex; got {self.p!r}."
