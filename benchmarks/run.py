@@ -22,6 +22,8 @@ BENCHMARKS = {
     "quadratic_step": None,
     "dense_products": None,
     "sparse_products": None,
+    "transport": None,
+    "sgd_jacobian": None,
     "jaxopt_peer": "jaxopt",
 }
 

@@ -1,5 +1,6 @@
 """Certificates: above the true error at every iteration of every problem."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,13 +22,14 @@ def paper(kind, seed):
 def table(loss, x, make_estimator, steps=STEPS):
     """t, the true error and the bound."""
     step, exact, rows = 1 / loss.constants(x).smoothness, loss.gradient(x), []
+    solution = loss.solution(x)
     for t in steps:
         estimator = make_estimator(bx.GradientDescent(step, t))
         h = bx.hypergradient(loss.problem, estimator, x, loss.y0)
         bound = bx.error_bound(loss.problem, estimator, x, h)
         assert bound.reason == "" and bound.rounding <= bound.value
         error = float(jnp.linalg.norm(h.gradient - exact))
-        distance = float(jnp.linalg.norm(h.y - loss.solution(x)))
+        distance = float(jnp.linalg.norm(h.y - solution))
         assert distance <= bound.inner_error, (t, distance, bound)
         rows.append((t, error, bound.value))
     return np.array(rows).T
@@ -47,9 +49,48 @@ def test_the_analytic_gradient(kind, seed):
 )
 @pytest.mark.parametrize("kind, seed", [("ridge", 29), ("logistic", 9), ("logistic", 3)])
 def test_the_faster_gradients(kind, seed, make):
-    _, error, bound = table(*paper(kind, seed), make)
+    t, error, bound = table(*paper(kind, seed), make)
     assert np.all(error <= bound)
     assert bound[-1] < 1e-12
+    late = (t >= 20) & (error > 1e-12)
+    assert np.all(bound[late] < 20 * error[late])
+
+
+@pytest.mark.parametrize("kind, seed", [("ridge", 29), ("logistic", 9)])
+def test_every_iteration(kind, seed):
+    """One descent step at a time, and the three gradients with it."""
+    loss, x = paper(kind, seed)
+    descent = bx.GradientDescent(1 / loss.constants(x).smoothness, 1)
+    implicit, exact, y = bx.Implicit(descent, bx.Direct()), loss.gradient(x), loss.y0
+    path = bx.trajectory(loss.problem, descent, x, y, at=range(1, 101))
+    for analytic, automatic in zip(path.analytic, path.automatic, strict=True):
+        h = bx.hypergradient(loss.problem, implicit, x, y)
+        y = h.y
+        for estimator, gradient in (
+            (bx.Analytic(descent), analytic),
+            (bx.Unrolled(descent), automatic),
+            (implicit, h.gradient),
+        ):
+            estimate = eqx.tree_at(lambda h: h.gradient, h, gradient)
+            bound = bx.error_bound(loss.problem, estimator, x, estimate)
+            assert float(jnp.linalg.norm(gradient - exact)) <= bound.value
+
+
+def test_second_derivatives_need_no_constants():
+    """A bound on the cross derivative and strong convexity are enough for g3."""
+    loss, x = paper("logistic", 9)
+    c = loss.constants(x)
+    known = bx.Constants(
+        strong_convexity=c.strong_convexity, cross_smoothness=c.cross_smoothness
+    )
+    estimator = bx.Implicit(bx.GradientDescent(1 / c.smoothness, 200), bx.Direct())
+    h = bx.hypergradient(loss.problem, estimator, x, loss.y0)
+    error = float(jnp.linalg.norm(h.gradient - loss.gradient(x)))
+    bound = bx.error_bound(loss.problem, estimator, x, h, known)
+    assert error <= bound.value <= 20 * error
+    broken = eqx.tree_at(lambda h: h.adjoint, h, h.adjoint * jnp.nan)
+    bound = bx.error_bound(loss.problem, estimator, x, broken)
+    assert bound.value == np.inf and "not finite" in bound.reason
 
 
 def test_a_rough_adjoint_is_seen():

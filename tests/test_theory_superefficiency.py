@@ -317,9 +317,11 @@ def test_least_squares_gradients_are_exact():
     rng, t = np.random.default_rng(3), np.arange(26)
     U, s, Vt = np.linalg.svd(rng.standard_normal((5, 8)), full_matrices=False)
     D, x, rho = (U * s) @ Vt, rng.standard_normal(5), 0.9 / s[0] ** 2
-    y, J, rows = np.zeros(8), np.zeros((5, 8)), []
+    y, J, rows, solution = np.zeros(8), np.zeros((5, 8)), [], np.linalg.pinv(D) @ x
     for _ in t:
         r, H = x - D @ y, D.T @ D
+        # The sign that Prop. 3.8 has flipped.
+        np.testing.assert_allclose(r, -D @ (y - solution), atol=1e-13)
         g3 = r + D @ np.linalg.pinv(H, rcond=1e-10) @ (D.T @ -r)
         rows.append(U.T @ np.array([r, r - J @ D.T @ r, g3]).T)
         J, y = J - rho * (J @ H - D), y + rho * D.T @ r

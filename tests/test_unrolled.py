@@ -226,6 +226,15 @@ def test_bad_arguments(name):
         bx.Unrolled(bx.GradientDescent(0.1, T), **kwargs)
 
 
+def test_forward_mode_warns_of_a_large_x():
+    problem = bx.MinProblem(lambda x, y: jnp.sum((y - x.mean()) ** 2))
+    estimator = bx.Unrolled(bx.GradientDescent(0.1, 3), mode="forward")
+    with pytest.warns(UserWarning, match=r"takes 101 products .* copies of y \(0.00771 MB\)"):
+        h = bx.hypergradient(problem, estimator, jnp.ones(101), jnp.zeros(10))
+    assert h.cost.hvp == 3 * 101
+    bx.hypergradient(problem, estimator, jnp.ones(100), jnp.zeros(10))
+
+
 def test_growing_steps_in_reverse_need_a_maximum():
     case = CASES["logistic"]()
     estimator = bx.Unrolled(bx.GradientDescent(0.1, lambda k: 2 + k))

@@ -56,15 +56,21 @@ def error_bound(
     | estimator | bound |
     |---|---|
     | `Analytic` on a `MinProblem` | $\Lambda_2 e$ (Ablin et al. 2020, Prop. 2.1) |
-    | `Implicit` on a `MinProblem` | $\frac{\Lambda}{2} e^2 + B \lvert s \rvert$ |
-    | `Unrolled` on a `MinProblem` | $\lvert g^2 - g^3 \rvert$ and the bound of $g^3$ |
+    | `Implicit` on a `MinProblem` | $\frac{\Lambda}{2} e^2 + B \lvert s \rvert$, or $y_+$ |
+    | `Unrolled` on a `MinProblem` | $\lvert g^2 - g^3 \rvert$ and that, or $y_+$ |
     | `Implicit` otherwise | see below |
 
     s is the residual of the adjoint system. The second is sharper than the paper's
-    Prop. 2.3, whose term $\Lambda_J \Lambda_1 e^2$ an expansion around y avoids. There e is
-    also at most the smaller root of $e = |H^{-1} r| + \frac{\Lambda_{11}}{2\mu} e^2$, once
-    $|r|/\mu$ is below the larger one. For `Unrolled` this function solves one dense
-    system, so that y must be small. For a bilevel problem,
+    Prop. 2.3, whose term $\Lambda_J \Lambda_1 e^2$ an expansion around y avoids. On a
+    `MinProblem` the adjoint z is the Newton step too, and the derivatives at $y_+ = y + z$,
+    whose error is at most $e_+ = |\partial_y L(x, y_+)| / \mu$, tell of y and of any $\psi$:
+
+    $$|y - y^*| \le |z| + e_+, \qquad
+    |\psi - \nabla \ell(x)| \le |\psi - \partial_x L(x, y_+)| + \Lambda_2 e_+,$$
+
+    for one gradient more, without a constant of second derivatives, and whatever z is. The
+    smaller bound counts. For `Unrolled` this function solves one dense system for z, so
+    that y must be small. For a bilevel problem,
 
     $$\Lambda_{fx} e + \Lambda_{21} |z| e + B (|s| + \Lambda_{11} |z| e + \Lambda_{fy} e).$$
 
@@ -75,10 +81,10 @@ def error_bound(
 
     - `problem`, `estimator`, `x`: what `h` is a hypergradient of. All rows are read.
     - `h`: of `bx.hypergradient`.
-    - `constants`: valid for all y between h.y and the solution; by default those of the
-      problem. `strong_convexity` must be a lower bound. A measured smallest eigenvalue
-      is an upper one, so nothing is measured here: what is missing makes the bound
-      infinite, and `reason` names it.
+    - `constants`: valid on a convex set that holds h.y, $y_+$ and the solution; by default
+      those of the problem. `strong_convexity` must be a lower bound. A measured smallest
+      eigenvalue is an upper one, so nothing is measured here: what is missing makes the
+      bound infinite, and `reason` names it.
 
     >>> import bilevax as bx, jax.numpy as jnp
     >>> ridge = bx.problems.RidgeRegression(jnp.eye(2), 0.5)
@@ -103,11 +109,12 @@ def error_bound(
     if missing or not known.strong_convexity:
         names = ", ".join(missing or ["a positive strong_convexity"])
         return _unknown(f"not known: {names}. Pass them as constants=bx.Constants(...)")
-    seen = jax.device_get(_look(problem, estimator, as_variable("x", x), h.y, h.adjoint))
-    bound = _of_minimum if is_minimum else _of_bilevel
-    *norms, implicit = seen
-    norms: Any = [float(norm) for norm in norms]
-    return bound(estimator, known, _Seen._make([*norms, implicit]), h)
+    at = as_variable("x", x), h.y, h.adjoint, h.gradient
+    seen = _Seen(*map(float, jax.device_get(_look(problem, estimator, *at))))
+    bound = (_of_minimum if is_minimum else _of_bilevel)(estimator, known, seen)
+    if not math.isfinite(bound.value):
+        return _unknown("the hypergradient or what it is made of is not finite: see h.result")
+    return bound
 
 
 def _needs(estimator: Estimator, is_minimum: bool) -> tuple[str, ...] | str:
@@ -117,7 +124,7 @@ def _needs(estimator: Estimator, is_minimum: bool) -> tuple[str, ...] | str:
     if is_minimum and isinstance(estimator, Analytic):
         return basic
     if is_minimum and isinstance(estimator, Unrolled | Implicit):
-        return basic + second
+        return basic
     if isinstance(estimator, Implicit):
         return (*basic, *second, "outer_smoothness", "outer_cross_smoothness")
     if isinstance(estimator, Analytic):
@@ -126,64 +133,81 @@ def _needs(estimator: Estimator, is_minimum: bool) -> tuple[str, ...] | str:
 
 
 class _Seen(NamedTuple):
-    """Norms at (x, y, z), and the implicit gradient."""
+    """Norms at (x, y, z), and of derivatives at y + z."""
 
-    residual: float  # |r|
-    residual_size: float  # of the terms that cancel in r
-    adjoint: float  # |z|
-    adjoint_residual: float  # |H z + f_y|
-    adjoint_size: float
-    gradient_size: float
-    num: float  # numbers summed in a residual
-    unit: float  # unit roundoff
-    implicit: PyTree  # f_x + K z
+    residual: Any  # |r|
+    residual_size: Any  # of the terms that cancel in r
+    adjoint: Any  # |z|
+    adjoint_residual: Any  # |H z + f_y|
+    adjoint_size: Any
+    gradient_size: Any
+    num: Any  # numbers summed in a residual
+    unit: Any  # unit roundoff
+    from_implicit: Any  # |psi - (f_x + K z)|
+    from_newton: Any  # |psi - f_x(x, y + z)|
+    newton_residual: Any
+    newton_residual_size: Any
 
 
 @eqx.filter_jit
-def _look(problem: AbstractProblem, estimator, x, y, z):
-    batch = full(problem.inner_data, "auto")
-    _, (f_x, f_y) = problem.value_and_gradients(x, y, full(problem.outer_data, "auto"))
+def _look(problem: AbstractProblem, estimator, x, y, z, gradient):
+    norm, away = optax.tree.norm, lambda a, b: optax.tree.norm(optax.tree.sub(a, b))
+    batch, rows = full(problem.inner_data, "auto"), full(problem.outer_data, "auto")
+    f_x, f_y = problem.value_and_gradients(x, y, rows)[1]
     linearization = problem.linearize(x, y, batch)
     equation = Adjoint(problem, x, y, f_y, linearization)
-    if z is None or isinstance(estimator, Unrolled):
+    if isinstance(estimator, Analytic):
+        z = optax.tree.zeros_like(y)
+    elif isinstance(estimator, Unrolled):
         solver = Direct(cutoff=None)
-        state = solver.init(equation, y)
-        z = solver.solve(equation, None, state, jax.random.key(0), 0)[0]
+        z = solver.solve(equation, None, solver.init(equation, y), jax.random.key(0), 0)[0]
     residual, at_y = problem.residual(x, y, batch), linearization.hvp(y)
-    norm, cross = optax.tree.norm, linearization.cross(z)
-    size = norm(at_y) + norm(optax.tree.sub(residual, at_y))
+    at_z, cross_z, cross_y = (
+        linearization.hvp(z),
+        linearization.cross(z),
+        linearization.cross(y),
+    )
+    newton = optax.tree.add(y, z)
+    newton_residual = problem.residual(x, newton, batch)
+    # Where the Hessian varies, H y of the old point still has the size of what cancels.
+    newton_size = norm(linearization.hvp(newton))
     dtype = jnp.result_type(*jax.tree.leaves(y))
     count = jnp.asarray(optax.tree.size(y) + num_rows(problem.inner_data), dtype)
-    at_z, cross_y = linearization.hvp(z), linearization.cross(y)
-    return (
-        norm(residual),
-        size,
-        norm(z),
-        norm(optax.tree.add(at_z, equation.offset)),
-        norm(at_z) + norm(equation.offset),
-        norm(cross_y) + norm(optax.tree.sub(f_x, cross_y)) + norm(cross),
-        count,
-        jnp.asarray(jnp.finfo(dtype).eps, dtype),
-        optax.tree.add(f_x, cross),
+    return _Seen(
+        residual=norm(residual),
+        residual_size=norm(at_y) + away(residual, at_y),
+        adjoint=norm(z),
+        adjoint_residual=norm(optax.tree.add(at_z, equation.offset)),
+        adjoint_size=norm(at_z) + norm(equation.offset),
+        gradient_size=norm(cross_y) + away(f_x, cross_y) + norm(cross_z),
+        num=count,
+        unit=jnp.asarray(jnp.finfo(dtype).eps, dtype),
+        from_implicit=away(gradient, optax.tree.add(f_x, cross_z)),
+        from_newton=away(gradient, problem.value_and_gradients(x, newton, rows)[1][0]),
+        newton_residual=norm(newton_residual),
+        newton_residual_size=newton_size + away(newton_residual, linearization.hvp(newton)),
     )
 
 
-def _of_minimum(estimator, c: Any, seen: _Seen, h: Hypergradient) -> ErrorBound:
+def _of_minimum(estimator, c: Any, seen: _Seen) -> ErrorBound:
     rounding = _Rounding(c, seen)
+    e = rounding.inner + seen.residual / c.strong_convexity
     if isinstance(estimator, Analytic):
-        e = rounding.inner + seen.residual / c.strong_convexity
-        value = c.cross_smoothness * e
         lost = c.cross_smoothness * rounding.inner + rounding.gradient
-        return ErrorBound(value + rounding.gradient, e, lost)
-    e = _newton_error(c, seen, rounding)
-    solve = c.jacobian_bound * (seen.adjoint_residual + rounding.adjoint)
-    value = c.remainder / 2 * e**2 + solve + rounding.gradient
-    if isinstance(estimator, Unrolled):
-        value += float(optax.tree.norm(optax.tree.sub(h.gradient, seen.implicit)))
-    return ErrorBound(value, e, c.jacobian_bound * rounding.adjoint + rounding.gradient)
+        return ErrorBound(c.cross_smoothness * e + rounding.gradient, e, lost)
+    after = rounding.newton + seen.newton_residual / c.strong_convexity
+    e = min(e, seen.adjoint + after)
+    value = seen.from_newton + c.cross_smoothness * after
+    lost = c.cross_smoothness * rounding.newton
+    if c.remainder is not None:
+        system = c.jacobian_bound * (seen.adjoint_residual + rounding.adjoint)
+        by_expansion = seen.from_implicit + c.remainder / 2 * e**2 + system
+        if by_expansion < value:
+            value, lost = by_expansion, c.jacobian_bound * rounding.adjoint
+    return ErrorBound(value + rounding.gradient, e, lost + rounding.gradient)
 
 
-def _of_bilevel(estimator, c: Any, seen: _Seen, h: Hypergradient) -> ErrorBound:
+def _of_bilevel(estimator, c: Any, seen: _Seen) -> ErrorBound:
     rounding = _Rounding(c, seen)
     e = rounding.inner + seen.residual / c.strong_convexity
     z, s = seen.adjoint, seen.adjoint_residual + rounding.adjoint
@@ -193,28 +217,13 @@ def _of_bilevel(estimator, c: Any, seen: _Seen, h: Hypergradient) -> ErrorBound:
     return ErrorBound(value, e, c.jacobian_bound * rounding.adjoint + rounding.gradient)
 
 
-def _newton_error(c: Any, seen: _Seen, rounding: "_Rounding") -> float:
-    r"""$|y - y^*|$ at most, with the Newton step $-z = H^{-1} r$ where that is better."""
-    plain = rounding.inner + seen.residual / c.strong_convexity
-    left = (seen.adjoint_residual + rounding.adjoint) / c.strong_convexity
-    step = seen.adjoint + left + rounding.inner
-    bend = c.hessian_lipschitz / (2 * c.strong_convexity)
-    discriminant = 1 - 4 * step * bend
-    if discriminant <= 0:
-        return plain
-    root = math.sqrt(discriminant)
-    if bend and plain >= (1 + root) / (2 * bend):
-        return plain
-    # The smaller root in a form without cancellation.
-    return min(plain, 2 * step / (1 + root))
-
-
 class _Rounding:
     """Estimates of what rounding adds to the inner error, the adjoint and the gradient."""
 
     def __init__(self, c: Any, seen: _Seen):
         unit = 2 * seen.unit * math.sqrt(seen.num)
         self.inner = unit * seen.residual_size / c.strong_convexity
+        self.newton = unit * seen.newton_residual_size / c.strong_convexity
         self.adjoint = unit * seen.adjoint_size
         self.gradient = unit * seen.gradient_size
 

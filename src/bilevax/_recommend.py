@@ -68,6 +68,7 @@ def recommend(
     power: _Number | None = None,
     memory: _Number | None = None,
     cost_ratio: _Number | None = None,
+    implicit_ratio: _Number | None = None,
     target: _Number | None = None,
     batch_rows: int | None = None,
     invertible: bool | None = None,
@@ -95,6 +96,9 @@ def recommend(
     | R3 | linear convergence | $g^1$ with ct iterations if $c \ge 2$ or $mt > M$, else $g^2$ |
     | R4 | slower convergence | $g^2$ where it is worthwhile, else $g^1$ with ct iterations |
 
+    Where the time of $g^3$ beside $g^1$ is known, it takes the place of the operations: R2
+    then asks that it be less than c and than 2, as $g^3$ is worth twice the iterations.
+
     In R4 $g^2$ is worthwhile for a target below $A_1 \sqrt\rho$ with a constant stochastic
     step $\rho$, for one below $A_1^2 / (A_2 c^\alpha)$ with steps $\rho_0 t^{-\alpha}$, and
     for $t > c (A_2 / A_1)^{1/a}$ where $|g^1 - g^*| \approx A_1 t^{-a}$ and
@@ -116,6 +120,8 @@ def recommend(
       error of $g^1$ (measured: of the residual).
     - `memory`: M, in floats; without, there is no limit.
     - `cost_ratio`: c, at least 1; 3 if neither stated nor measured.
+    - `implicit_ratio`: the time of $g^3$ over that of $g^1$, at least 1; measured where a
+      dense solve has no more operations than the run.
     - `target`: the error to reach, in the units of the gradient; without, the smallest
       error that the time allows.
     - `batch_rows`: b, in rows; n without data.
@@ -149,6 +155,7 @@ def recommend(
         "power": power,
         "memory": memory,
         "cost_ratio": cost_ratio,
+        "implicit_ratio": implicit_ratio,
         "batch_rows": batch_rows,
         "invertible": invertible,
         "bilevel": bilevel,
@@ -190,6 +197,7 @@ class _Case(NamedTuple):
     bilevel: bool
     analytic: float  # A_1
     automatic: float  # A_2
+    implicit_ratio: float | None
 
     @property
     def solve(self) -> int:
@@ -228,6 +236,7 @@ class _Case(NamedTuple):
         return None
 
 
+_WORTH = 2  # iterations of the analytic gradient that one of the implicit is worth
 _FEW = 10  # numbers of x, in each of which forward mode takes a run
 
 
@@ -264,12 +273,20 @@ def _of_bilevel(case: _Case) -> Recommendation | None:
 
 
 def _of_small(case: _Case) -> Recommendation | None:
-    if not case.holds_matrix or case.run < 10 * case.solve:
+    if not case.holds_matrix:
         return None
-    reason = (
-        f"With {case.m} numbers in y a dense solve of {case.solve:.3g} operations is at most "
-        f"a tenth of the inner run of {case.run:.3g}, and doubles the accurate digits."
-    )
+    ratio = case.implicit_ratio
+    if ratio is None:
+        small = 10 * case.solve <= case.run
+        share = (
+            f"of {case.solve:.3g} operations is at most a tenth of the run of {case.run:.3g}"
+        )
+    else:
+        small = ratio < min(case.c, _WORTH)
+        share = f"takes {ratio - 1:.2g} of the time of the inner run"
+    if not small:
+        return None
+    reason = f"With {case.m} numbers in y a dense solve {share}, and doubles the digits."
     return Recommendation("implicit", case.t, "R2", reason, {})
 
 
@@ -365,28 +382,28 @@ def _case(stated: dict[str, Any], scales: dict[str, Any], target) -> _Case:
             f"Not known: {', '.join(missing)}. State them, or pass problem, inner, x and y0 "
             "to have them measured where they can be."
         )
-    power = stated["power"]
-    if kind == "decreasing" and power > 1:
+    if kind == "decreasing" and stated["power"] > 1:
         raise ValueError(
-            f"power must be at most 1 for decreasing steps, got {power}: steps t^-power with "
-            "a larger one stop before the solution."
+            f"power must be at most 1 for decreasing steps, got {stated['power']}: with a "
+            "larger one steps t^-power stop before the solution."
         )
     default = lambda name, value: value if stated[name] is None else stated[name]
     return _Case(
-        stated["inner_size"],
-        stated["outer_size"],
-        stated["steps"],
-        default("batch_rows", stated["outer_size"]),
-        default("memory", math.inf),
-        default("cost_ratio", 3),
-        kind,
-        power,
-        stated["step_size"],
-        target,
-        default("invertible", True),
-        default("bilevel", False),
-        scales["analytic_scale"],
-        scales["automatic_scale"],
+        m=stated["inner_size"],
+        n=stated["outer_size"],
+        t=stated["steps"],
+        b=default("batch_rows", stated["outer_size"]),
+        memory=default("memory", math.inf),
+        c=default("cost_ratio", 3),
+        kind=kind,
+        power=stated["power"],
+        step_size=stated["step_size"],
+        target=target,
+        invertible=default("invertible", True),
+        bilevel=default("bilevel", False),
+        analytic=scales["analytic_scale"],
+        automatic=scales["automatic_scale"],
+        implicit_ratio=stated["implicit_ratio"],
     )
 
 
@@ -397,23 +414,28 @@ def _negligible(analytic_error, outer: dict[str, Any]) -> float:
     if len(missing) == len(given):
         return 0.0
     if missing:
-        raise ValueError(
-            f"To compare with the noise of the outer loop, state {', '.join(missing)} too, or "
-            "none of these numbers."
-        )
+        names = ", ".join(missing)
+        raise ValueError(f"To compare with the noise of the outer loop, state {names} too.")
     if not 0 <= analytic_error < math.inf:
         raise ValueError(f"analytic_error must be finite and at least 0, got {analytic_error}.")
     return float(negligible_error(**outer, printed=True))
 
 
 def _check_stated(stated: dict[str, Any]) -> None:
-    kind, ratio = stated["convergence"], stated["cost_ratio"]
+    kind = stated["convergence"]
     if kind is not None and kind not in _KINDS:
         near = difflib.get_close_matches(str(kind).lower(), _KINDS, 1, cutoff=0.4)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"convergence must be one of {', '.join(map(repr, _KINDS))}, got {kind!r}.{hint}"
         )
+    for name in ("cost_ratio", "implicit_ratio"):
+        ratio = stated[name]
+        if ratio is not None and ratio < 1:
+            raise ValueError(
+                f"{name} must be at least 1, got {ratio}: the gradient takes the run of the "
+                "analytic one and more."
+            )
     for name, value in stated.items():
         if value is None or isinstance(value, str | bool):
             continue
@@ -421,11 +443,6 @@ def _check_stated(stated: dict[str, Any]) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}: it is a count.")
         if not value > 0 or (math.isinf(value) and name != "memory"):
             raise ValueError(f"{name} must be positive and finite, got {value}.")
-    if ratio is not None and ratio < 1:
-        raise ValueError(
-            f"cost_ratio must be at least 1, got {ratio}: the automatic gradient takes the "
-            "run of the analytic one and more."
-        )
 
 
 _KINDS = ("linear", "stochastic", "decreasing", "sublinear")

@@ -65,13 +65,9 @@ def measure(problem: Any, inner: Any, x, y0, key, stated: dict[str, Any]) -> dic
     norms, end = _run(problem, inner, x, y, key, jnp.asarray(steps))
     known = _convergence(problem, inner, steps, np.asarray(norms), known) | known
     limit = float(known.get("memory", math.inf))
-    if "cost_ratio" not in known:
-        fits = min(known["steps"], _TIMED_STEPS, max(limit // known["inner_size"], 1))
-        timed = eqx.tree_at(lambda s: s.num_steps, inner, int(fits))
-        known["cost_ratio"] = _cost_ratio(problem, timed, x, y, key)
     if "invertible" not in known:
         known["invertible"] = _is_invertible(problem, inner, x, end, key, known, limit)
-    return dict.fromkeys(stated) | known
+    return dict.fromkeys(stated) | _ratios(problem, inner, x, y, key, known, limit) | known
 
 
 def _given(stated: dict[str, Any]) -> dict[str, Any]:
@@ -152,26 +148,49 @@ def _fit(steps, norms, kind: str | None) -> dict[str, Any]:
     return {"convergence": "sublinear", "power": float(-line[0])}
 
 
-def _cost_ratio(problem, inner, x, y, key) -> float:
-    """The time of the automatic gradient over that of the analytic one, compiled."""
+def _ratios(problem, inner, x, y, key, known: dict[str, Any], limit: float) -> dict[str, Any]:
+    """The times of the automatic and the implicit gradient over that of the analytic one."""
+    steps = known["steps"]
+    timed = int(min(steps, _TIMED_STEPS, max(limit // known["inner_size"], 1)))
+    inner = eqx.tree_at(lambda s: s.num_steps, inner, timed)
+    wanted: dict[str, Any] = {}
+    if "cost_ratio" not in known:
+        wanted["cost_ratio"] = Unrolled(inner)
+    if "implicit_ratio" not in known and known["invertible"] and _is_cheap(known, limit):
+        wanted["implicit_ratio"] = Implicit(inner, Direct())
+    if not wanted:
+        return {}
+    seconds = _seconds({"": Analytic(inner)} | wanted, problem, x, y, key)
+    # The solve takes as long however long the run is.
+    scale = {"cost_ratio": 1.0, "implicit_ratio": timed / steps}
+    beyond = lambda name: max(seconds[name] / seconds[""] - 1, 0.0)
+    return {name: 1 + scale[name] * beyond(name) for name in wanted}
+
+
+def _seconds(estimators: dict[str, Any], problem, x, y, key) -> dict[str, float]:
+    """The least time of each gradient, compiled."""
     gradient = eqx.filter_jit(lambda problem, *rest: hypergradient(problem, *rest).gradient)
-    times = {}
-    for estimator in (Analytic(inner), Unrolled(inner)):
+    seconds = dict.fromkeys(estimators, math.inf)
+    for name, estimator in estimators.items():
         inputs = (problem, estimator, x, y, key)
         jax.block_until_ready(gradient(*inputs))
         for _ in range(_REPEATS):
             start = time.perf_counter()
             jax.block_until_ready(gradient(*inputs))
-            taken = time.perf_counter() - start
-            times[type(estimator)] = min(taken, times.get(type(estimator), math.inf))
-    return max(times[Unrolled] / times[Analytic], 1.0)
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    return seconds
+
+
+def _is_cheap(known: dict[str, Any], limit: float) -> bool:
+    """Whether a dense solve has room, and fewer operations than the run."""
+    m, n = known["inner_size"], known["outer_size"]
+    run = m * known["batch_rows"] * known["steps"]
+    return m * (m + n) <= limit and m**3 + m**2 * n <= run
 
 
 def _is_invertible(problem, inner, x, end, key, known: dict[str, Any], limit: float) -> bool:
     """Whether the dense solve succeeds at the end of the run; tried where it is cheap."""
-    m, n = known["inner_size"], known["outer_size"]
-    run = m * known["batch_rows"] * known["steps"]
-    if m * (m + n) > limit or m**3 + m**2 * n > run:
+    if not _is_cheap(known, limit):
         return True
     step = eqx.tree_at(lambda s: s.num_steps, inner, 1)
     h = hypergradient(problem, Implicit(step, Direct()), x, end, key)

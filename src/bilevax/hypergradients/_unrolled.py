@@ -1,6 +1,7 @@
 """Automatic differentiation through the iterations of the inner solver."""
 
 import math
+import warnings
 
 import equinox as eqx
 import jax
@@ -41,7 +42,8 @@ class Unrolled(AbstractTwoStage):
       decides.
     - `last`: differentiate through the last k steps only, taking $y_{t-k}$ as a constant;
       0 is the analytic estimator, `None` all steps.
-    - `mode`: `"reverse"`, or `"forward"` for a small x or very many steps.
+    - `mode`: `"reverse"`, or `"forward"` for a small x or very many steps; it warns of its
+      cost where x has more than 100 numbers.
     - `checkpoint`: in reverse mode, recompute iterates instead of storing what their
       derivatives need: `"sqrt"` in about sqrt(t) segments, an int in so many, `"step"`
       each step from its stored iterate.
@@ -106,6 +108,7 @@ class Unrolled(AbstractTwoStage):
             y, pullback, solver = jax.vjp(iterate, x, has_aux=True)
             transpose = lambda f_y: pullback(f_y)[0]
         else:
+            _warn_of_size(x, y)
             y, jacobian, solver = _jacobian(iterate, x)
             transpose = lambda f_y: _contract(jacobian, f_y, x)
         value, (f_x, f_y), sampler, outer_cost, outer_result = self.evaluate_outer(
@@ -184,6 +187,14 @@ def _jacobian(iterate, x: PyTree):
     return y, jacobian, rest
 
 
+def _warn_of_size(x: PyTree, y: PyTree) -> None:
+    """Forward mode pays for every number of x, which reverse mode does not."""
+    directions = optax.tree.size(x)
+    if directions > _MANY:
+        copies = sum(leaf.nbytes for leaf in jax.tree.leaves(y)) * directions
+        warnings.warn(_LARGE.format(directions, copies / 2**20), stacklevel=2)
+
+
 def _contract(jacobian: PyTree, f_y: PyTree, x: PyTree) -> PyTree:
     """The transposed Jacobian times a vector, one direction after another."""
     flat, unravel = ravel_pytree(x)
@@ -221,6 +232,13 @@ def _check(inner, last, mode, checkpoint, max_num_steps) -> None:
         )
 
 
+# Numbers of x from which on forward mode is hardly meant.
+_MANY = 100
+_LARGE = (
+    "mode='forward' takes {0} products of each kind for every inner step, one for each of the "
+    "{0} numbers in x, and holds as many copies of y ({1:.3g} MB). Reverse mode takes one: use "
+    "it with checkpoint='sqrt' if its memory was the reason."
+)
 _NEEDS_MAXIMUM = (
     "The inner number of steps is a function of the outer step, and reverse mode stores "
     "every step: pass `max_num_steps=`, the most that function returns, or use "

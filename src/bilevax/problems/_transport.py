@@ -1,5 +1,6 @@
 """Entropic optimal transport as a minimum, and Wasserstein barycentres."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
@@ -75,9 +76,16 @@ class EntropicTransport(eqx.Module):
 
     @property
     def problem(self) -> MinProblem:
-        """The `bx.MinProblem` in x, with its sweep and its gauge."""
-        options: Any = {"gauge": gauge, "update": self.sweep, "constants": self.constants}
-        return MinProblem(self.objective, **options)
+        """The `bx.MinProblem` in x, with its sweep and its gauge; K is computed here, once."""
+        dual = self.dual()
+        options: Any = {"gauge": gauge, "update": dual.sweep, "constants": self.constants}
+        return MinProblem(dual.objective, **options)
+
+    def dual(self) -> "LogDual | KernelDual":
+        """L and its sweep in the domain chosen."""
+        if self.domain == "kernel":
+            return KernelDual(self._kernel(), self.histogram, self._eps)
+        return LogDual(self.cost, self.histogram, self._eps)
 
     def y0(self) -> Potentials:
         """Zero potentials, for an x without a batch of its own."""
@@ -86,13 +94,7 @@ class EntropicTransport(eqx.Module):
 
     def objective(self, x: Numbers, y: Potentials) -> Float[Array, ""]:
         """L, summed over the histograms."""
-        eps, (y_x, y_b) = self._eps, y
-        if self.domain == "kernel":
-            u, v = jnp.exp(-y_x / eps), jnp.exp(-y_b / eps)
-            mass = jnp.sum(u * (v @ self._kernel().T))
-        else:
-            mass = jnp.sum(self.plan(y))
-        return jnp.sum(x * y_x) + jnp.sum(self.histogram * y_b) + eps * mass
+        return self.dual().objective(x, y)
 
     def sweep(self, x: Numbers, y: Potentials) -> Potentials:
         r"""The minimum over $y_b$, and then over $y_x$: one iteration of Sinkhorn.
@@ -100,14 +102,11 @@ class EntropicTransport(eqx.Module):
         $y_b = \epsilon (\log K^\top e^{-y_x/\epsilon} - \log b)$, and likewise $y_x$, so
         that afterwards the plan's marginal is exactly x.
         """
-        eps, (y_x, _) = self._eps, y
-        y_b = eps * (self._log_sums(y_x, transposed=True) - jnp.log(self.histogram))
-        return eps * (self._log_sums(y_b) - jnp.log(x)), y_b
+        return self.dual().sweep(x, y)
 
     def plan(self, y: Potentials) -> Float[Array, "*batch n m"]:
         r"""$P_{ij} = e^{-(C_{ij} + y_{x,i} + y_{b,j})/\epsilon}$."""
-        y_x, y_b = y
-        return jnp.exp(-(self.cost + y_x[..., :, None] + y_b[..., None, :]) / self._eps)
+        return LogDual(self.cost, self.histogram, self._eps).plan(y)
 
     def distance(self, minimum: Any) -> Any:
         r"""$W = N \epsilon - \min L$, summed over the N histograms."""
@@ -138,14 +137,6 @@ class EntropicTransport(eqx.Module):
     def _kernel(self) -> Float[Array, "n m"]:
         return jnp.exp(-self.cost / self._eps)
 
-    def _log_sums(self, potential: Numbers, transposed: bool = False) -> Array:
-        r"""$\log K e^{-y/\epsilon}$, or with the transpose of K."""
-        if self.domain == "kernel":
-            kernel = self._kernel() if transposed else self._kernel().T
-            return jnp.log(jnp.exp(-potential / self._eps) @ kernel)
-        cost = self.cost.T if transposed else self.cost
-        return logsumexp(-(cost + potential[..., None, :]) / self._eps, axis=-1)
-
     def _check_kernel(self) -> None:
         smallest = float(jnp.min(self._kernel()))
         if smallest < 100 * float(jnp.finfo(self.cost.dtype).tiny):
@@ -155,13 +146,74 @@ class EntropicTransport(eqx.Module):
             )
 
 
+class _Dual(eqx.Module):
+    """L and its sweep, from the sums over one side of the plan."""
+
+    matrix: eqx.AbstractVar[Float[Array, "n m"]]
+    histogram: eqx.AbstractVar[Float[Array, "*batch m"]]
+    eps: eqx.AbstractVar[Float[Array, ""]]
+
+    @abc.abstractmethod
+    def mass(self, y: Potentials) -> Float[Array, ""]:
+        """The sum of the plan's entries."""
+
+    @abc.abstractmethod
+    def log_sums(self, potential: Numbers, transposed: bool = False) -> Array:
+        r"""$\log K e^{-y/\epsilon}$, or with the transpose of K."""
+
+    def objective(self, x: Numbers, y: Potentials) -> Float[Array, ""]:
+        y_x, y_b = y
+        linear = jnp.sum(x * y_x) + jnp.sum(self.histogram * y_b)
+        return linear + self.eps * self.mass(y)
+
+    def sweep(self, x: Numbers, y: Potentials) -> Potentials:
+        y_b = self.eps * (self.log_sums(y[0], transposed=True) - jnp.log(self.histogram))
+        return self.eps * (self.log_sums(y_b) - jnp.log(x)), y_b
+
+
+class LogDual(_Dual):
+    """By sums of exponentials in the log domain; the matrix is C."""
+
+    matrix: Float[Array, "n m"]
+    histogram: Float[Array, "*batch m"]
+    eps: Float[Array, ""]
+
+    def plan(self, y: Potentials) -> Float[Array, "*batch n m"]:
+        y_x, y_b = y
+        return jnp.exp(-(self.matrix + y_x[..., :, None] + y_b[..., None, :]) / self.eps)
+
+    def mass(self, y):
+        return jnp.sum(self.plan(y))
+
+    def log_sums(self, potential, transposed=False):
+        cost = self.matrix.T if transposed else self.matrix
+        return logsumexp(-(cost + potential[..., None, :]) / self.eps, axis=-1)
+
+
+class KernelDual(_Dual):
+    """By products with K, which is the matrix."""
+
+    matrix: Float[Array, "n m"]
+    histogram: Float[Array, "*batch m"]
+    eps: Float[Array, ""]
+
+    def mass(self, y):
+        u, v = jnp.exp(-y[0] / self.eps), jnp.exp(-y[1] / self.eps)
+        return jnp.sum(u * (v @ self.matrix.T))
+
+    def log_sums(self, potential, transposed=False):
+        kernel = self.matrix if transposed else self.matrix.T
+        return jnp.log(jnp.exp(-potential / self.eps) @ kernel)
+
+
 class BarycentreOuter(eqx.Module):
     """The sum of the transport costs, of which the potentials are given."""
 
-    transport: EntropicTransport
+    dual: _Dual
+    constant: Float[Array, ""]
 
     def __call__(self, x, y):
-        return self.transport.distance(self.transport.objective(x, y))
+        return self.constant - self.dual.objective(x, y)
 
 
 def wasserstein_barycentre(transport: EntropicTransport) -> BilevelProblem:
@@ -188,11 +240,12 @@ def wasserstein_barycentre(transport: EntropicTransport) -> BilevelProblem:
 
     **Reference:** P. Ablin, G. Peyré and T. Moreau, ICML 2020, section 5.2.
     """
+    dual = transport.dual()
     return BilevelProblem(
-        outer=BarycentreOuter(transport),
-        inner=transport.objective,
+        outer=BarycentreOuter(dual, transport.distance(0.0)),
+        inner=dual.objective,
         gauge=gauge,
-        update=transport.sweep,
+        update=dual.sweep,
     )
 
 

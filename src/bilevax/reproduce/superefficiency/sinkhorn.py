@@ -4,7 +4,9 @@ Histograms of 30 and 100 points on grids of [0, 1], squared distances, epsilon 0
 53, 60 iterations of Sinkhorn in the kernel domain. Errors are compared without their mean,
 which means nothing for a histogram. Solved on the quotient by the constants, g3 is as
 super-efficient as g2; a pseudo-inverse chooses another constant than Sinkhorn's limit,
-so that its raw error decays only like that of g1 (the paper's instability).
+so that its raw error decays only like that of g1. What the paper calls unstable is a
+float32 Hessian whose eigenvalues are cut at an absolute 1e-12: rounding leaves its null
+direction an eigenvalue above that. It is imitated here, and only reported.
 """
 
 from typing import Any
@@ -16,7 +18,7 @@ from ..._problem import MinProblem
 from ...problems import EntropicTransport
 from ...solvers import Direct, Sinkhorn
 from .._fit import rate, slope
-from .._outcome import Outcome, at_most, within
+from .._outcome import Outcome, at_most, reported, within
 from ._curves import gradient_errors, picture
 
 _FLOOR = 1e-13
@@ -36,6 +38,7 @@ def make(quick: bool = False, seed: int = 53) -> Outcome:
     update: Any = {"update": transport.sweep}
     bare = MinProblem(transport.objective, **update)
     raw = gradient_errors(bare, **options, linear=Direct(cutoff=1e-10))
+    low = _float32_errors(transport, x, exact, steps)
     factor = float(transport.contraction(x, y))
     above = lambda errors, floor=_FLOOR: (errors > floor) & (steps > 2)
     against = lambda name: slope(
@@ -57,8 +60,11 @@ def make(quick: bool = False, seed: int = 53) -> Outcome:
             1.1,
         ),
         at_most("difference of g2 and g1 at t = 1, relative", _first(curves), 1e-10),
+        reported(
+            "g3 / g1 at the last t, float32 and an absolute cut", low[-1] / curves["g1"][-1]
+        ),
     ]
-    columns = curves | {"g3_raw_pseudo_inverse": raw["g3"]}
+    columns = curves | {"g3_raw_pseudo_inverse": raw["g3"], "g3_float32_absolute_cut": low}
     return Outcome(columns, picture(curves, "Entropic transport"), checks)
 
 
@@ -72,6 +78,23 @@ def _problem(seed: int):
     cost = (grid(30)[:, None] - grid(100)) ** 2
     transport = EntropicTransport(cost, other / other.sum(), 0.1, domain="kernel")
     return transport, jnp.asarray(x / x.sum())
+
+
+def _float32_errors(transport: EntropicTransport, x, exact, steps, cut: float = 1e-12) -> Any:
+    """Errors of g3 = y_x - (H^+ r)_x with H^+ and r in float32, and an absolute cut."""
+    y, errors = transport.y0(), []
+    for _ in steps:
+        y = transport.sweep(x, y)
+        plan = np.asarray(transport.plan(y))
+        rows, columns = plan.sum(axis=1), plan.sum(axis=0)
+        hessian = np.block([[np.diag(rows), plan], [plan.T, np.diag(columns)]])
+        hessian = np.float32(hessian / float(transport.regularization))
+        residual = np.float32(np.concatenate([x - rows, transport.histogram - columns]))
+        values, vectors = np.linalg.eigh(hessian)
+        kept = np.abs(values) > cut
+        step = vectors[:, kept] @ (vectors[:, kept].T @ residual / values[kept])
+        errors.append(np.linalg.norm(np.asarray(y[0]) - step[: len(rows)] - exact))
+    return np.asarray(errors)
 
 
 def _first(curves: dict[str, np.ndarray]) -> float:
