@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -214,9 +215,12 @@ def test_the_advice_by_the_clock(name):
     step = 0.1 if name == "p-norm" else float(1 / loss.constants(x).smoothness)
     steps = {"linear": 300, "small": 120, "p-norm": 3000}[name]
     advice = bx.recommend(loss.problem, bx.GradientDescent(step, steps), x, loss.y0)
-    implicit = lambda inner: bx.Implicit(inner, bx.Direct())
-    others = [bx.Analytic] if name == "p-norm" else [bx.Analytic, bx.Unrolled, implicit]
-    check_best(loss, x, step, advice, others)
+    others: dict[str, Any] = {"analytic": bx.Analytic}
+    if name != "p-norm":
+        others["automatic"] = bx.Unrolled
+        others["implicit"] = lambda inner: bx.Implicit(inner, bx.Direct())
+    others.pop(advice.gradient, None)
+    check_best(loss, x, step, advice, others.values())
 
 
 def test_what_is_stated_overrides():
