@@ -1,6 +1,7 @@
 """Certificates: above the true error at every iteration of every problem."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -148,6 +149,84 @@ def test_a_bilevel_logistic():
         h = bx.hypergradient(problem, estimate(t), x, jnp.zeros(6))
         bound = bx.error_bound(problem, estimate(t), x, h, constants)
         assert float(jnp.linalg.norm(h.gradient - exact)) <= bound.value < np.inf
+
+
+def test_random_rows_of_the_outer_level_are_seen():
+    """The gradient is that of a few rows, and its certificate reads them all."""
+    random = np.random.default_rng(0)
+    data = jnp.asarray(random.normal(size=(40, 3)))
+    x, weight = jnp.ones(3), 0.5
+
+    def loss(x, y, rows):
+        return jnp.mean((rows @ (x + y) - 1) ** 2) / 2 + weight * jnp.sum(y**2) / 2
+
+    y, key = jnp.zeros(3), jax.random.key(0)
+    H = data.T @ data / 40
+    constants = bx.Constants(
+        strong_convexity=weight,
+        cross_smoothness=float(jnp.linalg.norm(H, 2)),
+        hessian_lipschitz=0.0,
+        cross_lipschitz=0.0,
+        outer_smoothness=float(jnp.linalg.norm(H, 2)) + weight,
+        outer_cross_smoothness=float(jnp.linalg.norm(H, 2)),
+    )
+    descent, options = bx.GradientDescent(0.3, 300), {"outer_batch_size": 2}
+    solution = jnp.linalg.solve(H + weight * jnp.eye(3), data.T @ (1 - data @ x) / 40)
+    exact = jax.grad(loss)(x, solution, data)
+    minimum = bx.MinProblem(loss, data)
+    bilevel = bx.BilevelProblem(loss, loss, outer_data=data, inner_data=data)
+    implicit = bx.Implicit(descent, bx.GradientDescent(0.3, 300), **options)
+    for problem, estimator in (
+        (minimum, bx.Analytic(descent, **options)),
+        (minimum, implicit),
+        (bilevel, implicit),
+    ):
+        h = bx.hypergradient(problem, estimator, x, y, key)
+        error = float(jnp.linalg.norm(h.gradient - exact))
+        bound = bx.error_bound(problem, estimator, x, h, constants)
+        assert 1e-3 < error <= bound.value < 100 * error, (estimator, error, bound)
+
+
+def test_the_rounding_of_a_coarser_x():
+    """With x in float32 and y in float64 the gradient is rounded as x is."""
+    problem = bx.MinProblem(lambda x, y: jnp.sum((y - x) ** 2) / 2 + jnp.sum(y**2))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=50), jnp.float32)
+    constants = bx.Constants(strong_convexity=3.0, cross_smoothness=1.0, smoothness=3.0)
+    for estimator in (
+        bx.Analytic(bx.GradientDescent(1 / 3, 60)),
+        bx.Implicit(bx.GradientDescent(1 / 3, 60), bx.Direct()),
+    ):
+        h = bx.hypergradient(problem, estimator, x, jnp.zeros(50))
+        error = np.linalg.norm(np.asarray(h.gradient, float) - np.asarray(x, float) * 2 / 3)
+        bound = bx.error_bound(problem, estimator, x, h, constants)
+        assert 0 < error <= bound.value < 1e-4
+
+
+@pytest.mark.parametrize("size", [4, 10, 60])
+def test_ill_conditioned_in_float32(size):
+    """Points near the solution, where what cancels is within the product with H."""
+    random, worst = np.random.default_rng(size), 0.0
+    U = np.linalg.qr(random.normal(size=(size, size)))[0]
+    H = (U * np.geomspace(1e-4, 1, size)) @ U.T
+    H32 = jnp.asarray(H, jnp.float32)
+    H = np.asarray(H32, float)
+    problem = bx.MinProblem(lambda x, y: y @ H32 @ y / 2 - x @ y)
+    estimator = bx.Analytic(bx.GradientDescent(1e-30, 1))
+    constants = bx.Constants(
+        strong_convexity=float(np.linalg.eigvalsh(H)[0]),
+        smoothness=float(np.linalg.eigvalsh(H)[-1]),
+        cross_smoothness=1.0,
+    )
+    for _ in range(40):
+        x = jnp.asarray(random.normal(size=size), jnp.float32)
+        solution = np.linalg.solve(H, np.asarray(x, float))
+        noise = random.normal(size=size) * np.linalg.norm(solution) / np.sqrt(size)
+        y = jnp.asarray(solution + 1e-7 * noise, jnp.float32)
+        h = bx.hypergradient(problem, estimator, x, y)
+        error = np.linalg.norm(np.asarray(h.gradient, float) + solution)
+        bound = bx.error_bound(problem, estimator, x, h, constants)
+        worst = max(worst, error / bound.value)
+    assert worst <= 1
 
 
 def test_what_is_not_known_makes_it_infinite():

@@ -97,6 +97,22 @@ CASES = {
         LINEAR | {"implicit_ratio": 1.5, "cost_ratio": 1.5},
         *("automatic", 700, "R3", {}),
     ),
+    "slow convergence": (
+        DECREASING | {"implicit_ratio": 2.5, "target": 1e-3},
+        *("implicit", 10_000, "R2", {}),
+    ),
+    "slow convergence, slow solve": (
+        DECREASING | {"implicit_ratio": 3.0, "target": 1e-3},
+        *("automatic", 10_000, "R4", {}),
+    ),
+    "bilevel, fast solve": (
+        LINEAR | {"bilevel": True, "steps": 299, "implicit_ratio": 2.9},
+        *("implicit", 299, "R1", {}),
+    ),
+    "bilevel, slow solve": (
+        LINEAR | {"bilevel": True, "implicit_ratio": 3.0},
+        *("automatic", 700, "R1", {}),
+    ),
     "bilevel": (LINEAR | {"bilevel": True, "steps": 300}, "implicit", 300, "R1", {}),
     "bilevel, short": (LINEAR | {"bilevel": True, "steps": 299}, "automatic", 299, "R1", {}),
     "bilevel, little room": (

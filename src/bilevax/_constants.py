@@ -14,8 +14,9 @@ class Constants:
     - `cross_smoothness`: $\Lambda_2 \ge \|\partial_{xy} g\|$;
     - `hessian_lipschitz`: $\Lambda_{11}$, of $y \mapsto \partial_{yy} g$;
     - `cross_lipschitz`: $\Lambda_{21}$, of $y \mapsto \partial_{xy} g$;
-    - `outer_smoothness`, `outer_cross_smoothness`: of $y \mapsto \partial_y f$ and
-      $y \mapsto \partial_x f$, the Lipschitz constants (for f other than g).
+    - `outer_smoothness`, `outer_cross_smoothness`: $\Lambda_{fy}$ and $\Lambda_{fx}$, the
+      Lipschitz constants of $y \mapsto \partial_y f$ and $y \mapsto \partial_x f$ (for f
+      other than g).
 
     Ablin et al. (2020) write $L_1$, $L_2$, $L_{11}$ and $L_{21}$ for the second to the fifth.
 

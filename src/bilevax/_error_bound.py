@@ -2,7 +2,8 @@ r"""How far a hypergradient is from the exact one, at most.
 
 Everything follows from the residual $r = \partial_y g(x, y)$ that an approximate solution
 leaves: with strong convexity $\mu$ its error e is at most $|r| / \mu$. The bounds expand
-around the computed y and not around $y^*$, so that all they need is known there.
+around the computed y and not around $y^*$, so that all they need is known there, or look
+at the next Newton iterate, of which the residual is known as well.
 """
 
 import math
@@ -51,40 +52,45 @@ def error_bound(
     r"""A certificate: the error of a hypergradient is at most `value`.
 
     With the residual r, the inner error $e \le |r| / \mu$, $B = \Lambda_2 / \mu$ and
-    $\Lambda = \Lambda_{21} + B \Lambda_{11}$, in the letters of `bx.Constants`:
+    $\Lambda = \Lambda_{21} + B \Lambda_{11}$, in the letters of `bx.Constants`, and s the
+    residual of the adjoint system:
 
     | estimator | bound |
     |---|---|
     | `Analytic` on a `MinProblem` | $\Lambda_2 e$ (Ablin et al. 2020, Prop. 2.1) |
-    | `Implicit` on a `MinProblem` | $\frac{\Lambda}{2} e^2 + B \lvert s \rvert$, or $y_+$ |
-    | `Unrolled` on a `MinProblem` | $\lvert g^2 - g^3 \rvert$ and that, or $y_+$ |
+    | `Implicit` on a `MinProblem` | $\frac{\Lambda}{2} e^2 + B \lvert s \rvert$ |
+    | `Unrolled` on a `MinProblem` | $\lvert g^2 - g^3 \rvert$ and the bound of $g^3$ |
     | `Implicit` otherwise | see below |
 
-    s is the residual of the adjoint system. The second is sharper than the paper's
-    Prop. 2.3, whose term $\Lambda_J \Lambda_1 e^2$ an expansion around y avoids. On a
-    `MinProblem` the adjoint z is the Newton step too, and the derivatives at $y_+ = y + z$,
-    whose error is at most $e_+ = |\partial_y L(x, y_+)| / \mu$, tell of y and of any $\psi$:
+    The second is sharper than the paper's Prop. 2.3, whose term $\Lambda_J \Lambda_1 e^2$ an
+    expansion around y avoids. The second and the third are often still too large, since
+    constants are worst cases. There z is the Newton step too, and the derivatives at
+    $y_+ = y + z$, whose error is at most $e_+ = |\partial_y L(x, y_+)| / \mu$, tell of y and
+    of any $\psi$:
 
     $$|y - y^*| \le |z| + e_+, \qquad
     |\psi - \nabla \ell(x)| \le |\psi - \partial_x L(x, y_+)| + \Lambda_2 e_+,$$
 
     for one gradient more, without a constant of second derivatives, and whatever z is. The
     smaller bound counts. For `Unrolled` this function solves one dense system for z, so
-    that y must be small. For a bilevel problem,
+    that y must be small. For `Implicit` on a bilevel problem,
 
     $$\Lambda_{fx} e + \Lambda_{21} |z| e + B (|s| + \Lambda_{11} |z| e + \Lambda_{fy} e).$$
 
-    To these an estimate of the rounding errors is added: the unit roundoff times the
-    terms' sizes, times the root of the numbers that are summed.
+    To these are added what random rows changed in h, which is seen since all rows are read
+    here, and an estimate of the rounding errors: the unit roundoff times the terms' sizes,
+    times the root of the numbers that are summed.
 
     **Arguments:**
 
-    - `problem`, `estimator`, `x`: what `h` is a hypergradient of. All rows are read.
+    - `problem`, `estimator`, `x`: what `h` is a hypergradient of.
     - `h`: of `bx.hypergradient`.
     - `constants`: valid on a convex set that holds h.y, $y_+$ and the solution; by default
       those of the problem. `strong_convexity` must be a lower bound. A measured smallest
       eigenvalue is an upper one, so nothing is measured here: what is missing makes the
-      bound infinite, and `reason` names it.
+      bound infinite, and `reason` names it. With a gauge it is that on the quotient, and
+      the bound one of the gradient up to $\partial_{xy} g$ of the gauge's directions: for
+      histograms, of the centred gradient.
 
     >>> import bilevax as bx, jax.numpy as jnp
     >>> ridge = bx.problems.RidgeRegression(jnp.eye(2), 0.5)
@@ -110,7 +116,7 @@ def error_bound(
         names = ", ".join(missing or ["a positive strong_convexity"])
         return _unknown(f"not known: {names}. Pass them as constants=bx.Constants(...)")
     at = as_variable("x", x), h.y, h.adjoint, h.gradient
-    seen = _Seen(*map(float, jax.device_get(_look(problem, estimator, *at))))
+    seen = jax.tree.map(float, jax.device_get(_look(problem, estimator, *at)))
     bound = (_of_minimum if is_minimum else _of_bilevel)(estimator, known, seen)
     if not math.isfinite(bound.value):
         return _unknown("the hypergradient or what it is made of is not finite: see h.result")
@@ -120,23 +126,31 @@ def error_bound(
 def _needs(estimator: Estimator, is_minimum: bool) -> tuple[str, ...] | str:
     """The constants that a bound takes, or why there is none."""
     basic = ("strong_convexity", "cross_smoothness")
-    second = ("hessian_lipschitz", "cross_lipschitz")
-    if is_minimum and isinstance(estimator, Analytic):
-        return basic
-    if is_minimum and isinstance(estimator, Unrolled | Implicit):
+    if is_minimum and isinstance(estimator, Analytic | Unrolled | Implicit):
         return basic
     if isinstance(estimator, Implicit):
+        second = ("hessian_lipschitz", "cross_lipschitz")
         return (*basic, *second, "outer_smoothness", "outer_cross_smoothness")
     if isinstance(estimator, Analytic):
-        return "the analytic gradient of a bilevel problem does not converge to the exact one"
+        return (
+            "the analytic gradient has a bound on a bx.MinProblem only: elsewhere it is biased"
+        )
     return "there is no bound for this estimator on a bilevel problem: use bx.Implicit"
 
 
-class _Seen(NamedTuple):
-    """Norms at (x, y, z), and of derivatives at y + z."""
+class _Point(NamedTuple):
+    """Norms at an inner variable."""
 
-    residual: Any  # |r|
-    residual_size: Any  # of the terms that cancel in r
+    size: Any  # of the variable
+    residual: Any
+    terms: Any  # that cancel in the residual
+
+
+class _Seen(NamedTuple):
+    """Norms at (x, y, z) and, on a `MinProblem`, at y + z."""
+
+    y: _Point
+    newton: _Point
     adjoint: Any  # |z|
     adjoint_residual: Any  # |H z + f_y|
     adjoint_size: Any
@@ -145,12 +159,10 @@ class _Seen(NamedTuple):
     unit: Any  # unit roundoff
     from_implicit: Any  # |psi - (f_x + K z)|
     from_newton: Any  # |psi - f_x(x, y + z)|
-    newton_residual: Any
-    newton_residual_size: Any
 
 
 @eqx.filter_jit
-def _look(problem: AbstractProblem, estimator, x, y, z, gradient):
+def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
     norm, away = optax.tree.norm, lambda a, b: optax.tree.norm(optax.tree.sub(a, b))
     batch, rows = full(problem.inner_data, "auto"), full(problem.outer_data, "auto")
     f_x, f_y = problem.value_and_gradients(x, y, rows)[1]
@@ -161,41 +173,41 @@ def _look(problem: AbstractProblem, estimator, x, y, z, gradient):
     elif isinstance(estimator, Unrolled):
         solver = Direct(cutoff=None)
         z = solver.solve(equation, None, solver.init(equation, y), jax.random.key(0), 0)[0]
-    residual, at_y = problem.residual(x, y, batch), linearization.hvp(y)
-    at_z, cross_z, cross_y = (
-        linearization.hvp(z),
-        linearization.cross(z),
-        linearization.cross(y),
-    )
-    newton = optax.tree.add(y, z)
-    newton_residual = problem.residual(x, newton, batch)
-    # Where the Hessian varies, H y of the old point still has the size of what cancels.
-    newton_size = norm(linearization.hvp(newton))
-    dtype = jnp.result_type(*jax.tree.leaves(y))
-    count = jnp.asarray(optax.tree.size(y) + num_rows(problem.inner_data), dtype)
+    at_z, cross_z = linearization.hvp(z), linearization.cross(z)
+    at_y, cross_y = linearization.hvp(y), linearization.cross(y)
+
+    def point(v, product):
+        residual = problem.residual(x, v, batch)
+        return _Point(norm(v), norm(residual), norm(product) + away(residual, product))
+
+    here = newton = point(y, at_y)
+    newton_f_x = f_x
+    if isinstance(problem, MinProblem) and not isinstance(estimator, Analytic):
+        after = optax.tree.add(y, z)
+        newton = point(after, optax.tree.add(at_y, at_z))
+        newton_f_x = problem.value_and_gradients(x, after, rows)[1][0]
+    dtypes = [jnp.result_type(*jax.tree.leaves(tree)) for tree in (x, y)]
     return _Seen(
-        residual=norm(residual),
-        residual_size=norm(at_y) + away(residual, at_y),
+        y=here,
+        newton=newton,
         adjoint=norm(z),
         adjoint_residual=norm(optax.tree.add(at_z, equation.offset)),
         adjoint_size=norm(at_z) + norm(equation.offset),
         gradient_size=norm(cross_y) + away(f_x, cross_y) + norm(cross_z),
-        num=count,
-        unit=jnp.asarray(jnp.finfo(dtype).eps, dtype),
+        num=optax.tree.size(y) + num_rows(problem.inner_data),
+        unit=max(float(jnp.finfo(dtype).eps) for dtype in dtypes),
         from_implicit=away(gradient, optax.tree.add(f_x, cross_z)),
-        from_newton=away(gradient, problem.value_and_gradients(x, newton, rows)[1][0]),
-        newton_residual=norm(newton_residual),
-        newton_residual_size=newton_size + away(newton_residual, linearization.hvp(newton)),
+        from_newton=away(gradient, newton_f_x),
     )
 
 
 def _of_minimum(estimator, c: Any, seen: _Seen) -> ErrorBound:
     rounding = _Rounding(c, seen)
-    e = rounding.inner + seen.residual / c.strong_convexity
+    e = rounding.inner + seen.y.residual / c.strong_convexity
     if isinstance(estimator, Analytic):
-        lost = c.cross_smoothness * rounding.inner + rounding.gradient
-        return ErrorBound(c.cross_smoothness * e + rounding.gradient, e, lost)
-    after = rounding.newton + seen.newton_residual / c.strong_convexity
+        value = seen.from_implicit + c.cross_smoothness * e + rounding.gradient
+        return ErrorBound(value, e, c.cross_smoothness * rounding.inner + rounding.gradient)
+    after = rounding.newton + seen.newton.residual / c.strong_convexity
     e = min(e, seen.adjoint + after)
     value = seen.from_newton + c.cross_smoothness * after
     lost = c.cross_smoothness * rounding.newton
@@ -209,12 +221,14 @@ def _of_minimum(estimator, c: Any, seen: _Seen) -> ErrorBound:
 
 def _of_bilevel(estimator, c: Any, seen: _Seen) -> ErrorBound:
     rounding = _Rounding(c, seen)
-    e = rounding.inner + seen.residual / c.strong_convexity
-    z, s = seen.adjoint, seen.adjoint_residual + rounding.adjoint
-    slopes = c.outer_cross_smoothness + c.cross_lipschitz * z
-    system = s + c.hessian_lipschitz * z * e + c.outer_smoothness * e
-    value = slopes * e + c.jacobian_bound * system + rounding.gradient
-    return ErrorBound(value, e, c.jacobian_bound * rounding.adjoint + rounding.gradient)
+    e = rounding.inner + seen.y.residual / c.strong_convexity
+    bend = c.hessian_lipschitz * seen.adjoint + c.outer_smoothness
+    slope = c.outer_cross_smoothness + c.cross_lipschitz * seen.adjoint
+    slope += c.jacobian_bound * bend
+    lost = slope * rounding.inner + c.jacobian_bound * rounding.adjoint + rounding.gradient
+    system = c.jacobian_bound * (seen.adjoint_residual + rounding.adjoint)
+    value = seen.from_implicit + slope * e + system + rounding.gradient
+    return ErrorBound(value, e, lost)
 
 
 class _Rounding:
@@ -222,9 +236,10 @@ class _Rounding:
 
     def __init__(self, c: Any, seen: _Seen):
         unit = 2 * seen.unit * math.sqrt(seen.num)
-        self.inner = unit * seen.residual_size / c.strong_convexity
-        self.newton = unit * seen.newton_residual_size / c.strong_convexity
-        self.adjoint = unit * seen.adjoint_size
+        # Terms also cancel within H y, which is seen by its largest size only.
+        inner = lambda p: max(p.terms, (c.smoothness or 0.0) * p.size) / c.strong_convexity
+        self.inner, self.newton = unit * inner(seen.y), unit * inner(seen.newton)
+        self.adjoint = unit * max(seen.adjoint_size, (c.smoothness or 0.0) * seen.adjoint)
         self.gradient = unit * seen.gradient_size
 
 

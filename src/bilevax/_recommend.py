@@ -96,8 +96,9 @@ def recommend(
     | R3 | linear convergence | $g^1$ with ct iterations if $c \ge 2$ or $mt > M$, else $g^2$ |
     | R4 | slower convergence | $g^2$ where it is worthwhile, else $g^1$ with ct iterations |
 
-    Where the time of $g^3$ beside $g^1$ is known, it takes the place of the operations: R2
-    then asks that it be less than c and than 2, as $g^3$ is worth twice the iterations.
+    Where the time of $g^3$ beside $g^1$ is known, it takes the place of the operations: R1
+    and R2 then ask that it be less than c, with linear convergence also less than 2, as $g^3$
+    is worth twice the iterations.
 
     In R4 $g^2$ is worthwhile for a target below $A_1 \sqrt\rho$ with a constant stochastic
     step $\rho$, for one below $A_1^2 / (A_2 c^\alpha)$ with steps $\rho_0 t^{-\alpha}$, and
@@ -252,11 +253,12 @@ def _of_bilevel(case: _Case) -> Recommendation | None:
     if not case.bilevel:
         return None
     biased = "The outer objective is not the inner one, so that the analytic gradient is biased"
-    if case.holds_matrix and case.solve <= case.run:
-        reason = (
-            f"{biased}, and a dense solve of {case.solve:.3g} operations costs at most the "
-            f"inner run of {case.run:.3g}."
-        )
+    ratio = case.implicit_ratio
+    solve = f"a dense solve of {case.solve:.3g} operations"
+    run = f"the inner run of {case.run:.3g}" if ratio is None else "the automatic gradient"
+    small = case.solve <= case.run if ratio is None else ratio < case.c
+    if case.holds_matrix and small:
+        reason = f"{biased}, and {solve} costs no more than {run}."
         return Recommendation("implicit", case.t, "R1", reason, {})
     found = case.storage()
     if found is None:
@@ -267,8 +269,7 @@ def _of_bilevel(case: _Case) -> Recommendation | None:
     options, why = found
     against = "H is singular, or its matrix does not fit in memory"
     if case.holds_matrix:
-        sizes = f"{case.solve:.3g} operations exceeds the {case.run:.3g} of the inner run"
-        against = f"a dense solve of {sizes}"
+        against = f"{solve} costs more than {run}"
     return Recommendation("automatic", case.t, "R1", f"{biased}; {against}; {why}.", options)
 
 
@@ -282,7 +283,7 @@ def _of_small(case: _Case) -> Recommendation | None:
             f"of {case.solve:.3g} operations is at most a tenth of the run of {case.run:.3g}"
         )
     else:
-        small = ratio < min(case.c, _WORTH)
+        small = ratio < (min(case.c, _WORTH) if case.kind == "linear" else case.c)
         share = f"takes {ratio - 1:.2g} of the time of the inner run"
     if not small:
         return None

@@ -1,13 +1,17 @@
 """Figures of the papers from the command line."""
 
+import collections
+import contextlib
+import logging
 import pathlib
-import sys
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from .. import reproduce
-from ..reproduce._outcome import FAIL, text
+from ..reproduce._outcome import FAIL, PASS, REPORTED, Outcome, text
 from ._errors import UnusableError, one_of
 
 
@@ -32,27 +36,66 @@ def reproduce_paper(
         figure = panels.get(figure, figure)
         entries = [entry for entry in entries if entry.name == figure]
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
-    failed = False
+    failed, spent, said = False, 0.0, Console(stderr=True, highlight=False)
     for entry in entries:
-        print(f"Figure {entry.name}: {entry.title}", file=sys.stderr, flush=True)
-        outcome, seconds = reproduce.run(entry, quick, seed)
+        said.print(Text(entry.title), soft_wrap=True)
+        with _following(said):
+            outcome, seconds = reproduce.run(entry, quick, seed)
         try:
             outcome.save(output / paper, f"figure_{entry.name}")
         except OSError as error:
             raise UnusableError(f"Cannot write in {output} ({error}).") from error
-        for i, check in enumerate(outcome.checks):
-            first = i == 0
-            table.add_row(
-                entry.name if first else "",
-                check.name,
-                check.expected,
-                text(check.measured),
-                check.verdict,
-                f"{seconds:.1f}" if first else "",
-                style="bold red" if check.verdict == FAIL else None,
-            )
+        said.print(f"  {_counts(outcome)} in {seconds:.1f} s", soft_wrap=True)
+        _add_rows(table, entry.name, outcome, seconds)
         failed |= outcome.failed
+        spent += seconds
     console = Console(highlight=False, markup=False)
     console.print(table)
-    console.print(f"Pictures and data: {output / paper}", soft_wrap=True)
+    console.print(f"{spent:.1f} s. Pictures and data: {output / paper}", soft_wrap=True)
     return 1 if failed else 0
+
+
+def _counts(outcome: Outcome) -> str:
+    """How many checks have which verdict."""
+    counts = collections.Counter(check.verdict for check in outcome.checks)
+    return ", ".join(f"{counts[v]} {v}" for v in (PASS, FAIL, REPORTED) if counts[v])
+
+
+def _add_rows(table: Table, name: str, outcome: Outcome, seconds: float) -> None:
+    for i, check in enumerate(outcome.checks):
+        table.add_row(
+            "" if i else name,
+            check.name,
+            check.expected,
+            text(check.measured),
+            check.verdict,
+            "" if i else f"{seconds:.1f}",
+            style="bold red" if check.verdict == FAIL else None,
+        )
+
+
+@contextlib.contextmanager
+def _following(console: Console):
+    """What a figure logs, as a line that renews itself on a terminal."""
+    logger = logging.getLogger(reproduce.__name__)
+    before = logger.level
+    with console.status("computing") as status:
+        handler = _Shown(status)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(before)
+
+
+class _Shown(logging.Handler):
+    """Shows the last record."""
+
+    def __init__(self, status: Status):
+        super().__init__()
+        self._status = status
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._status.update(Text(record.getMessage()))

@@ -1,5 +1,6 @@
 """What the figures of stochastic gradient descent share: many runs together."""
 
+import logging
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from ...problems import LogisticRegression
 from ...solvers import SGD, Direct
 from ._curves import COLORS, NAMES, STYLES
 
+_log = logging.getLogger(__name__)
 # Runs that share one compiled call: enough to fill the processor, few enough for memory.
 _TOGETHER = 100
 
@@ -81,10 +83,10 @@ def errors(
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, repetitions, axis=0), schedules)
     together = jax.jit(jax.vmap(run))
     taken = lambda part: jax.tree.map(lambda leaf: leaf[part], (repeated, keys))
-    starts = range(0, num * repetitions, _TOGETHER)
-    parts = [
-        jax.device_get(together(*taken(slice(start, start + _TOGETHER)))) for start in starts
-    ]
+    parts = []
+    for start in range(0, num * repetitions, _TOGETHER):
+        _log.info("%d of %d runs are done", start, num * repetitions)
+        parts.append(jax.device_get(together(*taken(slice(start, start + _TOGETHER)))))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {name: e.reshape(num, repetitions, len(steps)) for name, e in joined.items()}
 

@@ -10,6 +10,7 @@ g3 factorises a matrix of 1500 x 1500 a pair. In the full form it is timed on 10
 the time multiplied by 10: the pairs are factorised one by one.
 """
 
+import logging
 import time
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from .._fit import slope
 from .._outcome import Outcome, reported, within
 from ._curves import COLORS, NAMES, STYLES
 
+_log = logging.getLogger(__name__)
 _PROBLEMS = 5
 _RUNS = 5
 _ESTIMATORS = {
@@ -97,6 +99,7 @@ def _times(name: str, problems: list[Any], recipe: _Recipe) -> dict[str, np.ndar
     problems = [(cost, xs[:pairs], others[:pairs]) for cost, xs, others in problems]
     scale, found = recipe.pairs / pairs, []
     for t in recipe.steps:
+        _log.info("%s with t = %d of up to %d", name, t, recipe.steps[-1])
         estimator = _ESTIMATORS[name](Sinkhorn(t))
         jax.block_until_ready(_gradients(estimator, *problems[0]))
         found.append([scale * _seconds(estimator, problem) for problem in problems])
