@@ -202,31 +202,30 @@ def test_the_rounding_of_a_coarser_x():
         assert 0 < error <= bound.value < 1e-4
 
 
-@pytest.mark.parametrize("size", [4, 10, 60])
+@pytest.mark.parametrize("size", [4, 60])
 def test_ill_conditioned_in_float32(size):
-    """Points near the solution, where what cancels is within the product with H."""
-    random, worst = np.random.default_rng(size), 0.0
+    """Near the solution, what cancels is within the product with H, which looks small."""
+    random, share = np.random.default_rng(size), 0.0
     U = np.linalg.qr(random.normal(size=(size, size)))[0]
-    H = (U * np.geomspace(1e-4, 1, size)) @ U.T
-    H32 = jnp.asarray(H, jnp.float32)
+    H32 = jnp.asarray((U * np.geomspace(1e-4, 1, size)) @ U.T, jnp.float32)
     H = np.asarray(H32, float)
+    smallest, *_, largest = np.linalg.eigvalsh(H)
     problem = bx.MinProblem(lambda x, y: y @ H32 @ y / 2 - x @ y)
     estimator = bx.Analytic(bx.GradientDescent(1e-30, 1))
     constants = bx.Constants(
-        strong_convexity=float(np.linalg.eigvalsh(H)[0]),
-        smoothness=float(np.linalg.eigvalsh(H)[-1]),
-        cross_smoothness=1.0,
+        strong_convexity=smallest, smoothness=largest, cross_smoothness=1.0
     )
-    for _ in range(40):
+    for _ in range(20):
         x = jnp.asarray(random.normal(size=size), jnp.float32)
         solution = np.linalg.solve(H, np.asarray(x, float))
-        noise = random.normal(size=size) * np.linalg.norm(solution) / np.sqrt(size)
-        y = jnp.asarray(solution + 1e-7 * noise, jnp.float32)
+        y = jnp.asarray(solution, jnp.float32)
         h = bx.hypergradient(problem, estimator, x, y)
-        error = np.linalg.norm(np.asarray(h.gradient, float) + solution)
         bound = bx.error_bound(problem, estimator, x, h, constants)
-        worst = max(worst, error / bound.value)
-    assert worst <= 1
+        assert np.linalg.norm(np.asarray(h.gradient, float) + solution) <= bound.value
+        exact = H @ np.asarray(y, float) - np.asarray(x, float)
+        off = np.linalg.norm(np.asarray(H32 @ y - x, float) - exact) / smallest
+        share = max(share, off / bound.rounding)
+    assert 1e-3 < share <= 1
 
 
 def test_what_is_not_known_makes_it_infinite():

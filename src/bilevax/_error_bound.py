@@ -88,7 +88,8 @@ def error_bound(
     - `constants`: valid on a convex set that holds h.y, $y_+$ and the solution; by default
       those of the problem. `strong_convexity` must be a lower bound. A measured smallest
       eigenvalue is an upper one, so nothing is measured here: what is missing makes the
-      bound infinite, and `reason` names it. With a gauge it is that on the quotient, and
+      bound infinite, and `reason` names it. `smoothness` is for the rounding errors of an
+      ill-conditioned Hessian. With a gauge, strong convexity is that on the quotient, and
       the bound one of the gradient up to $\partial_{xy} g$ of the gauge's directions: for
       histograms, of the centred gradient.
 
