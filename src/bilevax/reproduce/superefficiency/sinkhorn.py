@@ -66,7 +66,11 @@ def make(quick: bool = False, seed: int = 53) -> Outcome:
         ),
     ]
     columns = curves | {"g3_raw_pseudo_inverse": raw["g3"], "g3_float32_absolute_cut": low}
-    return Outcome(columns, picture(curves, "Entropic transport"), checks)
+    figure = picture(curves, "Entropic transport")
+    (axes,) = figure.axes
+    axes.plot(steps, low, ":", color="#CC79A7", label="g3 in float32, absolute cut")
+    axes.legend(fontsize=9)
+    return Outcome(columns, figure, checks)
 
 
 def _problem(seed: int):
