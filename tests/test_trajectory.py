@@ -1,5 +1,6 @@
 """A solve with its derivative beside it."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +43,44 @@ def test_gradient_descent(kind):
         np.testing.assert_allclose(path.automatic[i], D2 + J @ D1, rtol=1e-9, atol=1e-13)
         implicit = D2 - K @ np.linalg.solve(H, D1)
         np.testing.assert_allclose(path.implicit[i], implicit, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logistic"])
+def test_the_residual_of_the_jacobian(kind):
+    """By the formulas, and zero at the exact Jacobian -K H^-1."""
+    loss, D, x, y0 = make(kind)
+    solution = loss.solution(x)
+    *_, H, K = derivatives(kind, D, x, np.asarray(solution))
+    path = bx.trajectory(loss.problem, bx.GradientDescent(0.1), x, y0, at=AT)
+    R = path.residual(loss.problem, x, solution)
+    np.testing.assert_allclose(R, np.asarray(path.jacobian) @ H + K, rtol=1e-10, atol=1e-13)
+    exact = eqx.tree_at(lambda p: p.jacobian, path, jnp.asarray(-K @ np.linalg.inv(H))[None])
+    assert float(jnp.max(jnp.abs(exact.residual(loss.problem, x, solution)))) < 1e-12
+
+
+def test_the_residual_of_a_fixed_point():
+    """phi = A y + x with a matrix that is not symmetric: R(J) = J (I - A)^T - I."""
+    A = np.array([[0.2, 0.5], [-0.1, 0.3]])
+    problem = bx.FixedPointProblem(lambda x, y: jnp.sum(y**2), lambda x, y: A @ y + x)
+    x, solution = np.ones(2), np.linalg.solve(np.eye(2) - A, np.ones(2))
+    path = bx.trajectory(problem, bx.FixedPointIteration(1), x, np.zeros(2), at=[0, 1, 3])
+    R = path.residual(problem, x, solution)
+    expected = [J @ (np.eye(2) - A).T - np.eye(2) for J in np.asarray(path.jacobian)]
+    np.testing.assert_allclose(R, expected, atol=1e-14)
+    np.testing.assert_allclose(R[2], -np.linalg.matrix_power(A, 3).T, atol=1e-14)
+
+
+def test_the_residual_falls_at_the_rate_of_the_iterates():
+    """Of ridge regression, late, by the slowest mode: here the next one is at 0.993 of it."""
+    random = np.random.RandomState(29)
+    D, x = random.randn(50, 100), random.randn(1, 50)[0]
+    loss = bx.problems.RidgeRegression(D, 0.02)
+    step = 1 / (np.linalg.norm(D, 2) ** 2 / 50 + 0.02)
+    inner = bx.GradientDescent(step)
+    path = bx.trajectory(loss.problem, inner, x, loss.y0, at=[500, 501])
+    R = jnp.linalg.norm(path.residual(loss.problem, x, loss.solution(x)), axis=(1, 2))
+    factor = 1 - step * (0.02 + np.linalg.svd(D)[1][-1] ** 2 / 50)
+    np.testing.assert_allclose(R[1] / R[0], factor, rtol=1e-5)
 
 
 def test_the_path_is_differentiated_on_the_rows_it_was_taken_on():

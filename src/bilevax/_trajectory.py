@@ -9,6 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
+from ._check import as_variable
 from ._equation import Adjoint, Inner
 from ._hypergradient import checked
 from ._sampling import full
@@ -36,6 +37,31 @@ class Trajectory(eqx.Module):
     analytic: Float[Array, "records n"]
     automatic: Float[Array, "records n"]
     implicit: Float[Array, "records n"] | None
+
+    def residual(self, problem: Problem, x: PyTree, solution: PyTree) -> Array:
+        r"""$R(J_t) = J_t \partial_{yy} g + \partial_{xy} g$ at the solution, n x m a record.
+
+        It is zero at the exact Jacobian only, and $|R(J_t)| |y_t - y^*|$ is what bounds the
+        error of $g^2$ (Ablin et al. 2020, Prop. 2.2). For a fixed point $\phi$ it is that of
+        $F = y - \phi$.
+
+        **Arguments:** `problem`, `x`: those of the run; `solution`: $y^*(x)$.
+
+        >>> import bilevax as bx, jax.numpy as jnp
+        >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2 / 2)
+        >>> path = bx.trajectory(problem, bx.GradientDescent(0.5), 1.0, 0.0, at=[0, 1, 2])
+        >>> path.residual(problem, 1.0, 1.0)[:, 0, 0].tolist()
+        [-1.0, -0.5, -0.25]
+        """
+        flat_x, unravel_x = ravel_pytree(as_variable("x", x))
+        flat_y, unravel_y = ravel_pytree(as_variable("solution", solution))
+        batch = full(problem.inner_data, "auto")
+
+        def flat(x, y):
+            return ravel_pytree(problem.residual(unravel_x(x), unravel_y(y), batch))[0]
+
+        at_x, at_y = jax.jacobian(flat, argnums=(0, 1))(flat_x, flat_y)
+        return self.jacobian @ at_y.T + at_x.T
 
 
 def trajectory(
