@@ -231,6 +231,35 @@ def test_faulty_transport():
     assert np.isfinite(make(C, b, 1e-4).sweep(x, make(C, b, 1e-4).y0())[0]).all()
 
 
+def test_an_x_that_is_no_histogram():
+    """Said before any work, by everything that takes an x; a traced one is not seen."""
+    C, x, b = clouds()
+    transport = bx.problems.EntropicTransport(C, b, 0.1)
+    y, estimator = transport.y0(), bx.Analytic(bx.Sinkhorn(5))
+    problem, barycentre = transport.problem, bx.problems.wasserstein_barycentre(transport)
+    algorithm = bx.Algorithm(estimator, *bx.mirror_descent(0.1))
+    takers = (
+        lambda x: bx.hypergradient(problem, estimator, x, y),
+        lambda x: bx.trajectory(problem, bx.Sinkhorn(1), x, y, at=[1]),
+        lambda x: bx.minimize(barycentre, algorithm, x, y, num_steps=1),
+        bx.minimum(problem, y, bx.Sinkhorn(5)),
+        bx.argmin(problem, y, bx.Sinkhorn(5)),
+    )
+    for wrong, words in (
+        (2 * x, "x must sum to 1, got 2"),
+        (x - x[0], "x must be positive everywhere"),
+        (x[:-1], "x must have 6 numbers"),
+        (x * jnp.nan, "NaN|positive everywhere"),
+    ):
+        for taker in takers:
+            with pytest.raises(ValueError, match=words):
+                taker(wrong)
+    for taker in takers:
+        taker(x)
+    gradient = jax.jit(jax.grad(takers[3]))(x)
+    assert bool(jnp.all(jnp.isfinite(gradient)))
+
+
 def test_the_barycentre_decreases():
     """Each of the first 20 steps, by the value at converged potentials."""
     n = 30

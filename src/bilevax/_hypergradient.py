@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
-from ._check import as_variable, check_kinds, check_numbers, check_structures
+from ._check import as_variable, check_domain, check_kinds, check_numbers, check_structures
 from ._cost import Cost
 from ._curvature import has_steps_to_measure, measure_step, with_steps
 from ._means import check_means
@@ -80,6 +80,7 @@ def checked(problem, estimator, variables, adjoint, key):
     if adjoint is not None:
         adjoint = _like_y(as_variable("adjoint0", adjoint), y)
     check_numbers(**dict(zip(variables, (x, y), strict=True)), adjoint0=adjoint)
+    check_domain(problem, x)
     check_numbers(outer_data=problem.outer_data, inner_data=problem.inner_data)
     check_means(problem, estimator, x, y)
     if key is None and estimator.random:

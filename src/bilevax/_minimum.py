@@ -11,7 +11,7 @@ import optax.tree
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from ._check import as_variable, check_structures
+from ._check import as_variable, check_domain, check_structures
 from ._curvature import common_block_size, with_measured_steps
 from ._equation import Adjoint, Inner
 from ._guards import not_differentiable, reverse_only
@@ -99,6 +99,7 @@ def minimum(
         return estimate(lambda own: own, lifted, x, constants)
 
     def ell(x: PyTree) -> Float[Array, ""]:
+        check_domain(problem, x)
         check_means(problem, estimator, x, y0)
         lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
         differentiable = jax.custom_jvp(partial(value, lifted))
@@ -192,6 +193,7 @@ def argmin(
         )
 
     def solution(x: PyTree) -> PyTree:
+        check_domain(problem, x)
         check_means(problem, (inner, linear), x, y0, levels=("inner",))
         lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
         differentiable = jax.custom_jvp(partial(solve, lifted))

@@ -148,6 +148,8 @@ class BilevelProblem(ObjectiveProblem):
     - `update`: an optional problem-specific sweep `update(x, y[, batch]) -> y` whose
       fixed point is $y^*(x)$, for `bx.FixedPointIteration`.
     - `constants`: an optional `constants(x) -> bx.Constants`, for `bx.error_bound`.
+    - `check`: an optional `check(x)` that raises where x is out of the problem's domain;
+      called before any work on an x whose numbers are known (not under `jit`).
 
     x and y are any pytrees of float32 or float64 arrays, one dtype a level.
 
@@ -168,6 +170,7 @@ class BilevelProblem(ObjectiveProblem):
     gauge: Callable | None = None
     update: Callable | None = None
     constants: Callable | None = None
+    check: Callable | None = None
 
 
 class MinProblem(ObjectiveProblem):
@@ -180,7 +183,7 @@ class MinProblem(ObjectiveProblem):
 
     - `objective`: $L$, called as `objective(x, y)` or, with `data`,
       `objective(x, y, batch)`; returns a scalar.
-    - `data`, `gauge`, `update`, `constants`: as in `bx.BilevelProblem`.
+    - `data`, `gauge`, `update`, `constants`, `check`: as in `bx.BilevelProblem`.
 
     >>> import bilevax as bx
     >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2 / 2 + y**2 / 2)
@@ -195,6 +198,7 @@ class MinProblem(ObjectiveProblem):
     gauge: Callable | None = None
     update: Callable | None = None
     constants: Callable | None = None
+    check: Callable | None = None
 
     @property
     def outer(self):

@@ -79,7 +79,7 @@ class EntropicTransport(eqx.Module):
         """The `bx.MinProblem` in x, with its sweep and its gauge; K is computed here, once."""
         dual = self.dual()
         options: Any = {"gauge": gauge, "update": dual.sweep, "constants": self.constants}
-        return MinProblem(dual.objective, **options)
+        return MinProblem(dual.objective, **options, check=self.check)
 
     def dual(self) -> "LogDual | KernelDual":
         """L and its sweep in the domain chosen."""
@@ -91,6 +91,13 @@ class EntropicTransport(eqx.Module):
         """Zero potentials, for an x without a batch of its own."""
         batch, dtype = self.histogram.shape[:-1], self.cost.dtype
         return jnp.zeros((*batch, self.cost.shape[0]), dtype), jnp.zeros_like(self.histogram)
+
+    def check(self, x: Any) -> None:
+        """Raises unless x is a histogram (or are N) of the cost's size."""
+        x, size = np.asarray(x), self.cost.shape[0]
+        if x.shape[-1:] != (size,):
+            raise ValueError(f"x must have {size} numbers, as cost has rows; got {x.shape}.")
+        check_histogram("x", x)
 
     def objective(self, x: Numbers, y: Potentials) -> Float[Array, ""]:
         """L, summed over the histograms."""
@@ -246,6 +253,7 @@ def wasserstein_barycentre(transport: EntropicTransport) -> BilevelProblem:
         inner=dual.objective,
         gauge=gauge,
         update=dual.sweep,
+        check=transport.check,
     )
 
 
