@@ -56,7 +56,7 @@ def test_whole_figures_pass(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [101, 102])
-@pytest.mark.parametrize("name", ["1", "2a", "2b", "2c", "2d"])
+@pytest.mark.parametrize("name", ["1", "2a", "2b", "2c", "2d", "3a", "3b"])
 def test_fresh_seeds_pass(name, seed):
     outcome, _ = reproduce.run(entry(name), seed=seed)
     assert not outcome.failed, outcome.checks

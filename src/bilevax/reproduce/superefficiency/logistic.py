@@ -2,8 +2,12 @@
 
 n = 50, m = 100, seed 9, penalty 1/n beside the mean of the losses, 2000 steps. With the
 step of the public code, 1 / (|D|^2 / 4n + 1/n), which forgets that the rows are scaled by
-x: at zero it is larger than 2 / smoothness, and the errors first grow. With other seeds
-the step is 1 / smoothness and the run twice as long.
+x: at zero it is larger than 2 / smoothness, and the errors first grow.
+
+With other seeds the step is 1 / smoothness, the run twice as long, and slopes are fitted
+from 1e-4 of the largest error of g1 on instead of 1e-2: some have modes of nearly the same
+rate, whose mixture takes that long to fade (of 18 seeds two had a slope of 1.76 to 1.79
+before, and all one of 1.81 to 2.05 after).
 """
 
 import numpy as np
@@ -27,12 +31,13 @@ def make(quick: bool = False, seed: int = _PUBLISHED) -> Outcome:
     code_step = float(1 / (norm**2 / (4 * num) + 1 / num))
     safe = safe_step(loss, x)
     step = code_step if published else safe
-    steps = log_steps(30 if quick else 50, 2000 if published else 4000)
+    # Enough of them, too, for ten and more in each window.
+    steps = log_steps(30 if quick else 200, 2000 if published else 4000)
     y = loss.solution(x)
     curves = gradient_errors(
         loss.problem, GradientDescent(step), x, loss.y0, steps, loss.gradient(x), y
     )
-    second = window(curves["g1"], curves["g2"])
+    second = window(curves["g1"], curves["g2"], start=1e-2 if published else 1e-4)
     third = window(curves["g1"], curves["g3"], start=1e-1, floor=1e-14)
     checks = [
         within("slope of g2 against g1", slope(curves["g2"], curves["g1"], second), 1.8, 2.2),
