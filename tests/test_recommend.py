@@ -246,7 +246,7 @@ def test_what_is_stated_overrides():
     advice = bx.recommend(*where, steps=1000, cost_ratio=2.5, convergence="linear")
     assert advice[:3] == ("analytic", 2500, "R3")
     known = {"steps": 1000, "cost_ratio": 3}
-    assert bx.recommend(*where, **known, invertible=True).rule == "R2"
+    assert bx.recommend(*where, **known, invertible=True, implicit_ratio=2).rule == "R2"
     assert bx.recommend(*where, **known, memory=9000).options == {"checkpoint": "sqrt"}
     assert bx.recommend(*where, **known, power=2.25).reason.count("t^-2.25") == 1
     assert bx.recommend(*where, **known, bilevel=True).rule == "R1"
@@ -274,8 +274,10 @@ def test_other_kinds_of_problems():
     )
     inner = bx.GradientDescent(None, 40)
     x, y0 = jnp.arange(1.0, 9.0), jnp.zeros(3)
-    advice = bx.recommend(problem, inner, x, y0)
+    # Stated, since no test of the suite depends on the clock.
+    advice = bx.recommend(problem, inner, x, y0, cost_ratio=3, implicit_ratio=1.5)
     assert advice[:3] == ("implicit", 40, "R1")
+    assert bx.recommend(problem, inner, x, y0).rule == "R1"
     h = bx.hypergradient(problem, advice.estimator(inner), x, y0)
     assert h.result == bx.Result.successful
     # Rounding is reached within three steps.
