@@ -1,5 +1,7 @@
 """Certificates: above the true error at every iteration of every problem."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -247,6 +249,17 @@ def test_what_is_not_known_makes_it_infinite():
     estimator = bx.Analytic(bx.Sinkhorn(5))
     h = bx.hypergradient(transport.problem, estimator, x, transport.y0())
     assert "strong_convexity" in bx.error_bound(transport.problem, estimator, x, h).reason
+
+
+def test_a_hypergradient_of_something_else():
+    loss, x = paper("ridge", 29)
+    descent = bx.GradientDescent(0.1, 5)
+    h = bx.hypergradient(loss.problem, bx.Analytic(descent), x, loss.y0)
+    with pytest.raises(ValueError, match="h has no adjoint"):
+        bx.error_bound(loss.problem, bx.Implicit(descent, bx.Direct()), x, h)
+    wrong: Any = h.gradient
+    with pytest.raises(Exception, match=r"h must be|type"):
+        bx.error_bound(loss.problem, bx.Analytic(descent), x, wrong)
 
 
 def test_estimators_without_a_bound_say_why():

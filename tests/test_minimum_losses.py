@@ -232,7 +232,7 @@ def test_faulty_transport():
 
 
 def test_an_x_that_is_no_histogram():
-    """Said before any work, by everything that takes an x; a traced one is not seen."""
+    """Said before any work, by everything that takes an x; under jit its size is."""
     C, x, b = clouds()
     transport = bx.problems.EntropicTransport(C, b, 0.1)
     y, estimator = transport.y0(), bx.Analytic(bx.Sinkhorn(5))
@@ -256,8 +256,40 @@ def test_an_x_that_is_no_histogram():
                 taker(wrong)
     for taker in takers:
         taker(x)
-    gradient = jax.jit(jax.grad(takers[3]))(x)
-    assert bool(jnp.all(jnp.isfinite(gradient)))
+    value = takers[3]
+    for wrong in (2 * x, x - x[0], x[:-1]):
+        with pytest.raises(ValueError, match="x must"):
+            jax.grad(value)(wrong)
+        with pytest.raises(ValueError, match="x must"):
+            jax.jacobian(takers[4])(wrong)
+    with pytest.raises(ValueError, match="x must have 6 numbers"):
+        jax.jit(value)(x[:-1])
+    assert bool(jnp.all(jnp.isfinite(jax.jit(jax.grad(value))(x))))
+
+
+def test_costs_in_integers():
+    C = (np.arange(4)[:, None] - np.arange(4)) ** 2
+    x = jnp.array([0.1, 0.2, 0.3, 0.4])
+    for domain in ("log", "kernel"):
+        of = lambda C, domain=domain: bx.problems.EntropicTransport(C, x[::-1], 1, domain)
+        value = bx.minimum(of(C).problem, of(C).y0(), bx.Sinkhorn(50))
+        floats = bx.minimum(of(1.0 * C).problem, of(1.0 * C).y0(), bx.Sinkhorn(50))
+        assert float(value(x)) == float(floats(x))
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logistic", "p-norm"])
+def test_an_x_of_another_size(kind):
+    """A row without a target must not take its neighbour's."""
+    loss, _, x, y = make(kind)
+    solver = bx.GradientDescent(0.1, 3)
+    for wrong in (x[:-1], np.append(x, 1.0), x[:, None], x[:1]):
+        for compute in (
+            lambda x: bx.hypergradient(loss.problem, bx.Analytic(solver), x, y),
+            jax.jit(bx.minimum(loss.problem, y, solver)),
+            jax.grad(bx.minimum(loss.problem, y, solver)),
+        ):
+            with pytest.raises(ValueError, match=r"x must have the shape \(7,\)"):
+                compute(wrong)
 
 
 def test_the_barycentre_decreases():

@@ -329,10 +329,12 @@ def test_faulty_problems():
         ask(bx.GradientDescent(0.1, lambda k: k + 1))
     with pytest.raises(ValueError, match="too short"):
         ask(bx.GradientDescent(0.1, 3))
-    with pytest.raises(ValueError, match="does not decrease"):
-        bx.recommend(
-            bx.MinProblem(lambda x, y: y**2 / 2), bx.GradientDescent(2.1, 50), 0.0, 1.0
-        )
+    # Growing slowly, fast, and swinging to and fro.
+    for step in (2.1, 10.0, 2.0):
+        with pytest.raises(ValueError, match="does not decrease"):
+            bx.recommend(
+                bx.MinProblem(lambda x, y: y**2 / 2), bx.GradientDescent(step, 50), 0.0, 1.0
+            )
     with pytest.raises(ValueError, match="NaN or infinite"):
         ask(bx.GradientDescent(1e3, 50))
 

@@ -214,6 +214,8 @@ BAD = {
     "last": ({"last": 8}, ValueError, "last=8 is longer than the run of num_steps=7"),
     "negative": ({"last": -1}, ValueError, "last must be at least 0"),
     "checkpoint": ({"checkpoint": 0}, ValueError, "checkpoint must be at least 1"),
+    "truth": ({"checkpoint": True}, TypeError, "last and checkpoint are counts"),
+    "both": ({"mode": "forward", "checkpoint": 2}, ValueError, "for reverse mode"),
     "checkpoint name": ({"checkpoint": "all"}, ValueError, "checkpoint must be None"),
     "maximum": ({"max_num_steps": 0}, ValueError, "max_num_steps must be at least 1"),
 }

@@ -85,13 +85,16 @@ def error_bound(
 
     - `problem`, `estimator`, `x`: what `h` is a hypergradient of.
     - `h`: of `bx.hypergradient`.
-    - `constants`: valid on a convex set that holds h.y, $y_+$ and the solution; by default
-      those of the problem. `strong_convexity` must be a lower bound. A measured smallest
-      eigenvalue is an upper one, so nothing is measured here: what is missing makes the
-      bound infinite, and `reason` names it. `smoothness` is for the rounding errors of an
-      ill-conditioned Hessian. With a gauge, strong convexity is that on the quotient, and
-      the bound one of the gradient up to $\partial_{xy} g$ of the gauge's directions: for
-      histograms, of the centred gradient.
+    - `constants`: a `bx.Constants`, valid on a convex set that holds h.y, $y_+$ and the
+      solution; by default those of the problem, which it replaces, all of them.
+      `strong_convexity` must be a lower bound. A measured smallest eigenvalue is an upper
+      one, so nothing is measured here: what is missing makes the bound infinite, and
+      `reason` names it. `smoothness` is for the rounding errors of an ill-conditioned
+      Hessian. With a gauge, strong convexity is that on the quotient, and the bound one of
+      the gradient up to $\partial_{xy} g$ of the gauge's directions: for histograms, of the
+      centred gradient.
+
+    Not under `jit`: the bound is a number.
 
     >>> import bilevax as bx, jax.numpy as jnp
     >>> ridge = bx.problems.RidgeRegression(jnp.eye(2), 0.5)
@@ -102,6 +105,10 @@ def error_bound(
     >>> bool(error <= bound.value <= 2 * error)
     True
     """
+    if not isinstance(h, Hypergradient):
+        raise TypeError(f"h must be what bx.hypergradient returns, got {type(h).__name__}.")
+    if isinstance(estimator, Implicit) and h.adjoint is None:
+        raise ValueError("h has no adjoint: it is not a hypergradient of this estimator.")
     known: Any = constants
     if known is None:
         made = getattr(problem, "constants", None)

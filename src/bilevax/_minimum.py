@@ -105,6 +105,8 @@ def minimum(
         differentiable = jax.custom_jvp(partial(value, lifted))
 
         def rule(primals, tangents):
+            # Outside of jit, here x is an array where in `ell` it is a tracer.
+            check_domain(problem, primals[0][0])
             out = value_and_gradient(lifted, *primals)
             value, gradient = not_differentiable(out, _NO_SECOND_DERIVATIVE)
             return value, _reverse_product(gradient, tangents[0], value.dtype)
@@ -199,8 +201,9 @@ def argmin(
         differentiable = jax.custom_jvp(partial(solve, lifted))
 
         def rule(primals, tangents):
-            solved = differentiable(*primals)
             lifted_x, constants = primals
+            check_domain(problem, lifted_x[0])
+            solved = differentiable(*primals)
             return solved, push(lifted, lifted_x, constants, solved, tangents[0])
 
         differentiable.defjvp(rule)

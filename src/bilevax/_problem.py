@@ -148,8 +148,8 @@ class BilevelProblem(ObjectiveProblem):
     - `update`: an optional problem-specific sweep `update(x, y[, batch]) -> y` whose
       fixed point is $y^*(x)$, for `bx.FixedPointIteration`.
     - `constants`: an optional `constants(x) -> bx.Constants`, for `bx.error_bound`.
-    - `check`: an optional `check(x)` that raises where x is out of the problem's domain;
-      called before any work on an x whose numbers are known (not under `jit`).
+    - `check`: an optional `check(x)` that raises where x is out of the problem's domain,
+      called before any work. Under `jit` x is traced: only its shape is known then.
 
     x and y are any pytrees of float32 or float64 arrays, one dtype a level.
 

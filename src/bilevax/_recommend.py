@@ -123,8 +123,8 @@ def recommend(
     - `cost_ratio`: c, at least 1; 3 if neither stated nor measured.
     - `implicit_ratio`: the time of $g^3$ over that of $g^1$, at least 1; measured where a
       dense solve has no more operations than the run.
-    - `target`: the error to reach, in the units of the gradient; without, the smallest
-      error that the time allows.
+    - `target`: the error to reach, in the units of the gradient, where R4 compares with it;
+      without, the smallest error that the time allows.
     - `batch_rows`: b, in rows; n without data.
     - `invertible`: whether H is invertible, or its kernel declared as a gauge; true if
       neither stated nor measured.

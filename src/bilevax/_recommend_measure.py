@@ -24,6 +24,7 @@ from .solvers import AbstractIterativeSolver, Direct
 _RECORDS = 12
 _TIMED_STEPS, _REPEATS = 1000, 5
 _CONSTANT = 0.05  # the power of t below which a step counts as constant
+_DECREASED = 0.9  # of the first residual, from where on a run is taken to converge
 
 NOT_ITERATIVE = (
     "inner must be an iterative solver, such as bx.GradientDescent(step_size, num_steps), "
@@ -33,6 +34,8 @@ HAS_TOLERANCE = (
     "The automatic gradient differentiates a fixed number of steps, and this solver stops "
     "at a tolerance: leave out its tol."
 )
+
+_NO_DECREASE = "The inner residual does not decrease: shorten the step, or state convergence=."
 
 
 def check_live(live: dict[str, Any]) -> None:
@@ -127,6 +130,8 @@ def _of_steps(inner: AbstractIterativeSolver, num: int) -> dict[str, Any]:
 
 def _fit(steps, norms, kind: str | None) -> dict[str, Any]:
     """Whether the later half of a run is straighter against t or against log t."""
+    if norms[-1] > _DECREASED * norms[0]:
+        raise ValueError(_NO_DECREASE)
     above = norms > 100 * np.finfo(norms.dtype).eps * np.max(norms)
     t, logs = steps[above], np.log(norms[above])
     t, logs = t[len(t) // 2 :], logs[len(logs) // 2 :]
@@ -138,9 +143,7 @@ def _fit(steps, norms, kind: str | None) -> dict[str, Any]:
             "its power, or look at more steps."
         )
     if logs[-1] >= logs[0]:
-        raise ValueError(
-            "The inner residual does not decrease: shorten the step, or state convergence=."
-        )
+        raise ValueError(_NO_DECREASE)
     fits = [np.polyfit(scale, logs, 1, full=True) for scale in (t, np.log(t))]
     (_, linear, *_), (line, powers, *_) = fits
     if kind is None and np.sum(linear) <= np.sum(powers):

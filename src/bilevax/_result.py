@@ -26,7 +26,8 @@ class Result(eqx.Enumeration):
     inner_nonfinite = (
         "The inner variable y became infinite or NaN. The inner step is probably too "
         "large: keep it below 2 / smoothness of the inner problem at this x (for a fixed "
-        "point: check that the map contracts). bx.minimize returns the last finite iterate."
+        "point: check that the map contracts; for transport: that x is a histogram, which "
+        "bx.mirror_descent keeps it). bx.minimize returns the last finite iterate."
     )
     adjoint_nonfinite = (
         "The adjoint z became infinite or NaN. The adjoint step is probably too large: "

@@ -83,7 +83,8 @@ def trajectory(
     **Arguments:**
 
     - `problem`: a `bx.MinProblem` or `bx.BilevelProblem`.
-    - `inner`: an iterative solver with a fixed number of steps. Those of `at` are taken.
+    - `inner`: an iterative solver with a given step. As many are taken as `at` says; where
+      it diverges, what follows is infinite or NaN.
     - `x`, `y0`: where; the derivative of y0 is zero.
     - `at`: increasing steps t, from 0 on, at which to look.
     - `linear`: a solver for $g^3$, such as `bx.Direct()`; without, it is left out.

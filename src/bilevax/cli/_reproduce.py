@@ -4,6 +4,7 @@ import collections
 import contextlib
 import logging
 import pathlib
+import tempfile
 
 from rich.console import Console
 from rich.status import Status
@@ -37,6 +38,7 @@ def reproduce_paper(
         entries = [entry for entry in entries if entry.name == figure]
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
     failed, spent, said = False, 0.0, Console(stderr=True, highlight=False)
+    _prepare(output / paper)
     for entry in entries:
         said.print(Text(entry.title), soft_wrap=True)
         with _following(said):
@@ -53,6 +55,15 @@ def reproduce_paper(
     console.print(table)
     console.print(f"{spent:.1f} s. Pictures and data: {output / paper}", soft_wrap=True)
     return 1 if failed else 0
+
+
+def _prepare(folder: pathlib.Path) -> None:
+    """Says at once, and not after minutes, that nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UnusableError(f"Cannot write in {folder} ({error}).") from error
 
 
 def _counts(outcome: Outcome) -> str:

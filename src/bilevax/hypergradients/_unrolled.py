@@ -212,6 +212,10 @@ def _check(inner, last, mode, checkpoint, max_num_steps) -> None:
             "checkpoint must be None, 'sqrt', 'step' or a number of segments, "
             f"got {checkpoint!r}."
         )
+    if isinstance(checkpoint, bool) or isinstance(last, bool | float):
+        raise TypeError(f"last and checkpoint are counts, got {last!r} and {checkpoint!r}.")
+    if checkpoint is not None and mode == "forward":
+        raise ValueError("checkpoint is for reverse mode: forward mode stores no iterates.")
     if isinstance(checkpoint, int) and checkpoint < 1:
         raise ValueError(f"checkpoint must be at least 1 segment, got {checkpoint}.")
     if max_num_steps is not None and max_num_steps < 1:

@@ -41,7 +41,15 @@ class AbstractRegression(eqx.Module):
         """The `bx.MinProblem`, whose x has one number a row and y one a feature."""
         rows = jnp.arange(self.design.shape[0])
         known: Any = {"data": (self.design, rows), "constants": self.constants}
-        return MinProblem(self._objective, **known)
+        return MinProblem(self._objective, **known, check=self.check)
+
+    def check(self, x: Any) -> None:
+        """Raises unless x has one number a row."""
+        expected, shape = self.design.shape[:1], np.shape(x)
+        if shape != expected:
+            raise ValueError(
+                f"x must have the shape {expected}, one number a row; got {shape}."
+            )
 
     @property
     def y0(self) -> Weights:

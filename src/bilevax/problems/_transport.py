@@ -19,6 +19,11 @@ Numbers = Array | np.ndarray
 Potentials = tuple[Float[Numbers, "*batch n"], Float[Numbers, "*batch m"]]
 
 
+def _as_floats(values: Any) -> Array:
+    """An array, of floats where it was one of integers."""
+    return jnp.asarray(values, jnp.result_type(values, float))
+
+
 class EntropicTransport(eqx.Module):
     r"""The dual of entropic optimal transport, as a minimum over potentials.
 
@@ -52,8 +57,8 @@ class EntropicTransport(eqx.Module):
     -0.484
     """
 
-    cost: Float[Array, "n m"] = eqx.field(converter=jnp.asarray)
-    histogram: Float[Array, "*batch m"] = eqx.field(converter=jnp.asarray)
+    cost: Float[Array, "n m"] = eqx.field(converter=_as_floats)
+    histogram: Float[Array, "*batch m"] = eqx.field(converter=_as_floats)
     regularization: Scalar = eqx.field(converter=as_scalar)
     domain: str = eqx.field(static=True, default="log")
 
@@ -76,7 +81,10 @@ class EntropicTransport(eqx.Module):
 
     @property
     def problem(self) -> MinProblem:
-        """The `bx.MinProblem` in x, with its sweep and its gauge; K is computed here, once."""
+        """The `bx.MinProblem` in x, with its sweep and its gauge; K is computed here, once.
+
+        An x that is no histogram is refused, but under `jit` only its size is checked.
+        """
         dual = self.dual()
         options: Any = {"gauge": gauge, "update": dual.sweep, "constants": self.constants}
         return MinProblem(dual.objective, **options, check=self.check)
@@ -93,11 +101,12 @@ class EntropicTransport(eqx.Module):
         return jnp.zeros((*batch, self.cost.shape[0]), dtype), jnp.zeros_like(self.histogram)
 
     def check(self, x: Any) -> None:
-        """Raises unless x is a histogram (or are N) of the cost's size."""
-        x, size = np.asarray(x), self.cost.shape[0]
-        if x.shape[-1:] != (size,):
-            raise ValueError(f"x must have {size} numbers, as cost has rows; got {x.shape}.")
-        check_histogram("x", x)
+        """Raises unless x is a histogram (or are N) of the cost's size; see `problem`."""
+        size, shape = self.cost.shape[0], np.shape(x)
+        if shape[-1:] != (size,):
+            raise ValueError(f"x must have {size} numbers, as cost has rows; got {shape}.")
+        if not is_traced(x):
+            check_histogram("x", x)
 
     def objective(self, x: Numbers, y: Potentials) -> Float[Array, ""]:
         """L, summed over the histograms."""
