@@ -230,6 +230,73 @@ def test_ill_conditioned_in_float32(size):
     assert 1e-3 < share <= 1
 
 
+@pytest.mark.parametrize("condition", [100.0, 1e4])
+def test_implicit_at_the_solution_in_float32(condition):
+    """The residual is all rounding there, and so is the right-hand side for z."""
+    for seed in (11, 26, 7, 3):
+        random, m = np.random.default_rng(seed), 4
+        U = np.linalg.qr(random.normal(size=(m, m)))[0]
+        H = np.float32((U * np.geomspace(1 / condition, 1, m)) @ U.T)
+        H = np.tril(H) + np.tril(H, -1).T
+        smallest, *_, largest = np.linalg.eigvalsh(H.astype(float))
+        x = np.float32(random.normal(size=m))
+        solution = np.linalg.solve(H.astype(float), x.astype(float))
+        problem = bx.MinProblem(lambda x, y, H=H: y @ H @ y / 2 - x @ y)
+        constants = bx.Constants(
+            strong_convexity=smallest,
+            smoothness=largest,
+            cross_smoothness=1.0,
+            hessian_lipschitz=0.0,
+            cross_lipschitz=0.0,
+        )
+        for estimator in (
+            bx.Implicit(bx.GradientDescent(1 / largest, 1), bx.Direct()),
+            bx.Unrolled(bx.GradientDescent(1 / largest, 1)),
+        ):
+            h = bx.hypergradient(problem, estimator, jnp.asarray(x), jnp.float32(solution))
+            bound = bx.error_bound(problem, estimator, jnp.asarray(x), h, constants)
+            assert np.linalg.norm(np.asarray(h.gradient, float) + solution) <= bound.value
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_norms_neither_underflow_nor_overflow(scale):
+    """In float32 squares of these sizes are zero or infinite."""
+    s = np.float32(scale)
+    problem = bx.MinProblem(lambda x, y: s * (jnp.sum((y - x) ** 2) + jnp.sum(y**2)) / 2)
+    constants = bx.Constants(strong_convexity=2 * scale, cross_smoothness=scale)
+    x = jnp.ones(3, jnp.float32)
+    for estimator in (
+        bx.Analytic(bx.GradientDescent(0.25 / scale, 3)),
+        bx.Implicit(bx.GradientDescent(0.25 / scale, 3), bx.Direct()),
+    ):
+        h = bx.hypergradient(problem, estimator, x, jnp.zeros(3, jnp.float32))
+        bound = bx.error_bound(problem, estimator, x, h, constants)
+        error = np.linalg.norm(np.asarray(h.gradient, float) - scale / 2)
+        assert error <= bound.value < scale
+
+
+def test_sums_that_are_read_whole():
+    """More than a block's worth of rows, whose sum no part stands for."""
+    random, n, m = np.random.default_rng(0), 8192, 32
+    D = random.normal(size=(n, m))
+    t, x = D @ np.ones(m) + random.normal(size=n), random.normal(size=m)
+
+    def loss(x, y, rows):
+        return jnp.sum((rows[0] @ y - rows[1]) ** 2) / 2 + 500 * jnp.sum((y - x) ** 2)
+
+    problem = bx.MinProblem(loss, (jnp.asarray(D), jnp.asarray(t)))
+    H = D.T @ D + 1000 * np.eye(m)
+    exact = 1000 * (x - np.linalg.solve(H, D.T @ t + 1000 * x))
+    smallest, *_, largest = np.linalg.eigvalsh(H)
+    constants = bx.Constants(strong_convexity=smallest, cross_smoothness=1000.0)
+    whole = bx.FullBatch(None)
+    inner = bx.GradientDescent(0.3 / largest, 3, batch_size=whole)
+    estimator = bx.Analytic(inner, outer_batch_size=whole)
+    h = bx.hypergradient(problem, estimator, x, np.zeros(m))
+    bound = bx.error_bound(problem, estimator, x, h, constants)
+    assert np.linalg.norm(h.gradient - exact) <= bound.value
+
+
 def test_what_is_not_known_makes_it_infinite():
     loss, x = paper("ridge", 29)
     estimator = bx.Analytic(bx.GradientDescent(0.1, 5))

@@ -130,6 +130,15 @@ def test_the_rule(name):
     assert advice.reason.endswith(".") and advice.reason.count(". ") == 0
 
 
+def test_large_numbers():
+    """NumPy's integers do not overflow, nor do powers of floats."""
+    ask = lambda **known: bx.recommend(**{**LINEAR, **known})
+    assert ask(inner_size=np.int64(3_000_000))[:3] == ("analytic", 2100, "R3")
+    slow = ask(convergence="sublinear", power=0.003, automatic_scale=10.0)
+    assert slow.gradient == "analytic" and "3.04e+304" in slow.reason
+    ask(convergence="decreasing", power=0.5, target=1.0, analytic_scale=1e160)
+
+
 def test_the_noise_of_the_outer_loop():
     """2 sqrt(.25 / (2 (2 + .5 + .5))) by hand."""
     hidden = 2 * np.sqrt(0.25 / (2 * (1 / 0.5 + 1 / 2 + 2 * 0.25)))
@@ -337,6 +346,13 @@ def test_faulty_problems():
             )
     with pytest.raises(ValueError, match="NaN or infinite"):
         ask(bx.GradientDescent(1e3, 50))
+
+
+def test_a_step_that_falls_to_zero():
+    loss, x = logistic()
+    inner = bx.SGD(lambda k: jnp.maximum(0.1 - 0.001 * k, 0.0), 400, 5)
+    with pytest.raises(ValueError, match="falls to zero within the run"):
+        bx.recommend(loss.problem, inner, x, loss.y0, jax.random.key(0))
 
 
 def test_faulty_solvers_of_an_estimator():

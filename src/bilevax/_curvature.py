@@ -134,7 +134,7 @@ def _lanczos(product, like, num: int, key):
     """Ritz values in increasing order and their residuals, after `num` products."""
     start = jax.random.normal(key, like.shape, like.dtype)
     basis = jnp.zeros((num + 1, like.size), like.dtype)
-    basis = basis.at[0].set(start / _norm(start))
+    basis = basis.at[0].set(start / norm(start))
 
     def orthogonal(vector, basis):
         # Twice is enough: the second pass removes what rounding left.
@@ -148,12 +148,12 @@ def _lanczos(product, like, num: int, key):
         image = product(basis[i])
         alpha = basis[i] @ image
         rest = orthogonal(image, basis)
-        beta = _norm(rest)
-        scale = jnp.maximum(scale, _norm(image))
+        beta = norm(rest)
+        scale = jnp.maximum(scale, norm(image))
         # An invariant subspace is found: go on in its complement, not coupled to it.
         closed = beta <= 10 * jnp.finfo(like.dtype).eps * scale
         fresh = orthogonal(jax.random.normal(fresh_key, like.shape, like.dtype), basis)
-        rest = jnp.where(closed, fresh / _norm(fresh), rest / beta)
+        rest = jnp.where(closed, fresh / norm(fresh), rest / beta)
         return (basis.at[i + 1].set(rest), scale), (alpha, jnp.where(closed, 0, beta))
 
     keys = jax.random.split(jax.random.fold_in(key, 1), num)
@@ -164,7 +164,7 @@ def _lanczos(product, like, num: int, key):
     return values, jnp.abs(betas[-1] * vectors[-1])
 
 
-def _norm(vector):
+def norm(vector):
     """The Euclidean norm, without squares that over- or underflow."""
     largest = jnp.max(jnp.abs(vector))
     unit = jnp.where(largest > 0, largest, 1)

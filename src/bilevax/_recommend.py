@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import PyTree
 
 from ._recommend_measure import HAS_TOLERANCE, NOT_ITERATIVE, check_live, measure
@@ -18,6 +19,7 @@ from .solvers import AbstractIterativeSolver, Direct
 from .theory.superefficiency import negligible_error
 
 _Number = float | int
+_Count = int | np.integer
 
 
 class Recommendation(NamedTuple):
@@ -61,16 +63,16 @@ def recommend(
     y0: PyTree = None,
     key: Key | None = None,
     *,
-    inner_size: int | None = None,
-    outer_size: int | None = None,
-    steps: int | None = None,
+    inner_size: _Count | None = None,
+    outer_size: _Count | None = None,
+    steps: _Count | None = None,
     convergence: str | None = None,
     power: _Number | None = None,
     memory: _Number | None = None,
     cost_ratio: _Number | None = None,
     implicit_ratio: _Number | None = None,
     target: _Number | None = None,
-    batch_rows: int | None = None,
+    batch_rows: _Count | None = None,
     invertible: bool | None = None,
     bilevel: bool | None = None,
     step_size: _Number | None = None,
@@ -342,7 +344,7 @@ def _decreasing_noise(case: _Case) -> tuple[bool, str]:
     """The times to reach the target, or the errors at equal time, compared."""
     if case.target is None:
         return _at_equal_time(case, case.power / 2)
-    threshold = case.analytic**2 / (case.automatic * case.c**case.power)
+    threshold = case.analytic / case.automatic * (case.analytic / case.c**case.power)
     below = case.target < threshold
     return below, (
         f"the target {case.target:.3g} is {'below' if below else 'not below'} the "
@@ -353,7 +355,8 @@ def _decreasing_noise(case: _Case) -> tuple[bool, str]:
 
 def _at_equal_time(case: _Case, power: float) -> tuple[bool, str]:
     """The errors after t iterations of one and ct of the other, compared."""
-    threshold = case.c * (case.automatic / case.analytic) ** (1 / power)
+    exponent = math.log(case.automatic / case.analytic) / power
+    threshold = case.c * math.exp(min(exponent, 700.0))  # which is near the largest float
     above = case.t > threshold
     return above, (
         f"{case.t} iterations are {'more' if above else 'not more'} than the "
@@ -390,10 +393,10 @@ def _case(stated: dict[str, Any], scales: dict[str, Any], target) -> _Case:
         )
     default = lambda name, value: value if stated[name] is None else stated[name]
     return _Case(
-        m=stated["inner_size"],
-        n=stated["outer_size"],
-        t=stated["steps"],
-        b=default("batch_rows", stated["outer_size"]),
+        m=int(stated["inner_size"]),
+        n=int(stated["outer_size"]),
+        t=int(stated["steps"]),
+        b=int(default("batch_rows", stated["outer_size"])),
         memory=default("memory", math.inf),
         c=default("cost_ratio", 3),
         kind=kind,
@@ -433,10 +436,7 @@ def _check_stated(stated: dict[str, Any]) -> None:
     for name in ("cost_ratio", "implicit_ratio"):
         ratio = stated[name]
         if ratio is not None and ratio < 1:
-            raise ValueError(
-                f"{name} must be at least 1, got {ratio}: the gradient takes the run of the "
-                "analytic one and more."
-            )
+            raise ValueError(f"{name} must be at least 1, got {ratio}: the run is part of it.")
     for name, value in stated.items():
         if value is None or isinstance(value, str | bool):
             continue

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax.tree
 
-from ._curvature import has_steps_to_measure, measure_step, with_steps
+from ._curvature import common_block_size, has_steps_to_measure, measure_step, with_steps
 from ._equation import Inner
 from ._hypergradient import checked, hypergradient
 from ._problem import AbstractProblem, MinProblem
@@ -93,7 +93,7 @@ def _sizes(problem: AbstractProblem, inner: AbstractIterativeSolver, x, y) -> di
 def _run(problem, inner, x, y, key, steps):
     """The norms of the residual on all rows after so many steps, and the last y."""
     run = inner.prepare(Inner(problem, x), y, inner.init(Inner(problem, x), y), key, 0)
-    batch = full(problem.inner_data, "auto")
+    batch = full(problem.inner_data, common_block_size(inner))
 
     def segment(carry, length):
         carry = run.advance(inner, carry, length)
@@ -122,6 +122,11 @@ def _of_steps(inner: AbstractIterativeSolver, num: int) -> dict[str, Any]:
         return {"convergence": "stochastic"}
     early, late = max(num // 8, 1), max(num - 1, 2)
     first, last = (float(evaluate(rule.step_size, i, 0)) for i in (early, late))
+    if not min(first, last) > 0:
+        raise ValueError(
+            "The step of the inner solver falls to zero within the run: state convergence=, "
+            "and power= or step_size=."
+        )
     power = -math.log(last / first) / math.log((1 + late) / (1 + early))
     if power < _CONSTANT:
         return {"convergence": "stochastic", "step_size": last}

@@ -55,7 +55,7 @@ class Trajectory(eqx.Module):
         """
         flat_x, unravel_x = ravel_pytree(as_variable("x", x))
         flat_y, unravel_y = ravel_pytree(as_variable("solution", solution))
-        batch = full(problem.inner_data, "auto")
+        batch = full(problem.inner_data, None)
 
         def flat(x, y):
             return ravel_pytree(problem.residual(unravel_x(x), unravel_y(y), batch))[0]
