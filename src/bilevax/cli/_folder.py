@@ -113,7 +113,7 @@ def check_same(folder: pathlib.Path, saved: dict[str, Any], wanted: dict[str, An
 
 def prepare(folder: pathlib.Path) -> None:
     """Make the folder, and see that files can be written there and none are in the way."""
-    try:
+    with writing_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
         others = [p.name for p in folder.iterdir() if not p.name.endswith(_PART)]
         if others and SETTINGS not in others:
@@ -121,8 +121,21 @@ def prepare(folder: pathlib.Path) -> None:
                 f"{folder} has files in it that are not of a run of bilevax ({others[0]}): "
                 "choose another folder with --output. Nothing was changed."
             )
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=_PART):
-            pass
+        make_writable(folder)
+
+
+def make_writable(folder: pathlib.Path) -> None:
+    """Make the folder, and try it with a file that is gone again."""
+    with writing_in(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.NamedTemporaryFile(dir=folder, suffix=_PART).close()
+
+
+@contextlib.contextmanager
+def writing_in(folder: pathlib.Path):
+    """Says what to do where the folder cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise UnusableError(
             f"Cannot write in {folder} ({error.strerror or error}): choose another folder with "

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import logging
 import pathlib
-import tempfile
 
 from rich.console import Console
 from rich.status import Status
@@ -13,7 +12,8 @@ from rich.text import Text
 
 from .. import reproduce
 from ..reproduce._outcome import FAIL, PASS, REPORTED, Outcome, text
-from ._errors import UnusableError, one_of
+from ._errors import one_of
+from ._folder import make_writable, writing_in
 
 
 def list_figures() -> None:
@@ -38,15 +38,14 @@ def reproduce_paper(
         entries = [entry for entry in entries if entry.name == figure]
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
     failed, spent, said = False, 0.0, Console(stderr=True, highlight=False)
-    _prepare(output / paper)
+    # At once, and not after minutes.
+    make_writable(output / paper)
     for entry in entries:
         said.print(Text(entry.title), soft_wrap=True)
         with _following(said):
             outcome, seconds = reproduce.run(entry, quick, seed)
-        try:
+        with writing_in(output / paper):
             outcome.save(output / paper, f"figure_{entry.name}")
-        except OSError as error:
-            raise UnusableError(f"Cannot write in {output} ({error}).") from error
         said.print(f"  {_counts(outcome)} in {seconds:.1f} s", soft_wrap=True)
         _add_rows(table, entry.name, outcome, seconds)
         failed |= outcome.failed
@@ -55,15 +54,6 @@ def reproduce_paper(
     console.print(table)
     console.print(f"{spent:.1f} s. Pictures and data: {output / paper}", soft_wrap=True)
     return 1 if failed else 0
-
-
-def _prepare(folder: pathlib.Path) -> None:
-    """Says at once, and not after minutes, that nothing can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UnusableError(f"Cannot write in {folder} ({error}).") from error
 
 
 def _counts(outcome: Outcome) -> str:

@@ -85,9 +85,9 @@ def _problem(seed: int):
 
 def _float32_errors(transport: EntropicTransport, x, exact, steps, cut: float = 1e-12) -> Any:
     """Errors of g3 = y_x - (H^+ r)_x with H^+ and r in float32, and an absolute cut."""
-    y, errors = transport.y0(), []
+    dual, y, errors = transport.dual(), transport.y0(), []
     for _ in steps:
-        y = transport.sweep(x, y)
+        y = dual.sweep(x, y)
         plan = np.asarray(transport.plan(y))
         rows, columns = plan.sum(axis=1), plan.sum(axis=0)
         hessian = np.block([[np.diag(rows), plan], [plan.T, np.diag(columns)]])
