@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from . import algorithms, problems, schedules, theory
 from ._adaptive import adaptive_step
 from ._algorithm import Algorithm
+from ._chunks import State
 from ._constants import Constants
 from ._cost import Cost
-from ._curvature import Curvature, check_steps, curvature, with_measured_steps
+from ._curvature import Curvature, curvature
 from ._error_bound import ErrorBound, error_bound
 from ._hypergradient import Hypergradient, hypergradient
-from ._minimize import Solution, State, initial_state, minimize
+from ._minimize import Solution, initial_state, minimize
 from ._minimum import argmin, minimum
 from ._mirror import mirror_descent
 from ._problem import BilevelProblem, FixedPointProblem, MinProblem
@@ -20,6 +21,7 @@ from ._recommend import Recommendation, recommend
 from ._result import Result
 from ._sampling import Batches, Epochs, FullBatch, RandomRows
 from ._sparse import SparseMatrix
+from ._steps import check_steps, with_measured_steps
 from ._trajectory import Trajectory, trajectory
 from .hypergradients import Analytic, Implicit, Unrolled
 from .solvers import (

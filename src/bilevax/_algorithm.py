@@ -6,7 +6,7 @@ import equinox as eqx
 import optax
 from jaxtyping import PyTree
 
-from ._transformation import Optax, SteepestDescent, as_transformation
+from ._transformation import AbstractDirection, as_transformation
 from ._types import Estimator, Step
 from .hypergradients import AbstractHypergradient
 
@@ -34,7 +34,7 @@ class Algorithm(eqx.Module):
     """
 
     hypergradient: AbstractHypergradient
-    outer: SteepestDescent | Optax
+    outer: AbstractDirection
     apply: Callable
 
     def __init__(

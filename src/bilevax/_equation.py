@@ -31,7 +31,10 @@ class AbstractEquation(eqx.Module):
     problem: eqx.AbstractVar[AbstractProblem]
 
     oracle: eqx.AbstractClassVar[str]
+    linear: eqx.AbstractClassVar[bool]
     nonfinite: eqx.AbstractClassVar[Result]
+    diverged: eqx.AbstractClassVar[Result]
+    unconverged: eqx.AbstractClassVar[Result]
 
     @property
     def data(self) -> PyTree:
@@ -56,8 +59,8 @@ class AbstractEquation(eqx.Module):
 
     @property
     def symmetric(self) -> bool:
-        """Of a linear equation: whether its operator is known to be symmetric."""
-        raise TypeError(_NOT_LINEAR)
+        """Whether the Jacobian of R is known to be symmetric."""
+        return self.problem.symmetric
 
     @property
     def rhs(self) -> PyTree:
@@ -85,7 +88,10 @@ class Inner(AbstractEquation):
     fixed: Batch | None = None
 
     oracle: ClassVar[str] = "inner_gradient"
+    linear: ClassVar[bool] = False
     nonfinite: ClassVar[Result] = Result.inner_nonfinite
+    diverged: ClassVar[Result] = Result.inner_diverged
+    unconverged: ClassVar[Result] = Result.inner_max_steps
 
     def fix(self, batch):
         return Inner(self.problem, self.x, batch)
@@ -112,17 +118,16 @@ class Adjoint(AbstractEquation):
     linearization: Linearization | None = None
 
     oracle: ClassVar[str] = "hvp"
+    linear: ClassVar[bool] = True
     nonfinite: ClassVar[Result] = Result.adjoint_nonfinite
+    diverged: ClassVar[Result] = Result.adjoint_diverged
+    unconverged: ClassVar[Result] = Result.linear_max_steps
 
     def __init__(self, problem, x, y, offset, linearization=None):
         gauge = problem.gauge
         self.problem, self.x, self.y = problem, x, y
         self.offset = offset if gauge is None else gauge(offset)
         self.linearization = linearization
-
-    @property
-    def symmetric(self):
-        return self.problem.symmetric
 
     @property
     def rhs(self):

@@ -23,6 +23,20 @@ class History:
             self._room(name, column, new_length)[self._length : new_length] = column
         self._length = new_length
 
+    def cut(self, step: int) -> None:
+        """Forget the rows of later steps."""
+        if self._length:
+            steps = self.columns()["step"]
+            self._length = int(np.searchsorted(steps, step, side="right"))
+
+    def last_row(self) -> dict[str, np.ndarray]:
+        """The last row, as columns of one number."""
+        return {name: column[-1:].copy() for name, column in self.columns().items()}
+
+    def ends_at(self, step: int) -> bool:
+        """Whether the last row is that of a step."""
+        return self._length > 0 and bool(self.columns()["step"][-1] == step)
+
     def columns(self) -> dict[str, np.ndarray]:
         """All rows so far, as a dict of arrays."""
         return {name: buffer[: self._length] for name, buffer in self._buffers.items()}
@@ -42,6 +56,9 @@ RESERVED = {"step", "value", "gradient_norm", "calls", "rows", "seconds"} | {
     "hvp",
     "cross",
     "outer_gradient",
+    "inner_residual",
+    "adjoint_residual",
+    "inner_step_size",
 }
 
 
@@ -67,5 +84,6 @@ def columns_of(
         "calls": cost.total,
         "rows": cost.rows.total,
         "seconds": np.linspace(start, end, num + 1)[1:],
+        **kept["residuals"],
         **kept["metrics"],
     }

@@ -8,8 +8,9 @@ from jaxtyping import Array, Float, PyTree
 
 from ._check import as_variable, check_domain, check_kinds, check_numbers, check_structures
 from ._cost import Cost
-from ._curvature import has_steps_to_measure, measure_step, with_steps
 from ._means import check_means
+from ._result import first_failure
+from ._steps import has_steps_to_measure, measure_smoothness, with_steps
 from ._types import Estimator, Key, Problem
 
 
@@ -19,6 +20,8 @@ class Hypergradient(eqx.Module):
     - `value`: $f(x, y)$ at the approximate y, on the outer batch.
     - `gradient`: the estimate, of x's structure.
     - `y`, `adjoint`: the approximate inner and adjoint solutions.
+    - `inner_residual`, `adjoint_residual`: the norms of the last residual that each solver
+      computed, infinite where it computes none; `None` without an adjoint.
     - `cost`: a `bx.Cost`; `result`: a `bx.Result`.
     - `state`: the estimator's state, from which the next estimate is warm-started.
     """
@@ -27,6 +30,8 @@ class Hypergradient(eqx.Module):
     gradient: PyTree
     y: PyTree
     adjoint: PyTree
+    inner_residual: Float[Array, ""]
+    adjoint_residual: Float[Array, ""] | None
     cost: Cost
     result: Any
     state: PyTree
@@ -67,8 +72,8 @@ def hypergradient(
     x, y, adjoint, key = checked(problem, estimator, {"x": x, "y0": y0}, adjoint0, key)
     measuring = Cost()
     if has_steps_to_measure(estimator):
-        step_size, measuring = measure_step(problem, estimator, x, y)
-        estimator = with_steps(estimator, step_size)
+        smoothness, measuring = measure_smoothness(problem, estimator, x, y)
+        estimator = with_steps(estimator, smoothness.step_size)
     h = _estimate(problem, estimator, x, y, adjoint, key)
     return eqx.tree_at(lambda h: h.cost, h, (h.cost + measuring).on_host())
 
@@ -110,4 +115,8 @@ def initial_estimate(problem, estimator, x, y, adjoint):
 def _estimate(problem, estimator, x, y, adjoint, key) -> Hypergradient:
     state = initial_estimate(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)
-    return Hypergradient(state.value, gradient, state.y, state.adjoint, cost, result, state)
+    result = first_failure(result, estimator.shortfall(state))
+    last = {level: watch.last for level, watch in state.watches.items()}
+    residuals = last["inner"], last.get("adjoint")
+    found = state.value, gradient, state.y, state.adjoint, *residuals
+    return Hypergradient(*found, cost, result, state)

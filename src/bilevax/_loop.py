@@ -10,14 +10,18 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._algorithm import Algorithm
 from ._cost import Cost
+from ._growth import Growth, half_the_digits
 from ._history import RESERVED
 from ._result import Result, finite_or, first_failure
+from ._steps import Smoothness, with_steps
 from ._transformation import Clock
 from ._tree import float_dtype
 
 # Records a chunk can hold. All chunks run one program: its length never changes, so a run
 # cut in two takes the same steps bit for bit, whatever its length.
 RECORDS = 256
+# Numbers the key of the followed smoothness, out of reach of an estimator's splits.
+_FOLLOWING = 2**32 - 1
 
 
 class LoopState(eqx.Module):
@@ -26,6 +30,8 @@ class LoopState(eqx.Module):
     x: PyTree
     hypergradient: PyTree
     outer: PyTree
+    smoothness: Smoothness | None
+    ascent: Growth
     step: Int[Array, ""]
     key: Array
     key_impl: str = eqx.field(static=True)
@@ -33,8 +39,14 @@ class LoopState(eqx.Module):
     @classmethod
     def start(cls, x: PyTree, estimate: PyTree, outer: PyTree, key: PRNGKeyArray):
         """Before the first outer step. The key is kept as numbers, which can be saved."""
-        impl = str(jax.random.key_impl(key))
-        return cls(x, estimate, outer, jnp.int32(0), jax.random.key_data(key), impl)
+        impl, data = str(jax.random.key_impl(key)), jax.random.key_data(key)
+        ascent = Growth.none(float_dtype(x))
+        return cls(x, estimate, outer, None, ascent, jnp.int32(0), data, impl)
+
+    def with_smoothness(self, smoothness: Smoothness | None) -> "LoopState":
+        """The same state, with what is known of the inner smoothness."""
+        is_none = lambda node: node is None
+        return eqx.tree_at(lambda s: s.smoothness, self, smoothness, is_leaf=is_none)
 
     def step_key(self) -> PRNGKeyArray:
         """The key of the next outer step."""
@@ -65,9 +77,16 @@ class Carry(eqx.Module):
 
 def outer_step(problem, algorithm: Algorithm, carry: Carry, tol) -> Carry:
     """One outer step: a hypergradient, then x moves."""
-    state = carry.state
+    state, key = carry.state, carry.state.step_key()
+    smoothness, following = state.smoothness, Cost()
+    if smoothness is not None:
+        own_key = jax.random.fold_in(key, _FOLLOWING)
+        smoothness, following = smoothness.follow(
+            problem, algorithm, state.x, state.hypergradient.y, own_key
+        )
+        algorithm = with_steps(algorithm, smoothness.step_size)
     gradient, estimate, cost, result = algorithm.hypergradient(
-        problem, state.x, state.hypergradient, state.step_key()
+        problem, state.x, state.hypergradient, key
     )
     norm = optax.tree.norm(gradient)
     converged = norm <= tol
@@ -78,12 +97,25 @@ def outer_step(problem, algorithm: Algorithm, carry: Carry, tol) -> Carry:
     stay = lambda new, old: jnp.where(converged, old, new)
     x, outer = jax.tree.map(stay, (moved, outer), (state.x, state.outer))
     finite = finite_or((moved, norm, estimate.value), Result.outer_nonfinite)
+    ascent = state.ascent.then(norm, norm, estimate.value > state.hypergradient.value)
+    astray = ascent.runs_away(half_the_digits(norm.dtype))
+    diverged = Result.where(astray, Result.outer_diverged, Result.successful)
+    state = LoopState(
+        x,
+        estimate,
+        outer,
+        smoothness,
+        ascent,
+        state.step + 1,
+        state.key,
+        state.key_impl,
+    )
     return Carry(
-        LoopState(x, estimate, outer, state.step + 1, state.key, state.key_impl),
-        carry.cost + cost.wide(),
+        state,
+        carry.cost + cost.wide() + following.wide(),
         norm,
         converged,
-        first_failure(result, finite),
+        first_failure(result, finite, diverged),
     )
 
 
@@ -112,12 +144,22 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
             "step": carry.state.step,
             "value": carry.state.hypergradient.value,
             "gradient_norm": carry.gradient_norm,
+            "residuals": residuals(carry.state),
             "cost": carry.cost,
             "metrics": measure(metrics, carry.state, taken),
         }
         return carry, row
 
     return jax.lax.scan(record, Carry.start(state), jnp.arange(RECORDS))
+
+
+def residuals(state: LoopState) -> dict[str, Array]:
+    """The last residual of each level, and the inner step where it is followed."""
+    watches = state.hypergradient.watches
+    found = {f"{level}_residual": watch.last for level, watch in watches.items()}
+    if state.smoothness is not None:
+        found["inner_step_size"] = state.smoothness.step_size
+    return found
 
 
 def measure(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, Any]:

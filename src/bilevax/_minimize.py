@@ -1,35 +1,22 @@
 """The only outer loop."""
 
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from ._algorithm import Algorithm
+from ._chunks import Run, State, measured
 from ._cost import Cost
-from ._curvature import check_steps, has_steps_to_measure, measure_step, with_steps
-from ._history import History, columns_of
+from ._history import History
 from ._hypergradient import checked, initial_estimate
-from ._loop import RECORDS, LoopState, chunk
-from ._problem import AbstractProblem
+from ._loop import LoopState
 from ._progress import Reporter
 from ._result import Result, first_failure
+from ._steps import ASTRAY, explain, has_steps_to_measure
 from ._types import AnyAlgorithm, Key, Problem
-
-# How long a chunk should last: long enough to hide its dispatch, short enough to watch.
-_SECONDS = 0.5
-
-
-class State(eqx.Module):
-    """Everything a run needs to go on bit for bit: pass it back to `bx.minimize`."""
-
-    loop: LoopState
-    cost: Cost
-    step_size: Array | None = None  # what was measured for steps that were left out
 
 
 class Solution(eqx.Module):
@@ -41,9 +28,12 @@ class Solution(eqx.Module):
     - `history`: a dict of arrays with one row per record. `step` counts the steps taken;
       `value` and `gradient_norm` are those of the step's hypergradient, taken before x
       moved; `inner_gradient`, `hvp`, `cross`, `outer_gradient` and `calls` are the oracle
-      calls so far, `rows` the rows they read; `seconds` is the time since the call of
-      `minimize`, measured at the end of each compiled chunk and interpolated within; the
-      entries of `metrics` are those of the variables after the step.
+      calls so far, `rows` the rows they read; `inner_residual` and `adjoint_residual` the
+      norms of the last residual that each solver computed (infinite where it computes none,
+      as on random rows); `inner_step_size` the step that those left out stood for; `seconds`
+      is the time since the call of `minimize`, measured at the end of each compiled chunk and
+      interpolated within; the entries of `metrics` are those of the variables after the step.
+    - `inner_residual`, `adjoint_residual`: those of the last step, `None` without an adjoint.
     - `cost`: a `bx.Cost`, over the whole run including what a resumed run did before.
     - `result`: a `bx.Result`; `bx.Result[solution.result]` says what went wrong.
     - `state`: pass it to `bx.minimize` to go on.
@@ -53,6 +43,8 @@ class Solution(eqx.Module):
     y: PyTree
     adjoint: PyTree
     history: dict[str, Any]
+    inner_residual: Any
+    adjoint_residual: Any
     cost: Cost
     result: Any
     state: State
@@ -62,8 +54,10 @@ class Solution(eqx.Module):
         """The solution so far."""
         loop = state.loop
         estimate = loop.hypergradient
-        columns = history.columns()
-        return cls(loop.x, estimate.y, estimate.adjoint, columns, state.cost, result, state)
+        last = {level: watch.last for level, watch in estimate.watches.items()}
+        residuals = last["inner"], last.get("adjoint")
+        variables = loop.x, estimate.y, estimate.adjoint
+        return cls(*variables, history.columns(), *residuals, state.cost, result, state)
 
 
 def minimize(
@@ -134,20 +128,18 @@ def minimize(
 
     first, result, history = int(state.loop.step), Result.successful, History()
     tol = -np.inf if tol is None else tol
-    run = _Run(problem, algorithm, metrics, tol, record_every, measure_every)
+    run = Run(problem, algorithm, metrics, tol, record_every, measure_every)
     with Reporter(progress, num_steps) as report:
-        chunks = run.chunks(state, first + num_steps, callback is not None)
-        for state, result, rows in chunks:
-            history.append(rows)
+        chunks = run.chunks(state, first + num_steps, history, callback is not None)
+        for state, result, recorded in chunks:
             report(int(state.loop.step) - first, history)
-            recorded = len(rows["step"]) > 0
             if callback and recorded and callback(Solution.of(state, history, result)):
                 result = first_failure(result, Result.stopped)
                 break
-    if bool((result == Result.inner_nonfinite) | (result == Result.adjoint_nonfinite)):
-        loop = state.loop
-        used = with_steps(algorithm, state.step_size)
-        check_steps(problem, used.hypergradient, loop.x, loop.hypergradient.y)
+    loop = state.loop
+    result = first_failure(result, algorithm.hypergradient.shortfall(loop.hypergradient))
+    if any(bool(result == code) for code in ASTRAY):
+        explain(problem, algorithm, loop.smoothness, loop.x, loop.hypergradient.y)
     return Solution.of(state, history, result)
 
 
@@ -181,100 +173,14 @@ def initial_state(
     x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
     state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
     if has_steps_to_measure(algorithm):
-        state = _measured(problem, algorithm, state)
+        state = measured(problem, algorithm, state)
     return state
-
-
-def _measured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> State:
-    """The state with the step measured at its own x and y."""
-    loop = state.loop
-    step_size, cost = measure_step(problem, algorithm, loop.x, loop.hypergradient.y)
-    return State(loop, state.cost + cost.on_host(), step_size)
 
 
 @eqx.filter_jit
 def _start(problem, algorithm, x, y, adjoint, key) -> LoopState:
     estimate = initial_estimate(problem, algorithm.hypergradient, x, y, adjoint)
     return LoopState.start(x, estimate, algorithm.outer.init(x), key)
-
-
-class _Run:
-    """A problem, an algorithm and how to watch them, taken one chunk at a time."""
-
-    def __init__(self, problem, algorithm, metrics, tol, every, measure_every):
-        self._problem, self._algorithm, self._metrics = problem, algorithm, metrics
-        self._tol, self._every = tol, every
-        measures = measure_every is not None and has_steps_to_measure(algorithm)
-        self._measure_every = measure_every if measures else None
-        self._started = time.perf_counter()
-
-    def chunks(
-        self, state: State, last: int, one_by_one: bool
-    ) -> Iterator[tuple[State, Any, dict[str, np.ndarray]]]:
-        """The state after each chunk, the result so far, and new rows of the history."""
-        step, length, ended = int(state.loop.step), 1, False
-        records = 1 if one_by_one else RECORDS
-        while step < last and not ended:
-            began = time.perf_counter()
-            stop_at = min(self._boundary(step) if one_by_one else step + length, last)
-            if self._measure_every is not None:
-                if step > 0 and step % self._measure_every == 0:
-                    state = _measured(self._problem, self._algorithm, state)
-                stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
-            done = self._advance(state, records, stop_at)
-            spent, result = done.cost.on_host(), done.result
-            failed = bool(result != Result.successful)
-            if failed:
-                done = self._advance(state, records, done.step - 1)
-
-            step, rows = done.step, done.rows
-            ended = failed or done.converged
-            if step == last and not ended and np.isfinite(self._tol):
-                result = Result.max_steps_reached
-            recorded = rows["taken"] & (rows["step"] % self._every == 0)
-            recorded |= rows["taken"] & (rows["step"] == step) & (ended or step == last)
-            now = time.perf_counter()
-            seconds = (began - self._started, now - self._started)
-            columns = columns_of(rows, recorded, state.cost, seconds)
-            state = State(done.loop, state.cost + spent, state.step_size)
-            yield state, result, columns
-            length = _next_length(length, now - began)
-
-    def _boundary(self, step: int) -> int:
-        """The step of the next record."""
-        return (step // self._every + 1) * self._every
-
-    def _advance(self, state: State, records: int, stop_at: int) -> "_Chunk":
-        # As arrays, so that other numbers are no other program.
-        tol = np.asarray(self._tol, float)
-        every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
-        algorithm = with_steps(self._algorithm, state.step_size)
-        carry, rows = chunk(
-            self._problem, algorithm, self._metrics, tol, every, state.loop, records, stop_at
-        )
-        # Only what the host reads leaves the device, all at once.
-        step, cost, converged, rows = jax.device_get(
-            (carry.state.step, carry.cost, carry.converged, rows)
-        )
-        return _Chunk(carry.state, carry.result, int(step), cost, bool(converged), rows)
-
-
-class _Chunk(NamedTuple):
-    """What a chunk came to: the loop's state on the device, the rest on the host."""
-
-    loop: LoopState
-    result: Any
-    step: int
-    cost: Cost
-    converged: bool
-    rows: dict[str, Any]
-
-
-def _next_length(length: int, seconds: float) -> int:
-    """Steps of the next chunk, from those of the last one and how long they took."""
-    if seconds < _SECONDS / 2:
-        return 4 * length
-    return max(1, length // 2) if seconds > 2 * _SECONDS else length
 
 
 def _check_counts(**counts) -> None:

@@ -12,14 +12,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from ._check import as_variable, check_domain, check_structures
-from ._curvature import common_block_size, with_measured_steps
+from ._curvature import common_block_size
 from ._equation import Adjoint, Inner
 from ._guards import not_differentiable, reverse_only
 from ._lift import Lifted, Parts, split
 from ._means import check_means
 from ._problem import AbstractProblem, FixedPointProblem, Linearization, MinProblem
-from ._result import Result
+from ._result import Result, first_failure
 from ._sampling import full
+from ._steps import with_measured_steps
 from ._tree import float_dtype, negative
 from ._types import Estimator, Function, Key, Solver
 from .hypergradients import AbstractHypergradient, Analytic, Implicit, Unrolled
@@ -85,8 +86,8 @@ def minimum(
         own = make(own)
         state = own.init(inner_problem, x, constants.y)
         gradient, state, _, result = own(inner_problem, x, state, constants.key)
-        failed = result != Result.successful
-        return result.error_if((state.value, gradient), failed)
+        result = first_failure(result, own.shortfall(state))
+        return result.error_if((state.value, gradient), result != Result.successful)
 
     @eqx.filter_jit
     def value(lifted, x, constants):
@@ -169,7 +170,11 @@ def argmin(
         inner_problem, (inner, _) = lifted.problem_and(solvers, x, constants)
         equation = Inner(inner_problem, x)
         state = inner.init(equation, constants.y)
-        y, _, _, result = inner.solve(equation, constants.y, state, constants.key, 0)
+        start = constants.y
+        y, state, _, result = inner.solve_or_keep(
+            equation, start, start, state, constants.key, 0
+        )
+        result = first_failure(result, inner.shortfall(state, Result.inner_max_steps))
         return result.error_if(y, result != Result.successful)
 
     @eqx.filter_jit
@@ -332,7 +337,8 @@ def _solve_linear(problem, x, y, linear: AbstractSolver, key, product, right):
     )
     equation = Adjoint(flat_problem, x, flat_y, -right, linearization)
     state = linear.init(equation, right)
-    u, _, _, result = linear.solve(equation, None, state, key, 0)
+    u, state, _, result = linear.solve_or_keep(equation, None, right, state, key, 0)
+    result = first_failure(result, linear.shortfall(state, Result.linear_max_steps))
     return result.error_if(u, result != Result.successful)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax.tree
 
-from ._curvature import common_block_size, has_steps_to_measure, measure_step, with_steps
+from ._curvature import common_block_size
 from ._equation import Inner
 from ._hypergradient import checked, hypergradient
 from ._problem import AbstractProblem, MinProblem
@@ -55,8 +55,7 @@ def check_live(live: dict[str, Any]) -> None:
 def measure(problem: Any, inner: Any, x, y0, key, stated: dict[str, Any]) -> dict[str, Any]:
     """What was stated, and in the place of each `None` what a measurement tells."""
     x, y, _, key = checked(problem, Analytic(inner), {"x": x, "y0": y0}, None, key)
-    if has_steps_to_measure(inner):
-        inner = with_steps(inner, measure_step(problem, inner, x, y)[0])
+    inner = with_measured_steps(inner, problem, x, y)
     if stated["steps"] is None and callable(inner.num_steps):
         raise ValueError(
             "The inner number of steps is a function of the outer step: state steps=, how "

@@ -40,6 +40,33 @@ class Result(eqx.Enumeration):
         "objectives: reduce the step or bound x (where y grows without bound too, reduce "
         "the inner step). bx.minimize returns the last finite iterate."
     )
+    inner_diverged = (
+        "The inner solver diverged: its residual has grown a hundredfold and more, though y is "
+        "still finite. Its step is too large for the curvature at this x (keep it below "
+        "2 / smoothness, or leave it out, to have it measured and followed), or the "
+        "fixed-point map does not contract here. bx.minimize returns the iterate before it "
+        "began."
+    )
+    adjoint_diverged = (
+        "The adjoint solver diverged: its residual grows, though z is still finite. Its step "
+        "is too large for the curvature at this x and y, the inner Hessian has a direction of "
+        "negative curvature (`CG` and `Direct` tell which), or the fixed-point map does not "
+        "contract here. Reduce the step or leave it out, use `CG`, or solve the inner problem "
+        "further. bx.minimize returns the iterate before it began."
+    )
+    outer_diverged = (
+        "The outer iteration diverged: the objective and the hypergradient's norm have grown "
+        "for twenty steps and more, the norm a hundredfold. Reduce the outer step, or "
+        "use bx.adaptive_step. bx.minimize returns the iterate before it began."
+    )
+    inner_max_steps = (
+        "The inner solver used all its steps without ever reaching its tolerance, so y is not "
+        "accurate. Give it more steps, a looser `tol`, another step size or another solver; "
+        "`must_converge=False` accepts it as it is."
+    )
+    negative_num_steps = (
+        "`num_steps(k)` was negative. Let it return at least 0, which skips the solve."
+    )
     linear_max_steps = (
         "The linear solver used all its steps without reaching its tolerance, so the "
         "implicit derivative is not accurate. Pass `linear=` with more steps or a looser "

@@ -1,5 +1,6 @@
 """Descent directions: plain steps of bilevax and any optax transformation, alike."""
 
+import abc
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -28,7 +29,26 @@ class Clock(NamedTuple):
         return Clock(self.i + 1, self.k)
 
 
-class SteepestDescent(eqx.Module):
+class AbstractDirection(eqx.Module):
+    """How a solver or x moves, given the residual or gradient."""
+
+    @abc.abstractmethod
+    def init(self, params: PyTree) -> PyTree:
+        """What is remembered before the first step."""
+
+    @abc.abstractmethod
+    def update(
+        self, direction: PyTree, state: Any, params: PyTree, clock: "Clock"
+    ) -> tuple[PyTree, Any]:
+        """The update to add to the parameters, and what is remembered."""
+
+    def residual(self, direction: PyTree, state: Any) -> PyTree:
+        """The residual of the iterate from which the update goes on."""
+        del state
+        return direction
+
+
+class SteepestDescent(AbstractDirection):
     """The update minus step size times direction, with the step size an array leaf."""
 
     step_size: StepSize
@@ -37,36 +57,32 @@ class SteepestDescent(eqx.Module):
         """The step size of a step."""
         return evaluate(self.step_size, *clock)
 
-    def init(self, params: PyTree) -> tuple[()]:
-        """Nothing to remember."""
+    def init(self, params):
         del params
         return ()
 
-    def update(self, direction: PyTree, state: Any, params: PyTree, clock: Clock):
-        """The update to add to the parameters."""
+    def update(self, direction, state, params, clock):
         del params
         return scale(-self.value(clock), direction), state
 
 
-class Optax(eqx.Module):
+class Optax(AbstractDirection):
     """An optax transformation, which counts its own steps."""
 
     transformation: optax.GradientTransformation
 
-    def init(self, params: PyTree) -> PyTree:
-        """The transformation's own state."""
+    def init(self, params):
         return self.transformation.init(params)
 
-    def update(self, direction: PyTree, state: PyTree, params: PyTree, clock: Clock):
-        """The update to add to the parameters."""
+    def update(self, direction, state, params, clock):
         del clock
         return self.transformation.update(direction, state, params)
 
 
-def as_transformation(step: Step) -> SteepestDescent | Optax:
+def as_transformation(step: Step) -> AbstractDirection:
     """A descent direction from a step size (never recompiles) or optax (does)."""
     if isinstance(step, optax.GradientTransformation):
         return Optax(step)
-    if isinstance(step, SteepestDescent | Optax):
+    if isinstance(step, AbstractDirection):
         return step
     return SteepestDescent(as_step_size(step))

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax.tree
 from jax.core import Tracer
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ._types import Scalar
 
@@ -27,6 +28,13 @@ def negative(x: PyTree) -> PyTree:
 def subtract(x: PyTree, y: PyTree) -> PyTree:
     """`x - y`."""
     return jax.tree.map(jnp.subtract, x, y)
+
+
+def norm(tree: PyTree) -> Array:
+    """The Euclidean norm over all leaves, without squares that over- or underflow."""
+    largest = jnp.asarray(optax.tree.max(jax.tree.map(jnp.abs, tree)))
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    return unit * jnp.asarray(optax.tree.norm(scale(1 / unit, tree)))
 
 
 def float_dtype(tree: PyTree):

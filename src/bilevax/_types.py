@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._algorithm import Algorithm
     from ._problem import AbstractProblem
     from ._sampling import AbstractSampler
-    from ._transformation import Optax, SteepestDescent
+    from ._transformation import AbstractDirection
     from .hypergradients import AbstractHypergradient
     from .solvers import AbstractIterativeSolver, AbstractSolver
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Solver = AbstractSolver
     Function = Callable[..., Any]
     StepSize = float | Scalar | Callable[[Index], Scalar] | None
-    Step = StepSize | optax.GradientTransformation | SteepestDescent | Optax
+    Step = StepSize | optax.GradientTransformation | AbstractDirection
     NumSteps = int | Callable[[Index], Index]
     BatchSize = int | AbstractSampler | None
     BlockSize = int | str | None

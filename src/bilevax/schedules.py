@@ -141,6 +141,12 @@ def as_step_size(step_size: Any) -> Any:
     return scalar
 
 
+def constant_step(step_size: Any) -> Scalar | None:
+    """The number, where one serves all steps; otherwise `None`."""
+    step_size = step_size.step_size if isinstance(step_size, Measured) else step_size
+    return None if callable(step_size) else step_size
+
+
 def evaluate(step_size: Any, i: Index, k: Index) -> Any:
     """The step size at step i of the solve of outer step k."""
     if isinstance(step_size, OuterSchedule):

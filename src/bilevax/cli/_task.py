@@ -13,8 +13,9 @@ from optax.projections import projection_box
 from .. import algorithms, problems
 from .._adaptive import adaptive_step
 from .._algorithm import Algorithm
+from .._chunks import State
 from .._curvature import curvature
-from .._minimize import State, initial_state
+from .._minimize import initial_state
 from .._problem import BilevelProblem
 from .._projection import projected
 from .._tree import as_scalar
@@ -76,7 +77,7 @@ def build(settings: Settings, table: Table) -> Task:
     algorithm = _algorithm(settings, made.y0.size)
     key = jax.random.key(settings.seed)
     start = initial_state(made.problem, algorithm, made.x0, made.y0, key)
-    start = State(start.loop, start.cost + measured.cost.on_host(), start.step_size)
+    start = State(start.loop, start.cost + measured.cost.on_host())
     score = accuracy if table.class_names else explained
     rows = {"validation": made.problem.outer_data, "test": test}
     metrics = Measure(made.problem.outer, score, rows, scaling.unit**2)

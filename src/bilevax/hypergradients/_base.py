@@ -8,6 +8,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._cost import Cost
 from .._problem import AbstractProblem
+from .._result import Result
+from ..solvers import Watch
 
 
 @runtime_checkable
@@ -34,9 +36,19 @@ class HypergradientState(Protocol):
         """The outer objective at the last estimate."""
         ...
 
+    @property
+    def watches(self) -> dict[str, Watch]:
+        """What is known of the residuals, by level: "inner" and, if there is one, "adjoint"."""
+        ...
+
 
 class AbstractHypergradient(eqx.Module):
     """Estimates the gradient of x -> f(x, y*(x)). Pure: its state is explicit."""
+
+    def shortfall(self, state: Any) -> Any:
+        """The result that says whether a solver's tolerance was never met so far."""
+        del state
+        return Result.successful
 
     @property
     @abc.abstractmethod

@@ -32,6 +32,11 @@ class ImplicitState(eqx.Module):
         """The last inner variable."""
         return self.inner.y
 
+    @property
+    def watches(self):
+        """What is known of both residuals."""
+        return {"inner": self.inner.solver.watch, "adjoint": self.linear.watch}
+
 
 class Implicit(AbstractTwoStage):
     r"""The implicit estimator $\partial_x f + (\partial_x F)^\top z$.
@@ -140,7 +145,11 @@ class Implicit(AbstractTwoStage):
         if not self.warm_start_adjoint:
             solver = self.linear.restart(equation, z, solver)
             z = None
-        return self.linear.solve(equation, z, solver, key, state.k)
+        return self.linear.solve_or_keep(equation, z, state.adjoint, solver, key, state.k)
+
+    def shortfall(self, state):
+        linear = self.linear.shortfall(state.linear, Result.linear_max_steps)
+        return first_failure(super().shortfall(state), linear)
 
     def _adjoint_system(self, problem, x, y, f_y):
         """The adjoint system, linearised once where all its products share one batch."""

@@ -38,6 +38,11 @@ class TwoStageState(eqx.Module):
         """The last inner variable."""
         return self.inner.y
 
+    @property
+    def watches(self):
+        """What is known of the inner residual."""
+        return {"inner": self.inner.solver.watch}
+
 
 class AbstractTwoStage(AbstractHypergradient):
     """An estimator that first improves y with an inner solver."""
@@ -56,6 +61,9 @@ class AbstractTwoStage(AbstractHypergradient):
         sampler = self.outer_sampler.init(problem.outer_data)
         return TwoStageState(jnp.int32(0), inner, no_value_yet(problem, x, y), sampler)
 
+    def shortfall(self, state):
+        return self.inner.shortfall(state.inner.solver, Result.inner_max_steps)
+
     def init_inner(self, problem: AbstractProblem, x: PyTree, y: PyTree) -> InnerState:
         """The state before the first inner solve."""
         initial = None if self.warm_start_inner else y
@@ -72,8 +80,10 @@ class AbstractTwoStage(AbstractHypergradient):
         self, problem: AbstractProblem, x: PyTree, state: InnerState, key: PRNGKeyArray, k
     ):
         """The improved y, in its state; the cost and the result."""
-        y, solver = self.start_inner(problem, x, state)
-        y, solver, cost, result = self.inner.solve(Inner(problem, x), y, solver, key, k)
+        start, solver = self.start_inner(problem, x, state)
+        y, solver, cost, result = self.inner.solve_or_keep(
+            Inner(problem, x), start, state.y, solver, key, k
+        )
         return InnerState(y, state.initial, solver), cost, result
 
     def evaluate_outer(

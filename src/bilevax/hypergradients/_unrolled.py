@@ -115,6 +115,7 @@ class Unrolled(AbstractTwoStage):
             problem, x, y, state.outer_sampler, outer_key
         )
         gradient = optax.tree.add(f_x, transpose(f_y))
+        solver = self.inner.finish(run.carry[0], y, run.equation, solver)
         inner = InnerState(y, state.inner.initial, solver)
         cost = outer_cost + self._cost(run, differentiated, x)
         result = first_failure(

@@ -8,6 +8,7 @@ from ._direct import Direct
 from ._fixed_point import FixedPointIteration
 from ._neumann import Neumann
 from ._sinkhorn import Sinkhorn
+from ._watch import Watch
 
 __all__ = [
     "CG",
@@ -23,4 +24,5 @@ __all__ = [
     "Run",
     "Sinkhorn",
     "SolverState",
+    "Watch",
 ]

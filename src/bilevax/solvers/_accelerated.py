@@ -32,7 +32,8 @@ class AcceleratedGradientDescent(AbstractTolerantSolver):
     **Arguments:**
 
     - `step_size`: at most 1 / smoothness; `None` measures it.
-    - `num_steps`, `batch_size`, `tol`: as in `bx.Descent`; `tol` looks at $R(w)$.
+    - `num_steps`, `batch_size`, `tol`, `must_converge`: as in `bx.Descent`; `tol` looks at
+      $R(w)$.
     - `strong_convexity`: a lower bound on the smallest eigenvalue of the inner Hessian.
 
     >>> import bilevax as bx
@@ -44,6 +45,7 @@ class AcceleratedGradientDescent(AbstractTolerantSolver):
     strong_convexity: Scalar | None
     sampler: AbstractSampler
     tol: Scalar | None
+    must_converge: bool | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class AcceleratedGradientDescent(AbstractTolerantSolver):
         strong_convexity: float | None = None,
         batch_size: BatchSize = None,
         tol: float | None = None,
+        must_converge: bool | None = None,
     ):
         self.direction = SteepestDescent(as_step_size(step_size))
         self.num_steps = checked_num_steps(num_steps)
@@ -61,6 +64,7 @@ class AcceleratedGradientDescent(AbstractTolerantSolver):
         self.strong_convexity = None if mu is None else as_scalar(mu)
         self.sampler = as_sampler(batch_size)
         self.tol = as_tolerance(tol, self.sampler)
+        self.must_converge = must_converge
 
     def init_method(self, equation, u):
         return _Momentum(u, jnp.ones((), optax.tree.dtype(u)))

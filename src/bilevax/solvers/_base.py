@@ -8,47 +8,58 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax.tree
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from .._cost import Cost
 from .._equation import ANY, AbstractEquation
-from .._result import finite_or
+from .._result import Result, finite_or, first_failure
 from .._sampling import AbstractSampler, Stream
 from .._transformation import Clock
-from .._tree import float_dtype
+from .._tree import float_dtype, norm
 from .._types import Index, NumSteps, Scalar
+from ._watch import Watch
 
 
 class SolverState(eqx.Module):
-    """What a solver carries: its own method's state, its sampler's, and the clock.
-
-    `residual` is the norm of the last residual the solver computed, NaN for solvers that
-    do not look at it.
-    """
+    """What a solver carries: its own method's state, its sampler's, the clock, the watch."""
 
     method: PyTree
     sampler: PyTree
     clock: Clock
-    residual: Scalar
+    watch: Watch
+
+    @property
+    def residual(self) -> Scalar:
+        """The norm of the last residual that the solver computed, infinite where it does
+        not look at residuals, as on random rows."""
+        return self.watch.last
 
     def with_method(self, method: PyTree) -> "SolverState":
         """The same state but for the method's own part."""
-        return SolverState(method, self.sampler, self.clock, self.residual)
+        return SolverState(method, self.sampler, self.clock, self.watch)
 
     def with_sampler(self, sampler: PyTree) -> "SolverState":
         """The same state but for the sampler's part."""
-        return SolverState(self.method, sampler, self.clock, self.residual)
+        return SolverState(self.method, sampler, self.clock, self.watch)
+
+    def with_watch(self, watch: Watch) -> "SolverState":
+        """The same state but for what is known of residuals."""
+        return SolverState(self.method, self.sampler, self.clock, watch)
+
+    def begin(self, sampler: PyTree, k: Index) -> "SolverState":
+        """Before the solve of outer step k, whose rows are drawn."""
+        return SolverState(self.method, sampler, Clock.at(k), self.watch.begin())
 
     def tick(self, method: PyTree, residual: Scalar | None = None) -> "SolverState":
         """The state after one step of the method, and the norm of the residual it saw."""
-        residual = self.residual if residual is None else residual
-        return SolverState(method, self.sampler, self.clock.tick(), residual)
+        watch = self.watch if residual is None else self.watch.see(residual)
+        return SolverState(method, self.sampler, self.clock.tick(), watch)
 
     @classmethod
     def start(cls, method: PyTree, sampler: PyTree, u: PyTree) -> "SolverState":
         """The state before the first solve for an unknown like u."""
-        unknown = jnp.full((), jnp.nan, float_dtype(u))
-        return cls(method, sampler, Clock.at(0), unknown)
+        return cls(method, sampler, Clock.at(0), Watch.none(float_dtype(u)))
 
 
 class AbstractSolver(eqx.Module):
@@ -82,7 +93,44 @@ class AbstractSolver(eqx.Module):
 
     def restart(self, equation: AbstractEquation, u: PyTree, state: SolverState) -> SolverState:
         """The state of a cold start: the method forgets, the sampler goes on."""
-        return self.init(equation, u).with_sampler(state.sampler)
+        fresh = self.init(equation, u).with_sampler(state.sampler)
+        return fresh.with_watch(state.watch.forget())
+
+    def length_at(self, k: Index) -> Int[Array, ""] | None:
+        """The number of steps at outer step k, where it depends on k."""
+        del k
+        return None
+
+    def solve_or_keep(
+        self,
+        equation: AbstractEquation,
+        start: PyTree | None,
+        last: PyTree,
+        state: SolverState,
+        key: PRNGKeyArray,
+        k: Index,
+    ) -> tuple[PyTree, SolverState, Cost, Any]:
+        """A solve from `start`; or the `last` u, untouched and for nothing, at an outer
+        step k for which the solver has no steps."""
+
+        def work():
+            u, new_state, cost, result = self.solve(equation, start, state, key, k)
+            return u, new_state, cost.wide(), result
+
+        def keep():
+            failed = num_steps < 0
+            result = Result.where(failed, Result.negative_num_steps, Result.successful)
+            return last, state, Cost().wide(), result
+
+        num_steps = self.length_at(k)
+        if num_steps is None:
+            return self.solve(equation, start, state, key, k)
+        return jax.lax.cond(num_steps > 0, work, keep)
+
+    def shortfall(self, state: SolverState, failure: Any) -> Any:
+        """`failure` where a tolerance was given that no solve has met."""
+        del state, failure
+        return Result.successful
 
 
 class AbstractIterativeSolver(AbstractSolver):
@@ -133,10 +181,54 @@ class AbstractIterativeSolver(AbstractSolver):
         del state
         return 0
 
+    @property
+    def plain_step(self) -> Scalar | None:
+        """The step of plain descent with one for all steps; `None` for any other method.
+
+        Below 2 / smoothness its residual never grows on a convex quadratic.
+        """
+        return None
+
+    def steady(self, equation: AbstractEquation) -> bool:
+        """Whether, where the method converges, its residual hardly ever grows."""
+        return equation.symmetric and self.plain_step is not None
+
+    def converged(self, state: SolverState) -> Bool[Array, ""]:
+        """Whether a tolerance was met by the last solve."""
+        del state
+        return jnp.array(False)
+
+    def required(self) -> bool:
+        """Whether a solve that does not meet its tolerance has failed."""
+        return False
+
+    def diverged(
+        self, equation: AbstractEquation, u: PyTree, state: SolverState
+    ) -> Bool[Array, ""]:
+        """Whether the solve, or the solves up to it, went astray though all is finite."""
+        if not (equation.linear and self.steady(equation) and self.sampler.deterministic):
+            return state.watch.diverged()
+        stiffness = 2 / jnp.asarray(self.plain_step, state.residual.dtype)
+        rounding = 1000 * jnp.finfo(stiffness.dtype).eps
+        noise = rounding * (stiffness * norm(u) + norm(equation.rhs))
+        return state.watch.diverged() | state.watch.turned(noise)
+
+    def finish(self, u0: PyTree, u: PyTree, equation, state: SolverState) -> SolverState:
+        """The state after a solve from u0 to u."""
+        watch = state.watch
+        if self.sampler.deterministic or self.one_batch_per_solve:
+            watch = watch.end(self.steady(equation), self.converged(state))
+        else:
+            watch = watch.end_moved(norm(optax.tree.sub(u, u0)))
+        return state.with_watch(jax.lax.stop_gradient(watch))
+
     def result(self, equation: AbstractEquation, u: PyTree, state: SolverState):
         """How the solve ended."""
-        del state
-        return finite_or(u, equation.nonfinite)
+        astray = self.diverged(equation, u, state)
+        diverged = Result.where(astray, equation.diverged, Result.successful)
+        missed = jnp.logical_not(self.converged(state)) & self.required()
+        short = Result.where(missed, equation.unconverged, Result.successful)
+        return first_failure(finite_or(u, equation.nonfinite), diverged, short)
 
     def init(self, equation, u):
         method = self.init_method(equation, u)
@@ -145,15 +237,19 @@ class AbstractIterativeSolver(AbstractSolver):
     def length(self, key: PRNGKeyArray, k: Index) -> Index:
         """Iterations of the solve at outer step k."""
         del key
+        n = self.length_at(k)
+        return self.num_steps if n is None else jnp.maximum(n, 0)
+
+    def length_at(self, k):
         if not callable(self.num_steps):
-            return self.num_steps
+            return None
         n = jnp.asarray(self.num_steps(k))
         if n.shape != () or not jnp.issubdtype(n.dtype, jnp.integer):
             raise TypeError(
                 f"num_steps(k) must return an integer, got {n.dtype}{list(n.shape)}: round "
                 "it, for example with jnp.ceil(...).astype(int)."
             )
-        return jnp.maximum(n.astype(jnp.int32), 1)
+        return n.astype(jnp.int32)
 
     def solve(self, equation, u, state, key, k):
         run = self.prepare(equation, u, state, key, k)
@@ -163,6 +259,7 @@ class AbstractIterativeSolver(AbstractSolver):
         else:
             u, state = run.advance(self, run.carry, run.num_steps - run.taken)
         calls = run.calls + state.clock.i - run.taken + self.extra_calls(state)
+        state = self.finish(run.carry[0], u, equation, state)
         return u, state, self.cost(run, calls), self.result(equation, u, state)
 
     def prepare(self, equation, u, state, key, k) -> "Run":
@@ -174,8 +271,11 @@ class AbstractIterativeSolver(AbstractSolver):
             equation, next_batch = equation.fix(batch), lambda i, drawn: (batch, drawn)
         else:
             next_batch, drawn = self.sampler.stream(equation.data, state.sampler, batch_key, n)
-        state = SolverState(state.method, drawn, Clock.at(k), state.residual)
-        u, state, taken, calls = self.begin(equation, u, state)
+        u, state, taken, calls = self.begin(equation, u, state.begin(drawn, k))
+        if taken:
+            # A first step from zero reads no rows; its place in a list of batches is its own.
+            _, drawn = next_batch(jnp.int32(0), state.sampler)
+            state = state.with_sampler(drawn)
         return Run(equation, next_batch, n, (u, state), taken, calls)
 
     def cost(self, run: "Run", calls: int | Array) -> Cost:

@@ -62,7 +62,7 @@ class CG(AbstractIterativeSolver):
     num_steps: NumSteps
     tol: Scalar
     sampler: AbstractSampler
-    must_converge: bool = eqx.field(static=True)
+    must_converge: bool | None = eqx.field(static=True)
 
     one_batch_per_solve: ClassVar[bool] = True
 
@@ -71,7 +71,7 @@ class CG(AbstractIterativeSolver):
         num_steps: NumSteps,
         tol: float = 0.0,
         batch_size: BatchSize = None,
-        must_converge: bool = False,
+        must_converge: bool | None = None,
     ):
         self.num_steps = checked_num_steps(num_steps)
         self.tol = checked_tolerance(tol)
@@ -134,10 +134,25 @@ class CG(AbstractIterativeSolver):
     def extra_calls(self, state):
         return state.method.checks
 
+    def converged(self, state):
+        return state.method.finished
+
+    def required(self):
+        return bool(self.must_converge)
+
+    def shortfall(self, state, failure):
+        if self.must_converge is False:
+            return Result.successful
+        short = (self.tol > 0) & ~state.watch.met
+        return Result.where(short, failure, Result.successful)
+
+    def diverged(self, equation, u, state):
+        # Its residual may grow for a while on the way to the solution, and its breakdowns
+        # are told apart.
+        return jnp.array(False)
+
     def result(self, equation, u, state):
-        short = ~state.method.finished & self.must_converge
-        failed = Result.where(short, Result.linear_max_steps, Result.successful)
-        return first_failure(super().result(equation, u, state), state.method.breakdown, failed)
+        return first_failure(super().result(equation, u, state), state.method.breakdown)
 
     def _start(self, residual, rhs) -> _CGState:
         """The state before the first product."""

@@ -1,12 +1,15 @@
 """Descent along the residual, with any step-size rule or optax transformation."""
 
+import equinox as eqx
 import optax
 import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
-from .._transformation import Optax, SteepestDescent, as_transformation
+from .._transformation import AbstractDirection, SteepestDescent, as_transformation
 from .._types import BatchSize, NumSteps, Scalar, Step, StepSize
+from ..schedules import Measured, as_step_size, constant_step
 from ._base import checked_num_steps
+from ._followed import FollowedDescent
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
 
@@ -25,16 +28,20 @@ class Descent(AbstractTolerantSolver):
     - `batch_size`: rows a step sees: an int (random rows), a sampler, or `None` (all).
     - `tol`: stop after the first step whose residual had at most this norm. The number of
       steps made is then in the cost, and the norm in the solver state's `residual`.
+    - `must_converge`: whether a solve that has not met `tol` after `num_steps` has failed.
+      By default it has in `bx.argmin` and `bx.minimum`; elsewhere the run goes on, and its
+      result says so if no solve ever met it.
 
     >>> import bilevax as bx, optax
     >>> bx.Descent(optax.adam(0.1), num_steps=5).num_steps
     5
     """
 
-    transformation: SteepestDescent | Optax
+    transformation: AbstractDirection
     num_steps: NumSteps
     sampler: AbstractSampler
     tol: Scalar | None
+    must_converge: bool | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -42,11 +49,13 @@ class Descent(AbstractTolerantSolver):
         num_steps: NumSteps,
         batch_size: BatchSize = None,
         tol: float | None = None,
+        must_converge: bool | None = None,
     ):
         self.transformation = as_transformation(transformation)
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
         self.tol = as_tolerance(tol, self.sampler)
+        self.must_converge = must_converge
 
     def init_method(self, equation, u):
         return self.transformation.init(u)
@@ -54,7 +63,15 @@ class Descent(AbstractTolerantSolver):
     def step(self, equation, u, state, batch):
         direction = equation.residual(u, batch)
         update, method = self.transformation.update(direction, state.method, u, state.clock)
-        return optax.apply_updates(u, update), state.tick(method, self.seen(direction))
+        residual = self.transformation.residual(direction, method)
+        return optax.apply_updates(u, update), state.tick(method, self.seen(residual))
+
+    @property
+    def plain_step(self):
+        direction = self.transformation
+        if not isinstance(direction, SteepestDescent | FollowedDescent):
+            return None
+        return constant_step(direction.step_size)
 
 
 def GradientDescent(  # noqa: N802 - constructs a solver
@@ -62,6 +79,7 @@ def GradientDescent(  # noqa: N802 - constructs a solver
     num_steps: NumSteps = 10,
     batch_size: BatchSize = None,
     tol: float | None = None,
+    must_converge: bool | None = None,
 ) -> Descent:
     r"""Gradient descent: $u^{i+1} = u^i - \alpha_i R(u^i)$.
 
@@ -72,8 +90,9 @@ def GradientDescent(  # noqa: N802 - constructs a solver
 
     - `step_size`: a float, a schedule of `bx.schedules` or an optax schedule. Below
       2 / smoothness of the inner problem it converges. `None` measures the smoothness
-      where a run starts and takes 1 / smoothness (see `bx.curvature`).
-    - `num_steps`, `batch_size`, `tol`: as in `bx.Descent`.
+      where a run starts, takes 1 / smoothness and follows it (see `bx.curvature`); a step on
+      all rows that turns out to be too long is taken back.
+    - `num_steps`, `batch_size`, `tol`, `must_converge`: as in `bx.Descent`.
 
     >>> import bilevax as bx
     >>> solver = bx.GradientDescent(step_size=0.1, num_steps=10)
@@ -82,7 +101,11 @@ def GradientDescent(  # noqa: N802 - constructs a solver
     ...
     ValueError: num_steps must be at least 1, got 0: every solve takes a step.
     """
-    return Descent(as_transformation(step_size), num_steps, batch_size, tol)
+    sampler = as_sampler(batch_size)
+    step = as_step_size(step_size)
+    follows = isinstance(step, Measured) and sampler.deterministic
+    transformation = FollowedDescent(step) if follows else SteepestDescent(step)
+    return Descent(transformation, num_steps, sampler, tol, must_converge)
 
 
 def SGD(  # noqa: N802

@@ -1,5 +1,6 @@
 """Fixed-point iteration."""
 
+import equinox as eqx
 import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
@@ -19,6 +20,7 @@ class FixedPointIteration(AbstractTolerantSolver):
 
     - `num_steps`: iterations of one solve, an int or a function of the outer step k.
     - `tol`: stop after the first step that moved by at most this norm.
+    - `must_converge`: as in `bx.Descent`.
 
     >>> import bilevax as bx
     >>> solver = bx.FixedPointIteration(num_steps=20, tol=1e-6)
@@ -27,11 +29,15 @@ class FixedPointIteration(AbstractTolerantSolver):
     num_steps: NumSteps
     sampler: AbstractSampler
     tol: Scalar | None
+    must_converge: bool | None = eqx.field(static=True)
 
-    def __init__(self, num_steps: NumSteps, tol: float | None = None):
+    def __init__(
+        self, num_steps: NumSteps, tol: float | None = None, must_converge: bool | None = None
+    ):
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(None)
         self.tol = as_tolerance(tol, self.sampler)
+        self.must_converge = must_converge
 
     def init_method(self, equation, u):
         return ()

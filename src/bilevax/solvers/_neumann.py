@@ -5,9 +5,9 @@ import jax
 import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
-from .._tree import axpy, scale
+from .._tree import axpy, norm, scale
 from .._types import BatchSize, NumSteps, StepSize
-from ..schedules import as_step_size, evaluate
+from ..schedules import as_step_size, constant_step, evaluate
 from ._base import AbstractIterativeSolver, checked_num_steps
 
 
@@ -73,10 +73,25 @@ class Neumann(AbstractIterativeSolver):
         if self.randomized:
             factor = factor * self.terms(state.clock.k)
         first_term = scale(factor, equation.rhs)
-        return first_term, state.with_method(first_term), 0, 0
+        watch = state.watch.forget()
+        if self._watches:
+            watch = watch.see(norm(equation.rhs))
+        return first_term, state.with_method(first_term).with_watch(watch), 0, 0
 
     def step(self, equation, u, state, batch):
         product = equation.operator(batch)(state.method)
         eta = evaluate(self.step_size, *state.clock)
         term = axpy(-eta, product, state.method)
-        return term if self.randomized else optax.tree.add(u, term), state.tick(term)
+        if not self._watches:
+            return term if self.randomized else optax.tree.add(u, term), state.tick(term)
+        # The term is the residual of the sum before it, times the step.
+        return optax.tree.add(u, term), state.tick(term, norm(term) / eta)
+
+    @property
+    def _watches(self) -> bool:
+        """Whether its terms tell of residuals: on all rows, and not one by chance."""
+        return self.sampler.deterministic and not self.randomized
+
+    @property
+    def plain_step(self):
+        return None if self.randomized else constant_step(self.step_size)

@@ -19,5 +19,7 @@ class Sinkhorn(FixedPointIteration):
     transport, NeurIPS 2013.
     """
 
-    def __init__(self, num_steps: NumSteps, tol: float | None = None):
-        super().__init__(num_steps, tol)
+    def __init__(
+        self, num_steps: NumSteps, tol: float | None = None, must_converge: bool | None = None
+    ):
+        super().__init__(num_steps, tol, must_converge)

@@ -1,12 +1,13 @@
 """Stopping when the residual is small enough."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-import optax.tree
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
+from .._result import Result
 from .._sampling import AbstractSampler
-from .._tree import as_scalar, is_traced
+from .._tree import as_scalar, is_traced, norm
 from .._types import Scalar
 from ._base import AbstractIterativeSolver
 
@@ -35,6 +36,7 @@ class AbstractTolerantSolver(AbstractIterativeSolver):
     """An iterative solver that stops once a residual it computed is within `tol`."""
 
     tol: eqx.AbstractVar[Scalar | None]
+    must_converge: eqx.AbstractVar[bool | None]
 
     @property
     def stops_early(self):
@@ -45,6 +47,17 @@ class AbstractTolerantSolver(AbstractIterativeSolver):
             return jnp.array(False)
         return jnp.asarray(state.residual <= jnp.asarray(self.tol, state.residual.dtype))
 
-    def seen(self, residual: PyTree) -> Scalar | None:
-        """The norm of a residual, where a tolerance looks at it."""
-        return None if self.tol is None else jnp.asarray(optax.tree.norm(residual))
+    def converged(self, state):
+        return self.done(state)
+
+    def required(self):
+        return self.tol is not None and bool(self.must_converge)
+
+    def shortfall(self, state, failure):
+        if self.tol is None or self.must_converge is False:
+            return Result.successful
+        return Result.where(state.watch.met, Result.successful, failure)
+
+    def seen(self, residual: PyTree) -> Array | None:
+        """The norm of a residual, unless it is one of a few random rows."""
+        return norm(jax.lax.stop_gradient(residual)) if self.sampler.deterministic else None

@@ -1,0 +1,74 @@
+"""Steps of 1 / smoothness that are not believed when a residual grows."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax.tree
+from jaxtyping import Array, Float, PyTree
+
+from .._transformation import AbstractDirection
+from .._tree import norm, scale, subtract
+from ..schedules import Measured
+
+# How much a step shrinks at most at once, and how fast it recovers.
+_LEAST, _RECOVERY = 0.1, 1.2
+
+
+class Secant(eqx.Module):
+    """Where the last trial step started, its residual there, and its size."""
+
+    residual: PyTree
+    step_size: Float[Array, ""]
+
+
+class FollowedDescent(AbstractDirection):
+    r"""Minus step size times residual, with a measured step that a growing residual shrinks.
+
+    After the trial step $d = -\alpha r$ with the change of residual $q$, $q^\top q / d^\top q$
+    is at most the smoothness along it (where g is convex, by cocoercivity). If it is above
+    $2 / \alpha$, which is to say that the residual grew although the curvature is positive,
+    the trial is taken back and tried again with $\alpha$ its inverse, from the residual that is
+    known there. A residual that grows along negative curvature is on its way out of it.
+    The step recovers by a fifth at every step that is kept, up to the measured one.
+
+    No oracle is called for this. A step is a constant under differentiation.
+    """
+
+    step_size: Measured
+
+    def init(self, params):
+        unknown = jnp.full((), jnp.inf, jnp.result_type(*jax.tree.leaves(params)))
+        return Secant(optax.tree.zeros_like(params), unknown)
+
+    def update(self, direction, state, params, clock):
+        del params
+        measured = jnp.asarray(self.step_size(clock.i), state.step_size.dtype)
+        first = clock.i == 0
+        factor = jnp.where(first, 1, _shrinkage(direction, state.residual))
+        kept = factor >= 1
+        recovered = jnp.where(first, measured, _RECOVERY * state.step_size)
+        tried = jnp.where(kept, jnp.minimum(recovered, measured), factor * state.step_size)
+        tried = jax.lax.stop_gradient(tried)
+        base = jax.tree.map(
+            lambda new, old: jnp.where(kept, new, old), direction, state.residual
+        )
+        # From where the last trial started, if it is taken back.
+        length = tried - jnp.where(kept, 0, state.step_size)
+        return scale(-length, base), Secant(base, tried)
+
+    def residual(self, direction, state):
+        return state.residual
+
+
+def _shrinkage(new: PyTree, old: PyTree) -> Float[Array, ""]:
+    """1 to keep a trial step; else by which factor it is too long."""
+    new, old = jax.lax.stop_gradient((new, old))
+    unit = jnp.maximum(norm(new), norm(old))
+    unit = jnp.where(unit > 0, unit, 1)
+    change = scale(1 / unit, subtract(new, old))
+    along = -jnp.asarray(optax.tree.vdot(scale(1 / unit, old), change))
+    square = jnp.asarray(optax.tree.vdot(change, change))
+    too_long = (along > 0) & (square > 2 * along)
+    factor = jnp.clip(along / jnp.where(square > 0, square, 1), _LEAST, 1.0)
+    factor = jnp.where(too_long, factor, 1.0)
+    return jnp.where(jnp.isfinite(square), factor, _LEAST)
