@@ -63,10 +63,22 @@ class Optax(eqx.Module):
         return self.transformation.update(direction, state, params)
 
 
-def as_transformation(step: Step) -> SteepestDescent | Optax:
+def as_transformation(step: Step, name: str = "step_size") -> SteepestDescent | Optax:
     """A descent direction from a step size (never recompiles) or optax (does)."""
     if isinstance(step, optax.GradientTransformation):
         return Optax(step)
     if isinstance(step, SteepestDescent | Optax):
         return step
-    return SteepestDescent(as_step_size(step))
+    return SteepestDescent(as_step_size(step, name))
+
+
+def as_outer(step: Step, name: str) -> SteepestDescent | Optax:
+    """The same for the outer variable, whose step nothing measures."""
+    if step is None:
+        raise TypeError(f"{name} must be given{_OUTER}.")
+    if isinstance(step, optax.GradientTransformation | SteepestDescent | Optax):
+        return as_transformation(step)
+    return SteepestDescent(as_step_size(step, name, _OUTER))
+
+
+_OUTER = ": a number such as 0.1, a schedule, or bx.adaptive_step(), which needs no tuning"

@@ -5,7 +5,7 @@ import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import Optax, SteepestDescent, as_transformation
-from .._types import BatchSize, NumSteps, Scalar, Step, StepSize
+from .._types import BatchSize, Number, NumSteps, Scalar, Step, StepSize
 from ._base import checked_num_steps
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
@@ -40,8 +40,9 @@ class Descent(AbstractTolerantSolver):
         self,
         transformation: Step,
         num_steps: NumSteps,
+        *,
         batch_size: BatchSize = None,
-        tol: float | None = None,
+        tol: Number | None = None,
     ):
         self.transformation = as_transformation(transformation)
         self.num_steps = checked_num_steps(num_steps)
@@ -60,8 +61,9 @@ class Descent(AbstractTolerantSolver):
 def GradientDescent(  # noqa: N802 - constructs a solver
     step_size: StepSize = None,
     num_steps: NumSteps = 10,
+    *,
     batch_size: BatchSize = None,
-    tol: float | None = None,
+    tol: Number | None = None,
 ) -> Descent:
     r"""Gradient descent: $u^{i+1} = u^i - \alpha_i R(u^i)$.
 
@@ -82,11 +84,11 @@ def GradientDescent(  # noqa: N802 - constructs a solver
     ...
     ValueError: num_steps must be at least 1, got 0: every solve takes a step.
     """
-    return Descent(as_transformation(step_size), num_steps, batch_size, tol)
+    return Descent(as_transformation(step_size), num_steps, batch_size=batch_size, tol=tol)
 
 
 def SGD(  # noqa: N802
-    step_size: StepSize, num_steps: NumSteps, batch_size: int | AbstractSampler
+    step_size: StepSize, num_steps: NumSteps, batch_size: BatchSize
 ) -> Descent:
     r"""Stochastic gradient descent: `GradientDescent` on fresh rows at every step.
 
@@ -102,4 +104,4 @@ def SGD(  # noqa: N802
     """
     if batch_size is None:
         raise TypeError("SGD needs a batch_size; bx.GradientDescent is on all rows.")
-    return GradientDescent(step_size, num_steps, batch_size)
+    return GradientDescent(step_size, num_steps, batch_size=batch_size)

@@ -3,7 +3,7 @@
 import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
-from .._types import NumSteps, Scalar
+from .._types import Number, NumSteps, Scalar
 from ._base import checked_num_steps
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
@@ -28,7 +28,7 @@ class FixedPointIteration(AbstractTolerantSolver):
     sampler: AbstractSampler
     tol: Scalar | None
 
-    def __init__(self, num_steps: NumSteps, tol: float | None = None):
+    def __init__(self, num_steps: NumSteps, *, tol: Number | None = None):
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(None)
         self.tol = as_tolerance(tol, self.sampler)

@@ -1,6 +1,6 @@
 """Sinkhorn's algorithm: alternate minimisation of the transport dual."""
 
-from .._types import NumSteps
+from .._types import Number, NumSteps
 from ._fixed_point import FixedPointIteration
 
 
@@ -19,5 +19,5 @@ class Sinkhorn(FixedPointIteration):
     transport, NeurIPS 2013.
     """
 
-    def __init__(self, num_steps: NumSteps, tol: float | None = None):
-        super().__init__(num_steps, tol)
+    def __init__(self, num_steps: NumSteps, *, tol: Number | None = None):
+        super().__init__(num_steps, tol=tol)
