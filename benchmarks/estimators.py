@@ -36,7 +36,7 @@ def estimators(case):
     inner = bx.GradientDescent(case.inner_step, T)
     linear = {
         "direct": bx.Direct(),
-        "neumann": bx.Neumann(case.inner_step, 4000),
+        "neumann": bx.Neumann(step_size=case.inner_step, num_steps=4000),
         "descent": bx.GradientDescent(case.inner_step, 4000),
     }
     linear["cg" if case.problem.symmetric else "fixed point"] = (

@@ -63,7 +63,12 @@ def ours(task, preset, num_products: int):
 
     def run():
         solution = bx.minimize(
-            task.problem, algorithm, task.x0, task.y0, OUTER_STEPS, record_every=OUTER_STEPS
+            task.problem,
+            algorithm,
+            task.x0,
+            task.y0,
+            num_steps=OUTER_STEPS,
+            record_every=OUTER_STEPS,
         )
         return solution.x, jnp.asarray(solution.history["value"][-1])
 

@@ -51,7 +51,13 @@ def cleaned(train, valid, test, steps: int = STEPS):
     )
     started = time.perf_counter()
     solution = bx.minimize(
-        task.problem, algorithm, task.x0, task.y0, steps, metrics=measured, record_every=5
+        task.problem,
+        algorithm,
+        task.x0,
+        task.y0,
+        num_steps=steps,
+        metrics=measured,
+        record_every=5,
     )
     if not bool(solution.result == bx.Result.successful):
         print(f"Stopped early: {bx.Result[solution.result]}")

@@ -54,7 +54,7 @@ def learn(parts, steps: int, record_every: int = 10):
         algorithm,
         task.x0,
         task.y0,
-        steps,
+        num_steps=steps,
         record_every=record_every,
         metrics=accuracies,
         progress=True,

@@ -159,7 +159,11 @@ CALLS = {
     ),
     "T = 0": (lambda: bx.GradientDescent(0.1, 0), ValueError, "num_steps must be at least 1"),
     "N = 0": (lambda: bx.CG(0), ValueError, "num_steps must be at least 1"),
-    "N = -1": (lambda: bx.Neumann(0.1, -1), ValueError, "num_steps must be at least 1"),
+    "N = -1": (
+        lambda: bx.Neumann(step_size=0.1, num_steps=-1),
+        ValueError,
+        "num_steps must be at least 1",
+    ),
     "T = 1.5": (lambda: bx.FixedPointIteration(1.5), TypeError, "num_steps must be an int"),
     "outer steps": (
         lambda: bx.minimize(bilevel(), ALGORITHM, jnp.ones(3), jnp.ones(3), num_steps=0),
@@ -174,10 +178,14 @@ CALLS = {
     "negative step": (
         lambda: bx.GradientDescent(-0.1, 3),
         ValueError,
-        "step size must be positive, got -0.1",
+        "step_size must be positive and finite, got -0.1: take one below 2",
     ),
-    "nan step": (lambda: bx.GradientDescent(np.nan, 3), ValueError, "must be positive"),
-    "text step": (lambda: bx.GradientDescent("fast", 3), TypeError, "A step size is a number"),
+    "nan step": (lambda: bx.GradientDescent(np.nan, 3), ValueError, "must be positive and"),
+    "text step": (
+        lambda: bx.GradientDescent("fast", 3),
+        TypeError,
+        "step_size must be a number",
+    ),
     "vector step": (lambda: bx.GradientDescent(np.ones(2), 3), ValueError, "is a scalar"),
     "batch size": (
         lambda: bx.GradientDescent(0.1, 3, batch_size=0),
@@ -269,7 +277,11 @@ CALLS = {
         ValueError,
         "must be positive",
     ),
-    "negative tolerance": (lambda: bx.CG(3, -1.0), ValueError, "tol must be a number"),
+    "negative tolerance": (
+        lambda: bx.CG(3, tol=-1.0),
+        ValueError,
+        "tol must be finite and at least 0",
+    ),
     "fractional steps": (
         lambda: run(
             bilevel(),
@@ -414,7 +426,7 @@ def test_direct_keeps_solutions_with_digits_left():
 
 def test_a_gradient_of_f_that_is_not_finite_is_blamed_on_f():
     problem = bilevel(outer=lambda x, y: jnp.linalg.norm(y))
-    for linear in (bx.CG(3), bx.Direct(), bx.Neumann(0.1, 3)):
+    for linear in (bx.CG(3), bx.Direct(), bx.Neumann(step_size=0.1, num_steps=3)):
         estimator = bx.Implicit(bx.GradientDescent(0.1, 3), linear)
         h = bx.hypergradient(problem, estimator, jnp.zeros(3), jnp.zeros(3))
         assert h.result == bx.Result.outer_nonfinite
@@ -422,7 +434,12 @@ def test_a_gradient_of_f_that_is_not_finite_is_blamed_on_f():
 
 def test_a_zero_right_hand_side_gives_a_zero_adjoint():
     problem = bilevel(outer=lambda x, y: jnp.sum(x**2))
-    for linear in (bx.CG(5), bx.Direct(), bx.Neumann(0.1, 5), bx.GradientDescent(0.1, 5)):
+    for linear in (
+        bx.CG(5),
+        bx.Direct(),
+        bx.Neumann(step_size=0.1, num_steps=5),
+        bx.GradientDescent(0.1, 5),
+    ):
         h = bx.hypergradient(
             problem, bx.Implicit(bx.GradientDescent(0.1, 1), linear), jnp.ones(3), jnp.ones(3)
         )

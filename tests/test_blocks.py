@@ -29,7 +29,7 @@ def regression(num=200, features=6, sparse=False):
         return jnp.mean(jnp.logaddexp(0, batch["X"] @ (x + y))) + jnp.sum(x * y)
 
     x, y = jnp.linspace(0.5, 1, features), jnp.linspace(-1, 2, features)
-    return bx.BilevelProblem(outer, inner, data, data), x, y
+    return bx.BilevelProblem(outer, inner, outer_data=data, inner_data=data), x, y
 
 
 def oracles(problem, x, y, size):
@@ -58,12 +58,20 @@ def test_blocks_give_the_numbers_of_all_rows(size, sparse):
 def test_estimators_agree_with_all_rows(size):
     problem, x, y = regression()
     sampler, whole = bx.FullBatch(size), bx.FullBatch(None)
-    descent = lambda s: bx.GradientDescent(0.05, 4, s)
+    descent = lambda s: bx.GradientDescent(0.05, 4, batch_size=s)
     for estimator in (
-        lambda s: bx.Implicit(descent(s), bx.CG(3, 0.0, s), True, True, s, s),
+        lambda s: bx.Implicit(
+            descent(s),
+            bx.CG(3, tol=0.0, batch_size=s),
+            outer_batch_size=s,
+            cross_batch_size=s,
+        ),
         lambda s: bx.Unrolled(descent(s), outer_batch_size=s),
         lambda s: bx.Unrolled(descent(s), mode="forward", outer_batch_size=s),
-        lambda s: bx.Analytic(bx.AcceleratedGradientDescent(0.05, 4, batch_size=s), True, s),
+        lambda s: bx.Analytic(
+            bx.AcceleratedGradientDescent(0.05, 4, batch_size=s),
+            outer_batch_size=s,
+        ),
     ):
         ours = bx.hypergradient(problem, estimator(sampler), x, y)
         reference = bx.hypergradient(problem, estimator(whole), x, y)
@@ -76,7 +84,9 @@ def test_a_full_batch_in_blocks_is_one_call():
     counter = doubles.Counter()
     counted = doubles.Counted(problem, counter)
     sampler = bx.FullBatch(64)
-    estimator = bx.Implicit(bx.GradientDescent(0.05, 3, sampler), bx.CG(2, 0.0, sampler))
+    estimator = bx.Implicit(
+        bx.GradientDescent(0.05, 3, batch_size=sampler), bx.CG(2, tol=0.0, batch_size=sampler)
+    )
     h = bx.hypergradient(counted, estimator, x, y)
     jax.effects_barrier()
     assert counter.calls["inner_gradient"] == h.cost.inner_gradient == 3
@@ -102,14 +112,16 @@ def test_fixed_point_maps_are_averaged_too():
 def test_a_sum_over_rows_is_refused_in_blocks_and_warned_of_in_draws():
     problem, x, y = regression()
     summed = lambda x, y, batch: jnp.sum((batch["X"] @ y - batch["target"]) ** 2)
-    wrong = bx.BilevelProblem(problem.outer, summed, problem.outer_data, problem.inner_data)
-    blocks = bx.Analytic(bx.GradientDescent(1e-4, 3, bx.FullBatch(50)))
+    wrong = bx.BilevelProblem(
+        problem.outer, summed, outer_data=problem.outer_data, inner_data=problem.inner_data
+    )
+    blocks = bx.Analytic(bx.GradientDescent(1e-4, 3, batch_size=bx.FullBatch(50)))
     with pytest.raises(ValueError, match=r"inner is not a mean.*FullBatch\(block_size=None\)"):
         bx.hypergradient(wrong, blocks, x, y)
-    drawn = bx.Analytic(bx.GradientDescent(1e-4, 3, 50))
+    drawn = bx.Analytic(bx.GradientDescent(1e-4, 3, batch_size=50))
     with pytest.warns(UserWarning, match="inner is not a mean over the rows"):
         bx.hypergradient(wrong, drawn, x, y, key=jax.random.key(0))
-    whole = bx.Analytic(bx.GradientDescent(1e-4, 3, bx.FullBatch(None)))
+    whole = bx.Analytic(bx.GradientDescent(1e-4, 3, batch_size=bx.FullBatch(None)))
     bx.hypergradient(wrong, whole, x, y)
 
 
@@ -186,7 +198,7 @@ def sums(num=20_000, features=10):
 def test_all_rows_at_once_means_every_product():
     problem, x, y, exact = sums()
     whole = bx.FullBatch(None)
-    for linear in (bx.CG(30, 0.0, whole), bx.Direct(None)):
+    for linear in (bx.CG(30, tol=0.0, batch_size=whole), bx.Direct(block_size=None)):
         # The inner step is left out: it is measured on all rows at once too.
         estimator = bx.Implicit(
             bx.GradientDescent(num_steps=200, batch_size=whole), linear, cross_batch_size=whole
@@ -197,7 +209,7 @@ def test_all_rows_at_once_means_every_product():
         problem.inner,
         y,
         bx.GradientDescent(num_steps=200, batch_size=whole),
-        linear=bx.Direct(None),
+        linear=bx.Direct(block_size=None),
         data=problem.inner_data,
     )
     slope = jax.grad(lambda x: jnp.sum(solution(x) ** 2))(x)
@@ -232,8 +244,10 @@ def test_a_sum_hidden_by_its_ridge_is_found_everywhere(call):
 def test_only_readers_of_a_level_matter():
     problem, x, y, _ = sums()
     outer = lambda x, y, batch: jnp.mean((batch @ y) ** 2)
-    problem = bx.BilevelProblem(outer, problem.inner, problem.inner_data, problem.inner_data[:])
-    inner = bx.GradientDescent(1e-6, 2, bx.FullBatch(None))
+    problem = bx.BilevelProblem(
+        outer, problem.inner, outer_data=problem.inner_data, inner_data=problem.inner_data[:]
+    )
+    inner = bx.GradientDescent(1e-6, 2, batch_size=bx.FullBatch(None))
     key = jax.random.key(0)
     for rows in (None, 8):  # neither an error nor, where rows are drawn, a warning
         h = bx.hypergradient(problem, bx.Analytic(inner, outer_batch_size=rows), x, y, key=key)
@@ -244,7 +258,7 @@ def test_a_mean_that_cancels_is_no_sum():
     rows = np.random.default_rng(0).standard_normal((14, 4))
     rows -= rows.mean(axis=0)
     problem = bx.MinProblem(lambda x, y, b: jnp.mean(b @ y) + jnp.sum((y - x) ** 2), rows)
-    inner = bx.GradientDescent(0.1, 2, bx.FullBatch(5))
+    inner = bx.GradientDescent(0.1, 2, batch_size=bx.FullBatch(5))
     h = bx.hypergradient(problem, bx.Analytic(inner), 0.0, jnp.zeros(4))
     assert float(h.gradient) == pytest.approx(0, abs=1e-12)
 
@@ -253,7 +267,7 @@ def test_an_entry_for_each_row_needs_indices():
     rows = jnp.ones((40, 3))
     weighted = lambda x, y, b: jnp.mean(x * (b @ y) ** 2) + jnp.sum(y**2)
     problem = bx.BilevelProblem(lambda x, y: jnp.sum(y), weighted, inner_data=rows)
-    estimator = bx.Analytic(bx.GradientDescent(0.1, 2, bx.FullBatch(10)))
+    estimator = bx.Analytic(bx.GradientDescent(0.1, 2, batch_size=bx.FullBatch(10)))
     with pytest.raises((TypeError, ValueError)) as caught:
         bx.hypergradient(problem, estimator, jnp.ones(40), jnp.ones(3))
     assert "put the rows' indices into the data" in "".join(caught.value.__notes__)

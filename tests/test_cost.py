@@ -17,7 +17,7 @@ ESTIMATORS = {
     "cold cg": bx.Implicit(DESCENT, bx.CG(3), warm_start_adjoint=False),
     "warm descent": bx.Implicit(DESCENT, bx.GradientDescent(0.1, 3)),
     "cold descent": bx.Implicit(DESCENT, bx.GradientDescent(0.1, 3), warm_start_adjoint=False),
-    "neumann": bx.Implicit(DESCENT, bx.Neumann(0.1, 3)),
+    "neumann": bx.Implicit(DESCENT, bx.Neumann(step_size=0.1, num_steps=3)),
     "direct": bx.Implicit(DESCENT, bx.Direct()),
     "cold inner": bx.Implicit(DESCENT, bx.CG(3), warm_start_inner=False),
     "growing": bx.Implicit(
@@ -30,7 +30,9 @@ ESTIMATORS = {
         cross_batch_size=8,
     ),
     "cg batch": bx.Implicit(DESCENT, bx.CG(3, batch_size=6), cross_batch_size=8),
-    "neumann batches": bx.Implicit(DESCENT, bx.Neumann(0.1, 3, batch_size=6)),
+    "neumann batches": bx.Implicit(
+        DESCENT, bx.Neumann(step_size=0.1, num_steps=3, batch_size=6)
+    ),
 }
 
 

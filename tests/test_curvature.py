@@ -84,7 +84,10 @@ def test_missing_steps_are_one_over_smoothness():
             bx.AcceleratedGradientDescent(0.25, 3, strong_convexity=0.5),
         ),
     ):
-        for linear in ((bx.Neumann(num_steps=3), bx.Neumann(0.25, 3)), (missing, given)):
+        for linear in (
+            (bx.Neumann(num_steps=3), bx.Neumann(step_size=0.25, num_steps=3)),
+            (missing, given),
+        ):
             h = bx.hypergradient(problem, bx.Implicit(missing, linear[0]), x, y)
             expected = bx.hypergradient(problem, bx.Implicit(given, linear[1]), x, y)
             np.testing.assert_allclose(h.gradient, expected.gradient, rtol=1e-10)

@@ -89,7 +89,7 @@ def test_second_derivatives_need_no_constants():
     estimator = bx.Implicit(bx.GradientDescent(1 / c.smoothness, 200), bx.Direct())
     h = bx.hypergradient(loss.problem, estimator, x, loss.y0)
     error = float(jnp.linalg.norm(h.gradient - loss.gradient(x)))
-    bound = bx.error_bound(loss.problem, estimator, x, h, known)
+    bound = bx.error_bound(loss.problem, estimator, x, h, constants=known)
     assert error <= bound.value <= 20 * error
     broken = eqx.tree_at(lambda h: h.adjoint, h, h.adjoint * jnp.nan)
     bound = bx.error_bound(loss.problem, estimator, x, broken)
@@ -149,7 +149,7 @@ def test_a_bilevel_logistic():
     exact = bx.hypergradient(problem, estimate(20_000), x, jnp.zeros(6)).gradient
     for t in (1, 5, 20, 100, 400):
         h = bx.hypergradient(problem, estimate(t), x, jnp.zeros(6))
-        bound = bx.error_bound(problem, estimate(t), x, h, constants)
+        bound = bx.error_bound(problem, estimate(t), x, h, constants=constants)
         assert float(jnp.linalg.norm(h.gradient - exact)) <= bound.value < np.inf
 
 
@@ -183,9 +183,9 @@ def test_random_rows_of_the_outer_level_are_seen():
         (minimum, implicit),
         (bilevel, implicit),
     ):
-        h = bx.hypergradient(problem, estimator, x, y, key)
+        h = bx.hypergradient(problem, estimator, x, y, key=key)
         error = float(jnp.linalg.norm(h.gradient - exact))
-        bound = bx.error_bound(problem, estimator, x, h, constants)
+        bound = bx.error_bound(problem, estimator, x, h, constants=constants)
         assert 1e-3 < error <= bound.value < 100 * error, (estimator, error, bound)
 
 
@@ -200,7 +200,7 @@ def test_the_rounding_of_a_coarser_x():
     ):
         h = bx.hypergradient(problem, estimator, x, jnp.zeros(50))
         error = np.linalg.norm(np.asarray(h.gradient, float) - np.asarray(x, float) * 2 / 3)
-        bound = bx.error_bound(problem, estimator, x, h, constants)
+        bound = bx.error_bound(problem, estimator, x, h, constants=constants)
         assert 0 < error <= bound.value < 1e-4
 
 
@@ -222,7 +222,7 @@ def test_ill_conditioned_in_float32(size):
         solution = np.linalg.solve(H, np.asarray(x, float))
         y = jnp.asarray(solution, jnp.float32)
         h = bx.hypergradient(problem, estimator, x, y)
-        bound = bx.error_bound(problem, estimator, x, h, constants)
+        bound = bx.error_bound(problem, estimator, x, h, constants=constants)
         assert np.linalg.norm(np.asarray(h.gradient, float) + solution) <= bound.value
         exact = H @ np.asarray(y, float) - np.asarray(x, float)
         off = np.linalg.norm(np.asarray(H32 @ y - x, float) - exact) / smallest
@@ -254,7 +254,7 @@ def test_implicit_at_the_solution_in_float32(condition):
             bx.Unrolled(bx.GradientDescent(1 / largest, 1)),
         ):
             h = bx.hypergradient(problem, estimator, jnp.asarray(x), jnp.float32(solution))
-            bound = bx.error_bound(problem, estimator, jnp.asarray(x), h, constants)
+            bound = bx.error_bound(problem, estimator, jnp.asarray(x), h, constants=constants)
             assert np.linalg.norm(np.asarray(h.gradient, float) + solution) <= bound.value
 
 
@@ -270,7 +270,7 @@ def test_norms_neither_underflow_nor_overflow(scale):
         bx.Implicit(bx.GradientDescent(0.25 / scale, 3), bx.Direct()),
     ):
         h = bx.hypergradient(problem, estimator, x, jnp.zeros(3, jnp.float32))
-        bound = bx.error_bound(problem, estimator, x, h, constants)
+        bound = bx.error_bound(problem, estimator, x, h, constants=constants)
         error = np.linalg.norm(np.asarray(h.gradient, float) - scale / 2)
         assert error <= bound.value < scale
 
@@ -293,7 +293,7 @@ def test_sums_that_are_read_whole():
     inner = bx.GradientDescent(0.3 / largest, 3, batch_size=whole)
     estimator = bx.Analytic(inner, outer_batch_size=whole)
     h = bx.hypergradient(problem, estimator, x, np.zeros(m))
-    bound = bx.error_bound(problem, estimator, x, h, constants)
+    bound = bx.error_bound(problem, estimator, x, h, constants=constants)
     assert np.linalg.norm(h.gradient - exact) <= bound.value
 
 
@@ -306,7 +306,7 @@ def test_what_is_not_known_makes_it_infinite():
         (bx.Constants(strong_convexity=1.0), "cross_smoothness"),
         (bx.Constants(strong_convexity=0.0, cross_smoothness=1.0), "positive strong_conv"),
     ):
-        bound = bx.error_bound(loss.problem, estimator, x, h, constants)
+        bound = bx.error_bound(loss.problem, estimator, x, h, constants=constants)
         assert bound.value == np.inf and words in bound.reason
     plain = bx.MinProblem(lambda x, y: jnp.sum((y - x) ** 2))
     h = bx.hypergradient(plain, estimator, x, x)

@@ -12,7 +12,7 @@ from cases import CASES, dense_hypergradient, flat, relative_error
 def linear_solver(name, step):
     return {
         "direct": lambda: bx.Direct(),
-        "neumann": lambda: bx.Neumann(step, 4000),
+        "neumann": lambda: bx.Neumann(step_size=step, num_steps=4000),
         "descent": lambda: bx.GradientDescent(step, 4000),
         "cg": lambda: bx.CG(60, tol=1e-14),
         "fixed point": lambda: bx.FixedPointIteration(400),
@@ -127,7 +127,7 @@ def test_a_declared_gauge_solves_on_the_quotient():
         J = np.asarray(jax.jacfwd(jax.grad(inner, argnums=1))(x, y))
         return J.T @ np.linalg.pinv(H, rcond=1e-10) @ -np.asarray(jax.grad(outer, 1)(x, y))
 
-    for linear in (bx.Direct(), bx.CG(20), bx.Neumann(0.01, 20000)):
+    for linear in (bx.Direct(), bx.CG(20), bx.Neumann(step_size=0.01, num_steps=20000)):
         problem = bx.BilevelProblem(outer, inner, gauge=center)
         estimator = bx.Implicit(bx.GradientDescent(1e-3, 1), linear)
         h = bx.hypergradient(problem, estimator, x, y)
@@ -173,7 +173,7 @@ def test_float32_stays_float32(x32):
     for linear in (
         bx.CG(10),
         bx.Direct(),
-        bx.Neumann(0.05, 5),
+        bx.Neumann(step_size=0.05, num_steps=5),
         bx.GradientDescent(0.05, 5),
     ):
         estimator = bx.Implicit(bx.GradientDescent(0.05, 5), linear)

@@ -264,7 +264,7 @@ def test_solution_map_in_forward_and_reverse_mode(name, linear):
     if name == "fixed_point" and linear is not None:
         linear = bx.FixedPointIteration(400)
     solution = bx.argmin(
-        case.problem, case.y, bx.GradientDescent(case.inner_step, 3000), linear
+        case.problem, case.y, bx.GradientDescent(case.inner_step, 3000), linear=linear
     )
     y = solution(case.x)
     flat_x, to_x = ravel_pytree(case.x)

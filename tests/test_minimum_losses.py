@@ -144,7 +144,7 @@ def sinkhorn(C, a, b, eps, steps):
 @pytest.mark.parametrize("domain", ["log", "kernel"])
 def test_sinkhorn_is_its_transcription(domain):
     C, x, b = clouds()
-    transport = bx.problems.EntropicTransport(C, b, 0.1, domain)
+    transport = bx.problems.EntropicTransport(C, b, 0.1, domain=domain)
     for steps in (1, 3):
         h = bx.hypergradient(
             transport.problem, bx.Analytic(bx.Sinkhorn(steps)), x, transport.y0()
@@ -159,7 +159,7 @@ def test_sinkhorn_is_its_transcription(domain):
 def test_the_minimum_is_the_transport_cost(domain):
     """The value of the primal at the plan, and the sign of the gradient in x."""
     C, x, b = clouds()
-    transport = bx.problems.EntropicTransport(C, b, 0.1, domain)
+    transport = bx.problems.EntropicTransport(C, b, 0.1, domain=domain)
 
     def primal(x):
         y = sinkhorn(C, x, b, 0.1, 3000)
@@ -271,7 +271,9 @@ def test_costs_in_integers():
     C = (np.arange(4)[:, None] - np.arange(4)) ** 2
     x = jnp.array([0.1, 0.2, 0.3, 0.4])
     for domain in ("log", "kernel"):
-        of = lambda C, domain=domain: bx.problems.EntropicTransport(C, x[::-1], 1, domain)
+        of = lambda C, domain=domain: bx.problems.EntropicTransport(
+            C, x[::-1], 1, domain=domain
+        )
         value = bx.minimum(of(C).problem, of(C).y0(), bx.Sinkhorn(50))
         floats = bx.minimum(of(1.0 * C).problem, of(1.0 * C).y0(), bx.Sinkhorn(50))
         assert float(value(x)) == float(floats(x))

@@ -137,8 +137,10 @@ def test_infinite_gradients_raise():
     loss = lambda x, y: jnp.sum((y - x) ** 2) / 2
     adam = lambda **kwargs: bx.Descent(optax.adam(0.1, **kwargs), 7)
     with pytest.raises(Exception, match="hypergradient became infinite or NaN"):
-        jax.block_until_ready(jax.grad(bx.minimum(loss, start, adam(), "automatic"))(0.0))
-    smooth = jax.grad(bx.minimum(loss, start, adam(eps_root=1e-8), "automatic"))(0.0)
+        jax.block_until_ready(
+            jax.grad(bx.minimum(loss, start, adam(), gradient="automatic"))(0.0)
+        )
+    smooth = jax.grad(bx.minimum(loss, start, adam(eps_root=1e-8), gradient="automatic"))(0.0)
     assert np.isfinite(smooth)
     root = bx.BilevelProblem(lambda x, y: y**2, lambda x, y: (y - jnp.sqrt(x) - 1) ** 2 / 2)
     for estimator in (bx.Implicit(INNER, bx.CG(2)), bx.Unrolled(INNER)):

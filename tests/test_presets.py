@@ -110,7 +110,7 @@ def test_warm_starts_decide_the_accuracy(seed):
         algorithm = getattr(bx.algorithms, name)(
             outer_step_size=gamma, inner_step_size=1.0, inner_steps=inner_steps, **steps
         )
-        x = bx.minimize(q.problem, algorithm, x0, y0, 2000, record_every=100).x
+        x = bx.minimize(q.problem, algorithm, x0, y0, num_steps=2000, record_every=100).x
         return float(q.gap(x) / q.gap(x0))
 
     for inner_steps in (1, 10, 100):

@@ -268,9 +268,9 @@ def test_random_solvers():
     for kind, step in kinds.items():
         inner = bx.SGD(step, 400, batch_size=1)
         known = {"target": 1e-3, "cost_ratio": 3}
-        advice = bx.recommend(loss.problem, inner, x, loss.y0, jax.random.key(0), **known)
+        advice = bx.recommend(loss.problem, inner, x, loss.y0, key=jax.random.key(0), **known)
         assert advice[:3] == ("automatic", 400, "R4") and kind in advice.reason
-    inner = bx.Descent(bx.SGD(0.05, 1, 1).transformation, 50, 1)
+    inner = bx.Descent(bx.SGD(0.05, 1, 1).transformation, 50, batch_size=1)
     with pytest.raises(ValueError, match="pass a key"):
         bx.recommend(loss.problem, inner, x, loss.y0)
 
@@ -352,7 +352,7 @@ def test_a_step_that_falls_to_zero():
     loss, x = logistic()
     inner = bx.SGD(lambda k: jnp.maximum(0.1 - 0.001 * k, 0.0), 400, 5)
     with pytest.raises(ValueError, match="falls to zero within the run"):
-        bx.recommend(loss.problem, inner, x, loss.y0, jax.random.key(0))
+        bx.recommend(loss.problem, inner, x, loss.y0, key=jax.random.key(0))
 
 
 def test_faulty_solvers_of_an_estimator():

@@ -54,7 +54,9 @@ MU, L = np.linalg.eigvalsh(least_squares()[-1])[[0, -1]]
 ON_BOTH = {
     "gradient descent": bx.GradientDescent(1 / L, 2000),
     "decreasing steps": bx.GradientDescent(bx.schedules.polynomial(1 / L, 0.3), 20000),
-    "two phases": bx.GradientDescent(bx.schedules.two_phase(1 / L, 500, 40.0, 60.0), 4000),
+    "two phases": bx.GradientDescent(
+        bx.schedules.two_phase(1 / L, 500, beta=40.0, gamma=60.0), 4000
+    ),
     "momentum": bx.Descent(optax.sgd(1 / L, momentum=0.5), 1000),
     "adam": bx.Descent(optax.adam(optax.exponential_decay(0.1, 500, 0.3)), 8000),
     "optax schedule": bx.GradientDescent(optax.cosine_decay_schedule(1 / L, 4000), 4000),
@@ -65,7 +67,7 @@ ON_BOTH = {
 ON_ADJOINT = {
     "cg": bx.CG(M),
     "cg with tolerance": bx.CG(100, tol=1e-12),
-    "neumann": bx.Neumann(1 / L, 2000),
+    "neumann": bx.Neumann(step_size=1 / L, num_steps=2000),
     "direct": bx.Direct(),
 }
 
@@ -94,7 +96,7 @@ def test_inner_reaches_its_closed_form(name):
         ("fixed point", bx.FixedPointIteration(1500)),
         ("fixed point with tolerance", bx.FixedPointIteration(10**6, tol=1e-14)),
         ("gradient descent", bx.GradientDescent(1.0, 1500)),
-        ("neumann", bx.Neumann(1.0, 1500)),
+        ("neumann", bx.Neumann(step_size=1.0, num_steps=1500)),
         ("cg", bx.CG(M)),
         ("direct", bx.Direct()),
     ],
@@ -181,7 +183,7 @@ def rows_gradient(A, b, c, rows, y):
         (bx.schedules.decreasing(2.0, 10.0), lambda i: 2 / (10 + i)),
         (bx.schedules.polynomial(0.1, 0.8), lambda i: 0.1 * (1 + i) ** -0.8),
         (
-            bx.schedules.two_phase(0.1, 4, 1.0, 20.0),
+            bx.schedules.two_phase(0.1, 4, beta=1.0, gamma=20.0),
             lambda i: 0.1 if i < 4 else 1 / (20 + i - 4),
         ),
         (optax.linear_schedule(0.1, 0.0, 20), lambda i: 0.1 * (1 - i / 20)),
@@ -234,7 +236,9 @@ def test_stochastic_adjoint_on_given_batches_equals_its_transcription():
     for i in range(6):
         term = term - 0.05 * hessian(BATCHES[i % 4]) @ term
         total = total + term
-    got, _, cost, _ = solve(bx.Neumann(0.05, 6, batches), equation, None)
+    got, _, cost, _ = solve(
+        bx.Neumann(step_size=0.05, num_steps=6, batch_size=batches), equation, None
+    )
     np.testing.assert_allclose(got, total, rtol=1e-12)
     assert cost.on_host().hvp == 6
 
@@ -256,24 +260,24 @@ def test_randomised_neumann_takes_one_term_of_the_series():
     }
     seen = {}
     for seed in range(40):
-        solver = bx.Neumann(eta, terms, randomized=True)
+        solver = bx.Neumann(step_size=eta, num_steps=terms, randomized=True)
         z, _, cost, _ = solve(solver, equation, None, key=seed)
         products = cost.on_host().hvp
         np.testing.assert_allclose(z, by_products[products], rtol=1e-11)
         seen[products] = seen.get(products, 0) + 1
     assert sorted(seen) == list(range(terms)) and min(seen.values()) >= 3
-    series, _, _, _ = solve(bx.Neumann(eta, terms - 1), equation, None)
+    series, _, _, _ = solve(bx.Neumann(step_size=eta, num_steps=terms - 1), equation, None)
     np.testing.assert_allclose(np.mean(list(by_products.values()), axis=0), series, rtol=1e-11)
     assert solver.random and bx.Implicit(bx.GradientDescent(0.1), solver).random
 
 
 def test_randomised_neumann_is_unbiased_with_fresh_batches():
     equation, _, _ = equations()["adjoint"]
-    solver = bx.Neumann(0.1, 4, batch_size=10, randomized=True)
+    solver = bx.Neumann(step_size=0.1, num_steps=4, batch_size=10, randomized=True)
     state = solver.init(equation, jnp.zeros(M))
     one = lambda key: solver.solve(equation, None, state, key, 0)[0]
     samples = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 20_000))
-    series, _, _, _ = solve(bx.Neumann(0.1, 3), equation, None)
+    series, _, _, _ = solve(bx.Neumann(step_size=0.1, num_steps=3), equation, None)
     error = np.abs(samples.mean(0) - series)
     assert np.all(error < 4 * samples.std(0) / np.sqrt(20_000))
 

@@ -8,7 +8,9 @@ import optax
 import optax.tree
 from jaxtyping import Array, Float
 
+from ._numbers import as_positive
 from ._tree import float_dtype
+from ._types import Number
 
 
 class AdaptiveState(NamedTuple):
@@ -17,7 +19,7 @@ class AdaptiveState(NamedTuple):
     root: Float[Array, ""]
 
 
-def adaptive_step(distance: float = 1.0) -> optax.GradientTransformation:
+def adaptive_step(distance: Number = 1.0) -> optax.GradientTransformation:
     r"""A step size that decreases with the gradients seen so far, one for all of x.
 
     $x_{k+1} = x_k - \gamma_k \psi_k$ with
@@ -43,8 +45,7 @@ def adaptive_step(distance: float = 1.0) -> optax.GradientTransformation:
     **Reference:** R. Ward, X. Wu and L. Bottou, AdaGrad stepsizes: sharp convergence over
     nonconvex landscapes, ICML 2019.
     """
-    if not distance > 0:
-        raise ValueError(f"distance must be positive, got {distance!r}.")
+    as_positive("distance", distance)
 
     def init(params):
         return AdaptiveState(jnp.zeros((), float_dtype(params)))

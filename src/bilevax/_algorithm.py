@@ -6,7 +6,7 @@ import equinox as eqx
 import optax
 from jaxtyping import PyTree
 
-from ._transformation import AbstractDirection, as_transformation
+from ._transformation import AbstractDirection, as_outer
 from ._types import Estimator, Step
 from .hypergradients import AbstractHypergradient
 
@@ -49,5 +49,5 @@ class Algorithm(eqx.Module):
                 f"got {hypergradient!r}."
             )
         self.hypergradient = hypergradient
-        self.outer = as_transformation(outer)
+        self.outer = as_outer(outer, "outer")
         self.apply = optax.apply_updates if apply is None else apply

@@ -10,10 +10,11 @@ from ._check import as_variable
 from ._cost import Cost
 from ._data import num_rows
 from ._means import check_means
+from ._numbers import as_count
 from ._problem import AbstractProblem, FixedPointProblem
 from ._sampling import FullBatch, full
 from ._tree import norm
-from ._types import BlockSize
+from ._types import BlockSize, Count
 
 _Number = Float[Array, ""]
 
@@ -56,7 +57,7 @@ def curvature(
     x: PyTree,
     y: PyTree,
     *,
-    num_products: int = 30,
+    num_products: Count = 30,
     strong_convexity: float | None = None,
     key: PRNGKeyArray | None = None,
     block_size: BlockSize = "auto",
@@ -87,8 +88,7 @@ def curvature(
     >>> round(float(c.smoothness), 4), round(float(c.strong_convexity), 4)
     (4.0, 1.0)
     """
-    if num_products < 1:
-        raise ValueError(f"num_products must be at least 1, got {num_products}.")
+    num_products = as_count("num_products", num_products)
     x, y = as_variable("x", x), as_variable("y", y)
     key = jax.random.key(0) if key is None else key
     sampler = FullBatch(block_size)

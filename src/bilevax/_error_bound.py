@@ -49,6 +49,7 @@ def error_bound(
     estimator: Estimator,
     x: PyTree,
     h: Hypergradient,
+    *,
     constants: Constants | None = None,
 ) -> ErrorBound:
     r"""A certificate: the error of a hypergradient is at most `value`.

@@ -42,6 +42,7 @@ def hypergradient(
     estimator: Estimator,
     x: PyTree,
     y0: PyTree,
+    *,
     key: Key | None = None,
     adjoint0: PyTree | None = None,
 ) -> Hypergradient:

@@ -13,10 +13,11 @@ from ._cost import Cost
 from ._history import History
 from ._hypergradient import checked, initial_estimate
 from ._loop import LoopState
+from ._numbers import as_count, as_nonnegative
 from ._progress import Reporter
 from ._result import Result, first_failure
 from ._steps import ASTRAY, explain, has_steps_to_measure
-from ._types import AnyAlgorithm, Key, Problem
+from ._types import AnyAlgorithm, Count, Key, Number, Problem
 
 
 class Solution(eqx.Module):
@@ -65,16 +66,17 @@ def minimize(
     algorithm: AnyAlgorithm,
     x0: PyTree = None,
     y0: PyTree = None,
-    num_steps: int = 100,
+    *,
+    num_steps: Count = 100,
     key: Key | None = None,
     adjoint0: PyTree | None = None,
-    tol: float | None = None,
-    record_every: int = 1,
+    tol: Number | None = None,
+    record_every: Count = 1,
     metrics: Callable[[PyTree, PyTree], dict[str, Any]] | None = None,
     callback: Callable[[Solution], bool | None] | None = None,
     progress: bool = False,
     state: Any = None,
-    measure_every: int | None = None,
+    measure_every: Count | None = None,
 ) -> Solution:
     r"""Minimises $f(x, y^*(x))$ over x with any algorithm.
 
@@ -99,8 +101,9 @@ def minimize(
       stopped, bit for bit. (After a stop by `tol`, x has not moved in the last step and
       the hypergradient there is estimated again; after a failure, the failed step is
       taken again. The cost counts what was called.)
-    - `measure_every`: outer steps between two measurements of the inner smoothness, for
-      steps that were left out; by default it is measured once, where the run starts.
+    - `measure_every`: steps that were left out follow the inner smoothness, at one
+      Hessian-vector product an outer step, from where it is measured at the start of the run;
+      so many outer steps are between two further measurements, by default there are none.
 
     **Returns:** a `bx.Solution`.
 
@@ -118,17 +121,20 @@ def minimize(
     >>> solution.x.round(4).tolist(), solution.cost.inner_gradient
     ([1.0, 1.0], 200)
     """
-    _check_counts(num_steps=num_steps, record_every=record_every)
+    num_steps = as_count("num_steps", num_steps)
+    record_every = as_count("record_every", record_every)
+    if measure_every is not None:
+        measure_every = as_count("measure_every", measure_every, remedy=_NEVER)
+    stop_at = -np.inf if tol is None else as_nonnegative("tol", tol)
     if not isinstance(algorithm, Algorithm):
         raise TypeError(_NO_ALGORITHM.format(type(algorithm).__name__))
     if not isinstance(state, State | None):
         raise TypeError("state must be `solution.state` of an earlier run.")
     if state is None:
-        state = initial_state(problem, algorithm, x0, y0, key, adjoint0)
+        state = initial_state(problem, algorithm, x0, y0, key=key, adjoint0=adjoint0)
 
     first, result, history = int(state.loop.step), Result.successful, History()
-    tol = -np.inf if tol is None else tol
-    run = Run(problem, algorithm, metrics, tol, record_every, measure_every)
+    run = Run(problem, algorithm, metrics, stop_at, record_every, measure_every)
     with Reporter(progress, num_steps) as report:
         chunks = run.chunks(state, first + num_steps, history, callback is not None)
         for state, result, recorded in chunks:
@@ -148,6 +154,7 @@ def initial_state(
     algorithm: AnyAlgorithm,
     x0: PyTree,
     y0: PyTree,
+    *,
     key: Key | None = None,
     adjoint0: PyTree | None = None,
 ) -> State:
@@ -183,14 +190,7 @@ def _start(problem, algorithm, x, y, adjoint, key) -> LoopState:
     return LoopState.start(x, estimate, algorithm.outer.init(x), key)
 
 
-def _check_counts(**counts) -> None:
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int | np.integer):
-            raise TypeError(f"{name} must be an int, got {count!r}.")
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}.")
-
-
+_NEVER = ": leave it out to measure once, where the run starts, and follow"
 _NO_ALGORITHM = (
     "algorithm must be a bx.Algorithm, such as a preset of bx.algorithms or "
     "bx.Algorithm(estimator, outer_step_size), got {}."

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._transformation import Optax, SteepestDescent, as_transformation
+from ._transformation import Optax, SteepestDescent, as_outer
 from ._types import Step
 
 
@@ -39,4 +39,4 @@ def mirror_descent(step_size: Step) -> tuple[SteepestDescent | Optax, Multiplica
     >>> apply(jnp.array([0.5, 0.5]), jnp.array([jnp.log(3.0), 0.0])).round(4).tolist()
     [0.75, 0.25]
     """
-    return as_transformation(step_size), Multiplicative()
+    return as_outer(step_size, "step_size"), Multiplicative()

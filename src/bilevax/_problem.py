@@ -6,6 +6,7 @@ or linearised. Everything that counts oracle calls counts calls of these methods
 
 import abc
 from collections.abc import Callable
+from dataclasses import KW_ONLY
 
 import equinox as eqx
 import jax
@@ -13,8 +14,9 @@ from jaxtyping import Array, Float, PyTree
 
 from ._blocks import mean_over_rows
 from ._data import as_data
+from ._numbers import as_positive
 from ._sampling import Batch
-from ._tree import as_scalar, axpy, subtract
+from ._tree import axpy, subtract
 from ._types import Function, Scalar
 
 
@@ -165,6 +167,7 @@ class BilevelProblem(ObjectiveProblem):
 
     outer: Function
     inner: Function
+    _: KW_ONLY
     outer_data: PyTree = eqx.field(default=None, converter=as_data)
     inner_data: PyTree = eqx.field(default=None, converter=as_data)
     gauge: Callable | None = None
@@ -195,6 +198,7 @@ class MinProblem(ObjectiveProblem):
 
     objective: Function
     data: PyTree = eqx.field(default=None, converter=as_data)
+    _: KW_ONLY
     gauge: Callable | None = None
     update: Callable | None = None
     constants: Callable | None = None
@@ -250,6 +254,7 @@ class FixedPointProblem(AbstractProblem):
 
     outer: Function
     fixed_point: Function
+    _: KW_ONLY
     outer_data: PyTree = eqx.field(default=None, converter=as_data)
     inner_data: PyTree = eqx.field(default=None, converter=as_data)
     symmetric: bool = eqx.field(static=True, default=False)
@@ -269,7 +274,7 @@ class GradientMap(eqx.Module):
     r"""$(x, y) \mapsto y - \alpha \nabla_y g(x, y)$, with $\alpha$ held constant."""
 
     inner: Function
-    step_size: Scalar = eqx.field(converter=as_scalar)
+    step_size: Scalar = eqx.field(converter=lambda step: as_positive("step_size", step))
 
     def __call__(self, x, y, *batch):
         gradient = jax.grad(lambda y: self.inner(x, y, *batch))(y)

@@ -176,7 +176,9 @@ def _ratios(problem, inner, x, y, key, known: dict[str, Any], limit: float) -> d
 
 def _seconds(estimators: dict[str, Any], problem, x, y, key) -> dict[str, float]:
     """The least time of each gradient, compiled."""
-    gradient = eqx.filter_jit(lambda problem, *rest: hypergradient(problem, *rest).gradient)
+    gradient = eqx.filter_jit(
+        lambda problem, e, x, y, key: hypergradient(problem, e, x, y, key=key).gradient
+    )
     inputs = {name: (problem, e, x, y, key) for name, e in estimators.items()}
     for of_one in inputs.values():
         jax.block_until_ready(gradient(*of_one))
@@ -202,5 +204,5 @@ def _is_invertible(problem, inner, x, end, key, known: dict[str, Any], limit: fl
     if not _is_cheap(known, limit):
         return True
     step = eqx.tree_at(lambda s: s.num_steps, inner, 1)
-    h = hypergradient(problem, Implicit(step, Direct()), x, end, key)
+    h = hypergradient(problem, Implicit(step, Direct()), x, end, key=key)
     return bool(h.result == Result.successful)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from ._data import num_rows, row_leaves, take_rows
+from ._numbers import as_count
 from ._tree import is_traced
 from ._types import BatchSize, BlockSize
 
@@ -42,22 +42,14 @@ def full(data: PyTree, block_size: BlockSize) -> Batch:
 
 
 def _as_batch_size(batch_size) -> int:
-    allowed = "None (all rows), an int (random rows) or a sampler"
-    return _as_size(batch_size, "batch_size", allowed)
-
-
-def _as_size(size, name: str, allowed: str) -> int:
-    if isinstance(size, bool) or not isinstance(size, int | np.integer):
-        raise TypeError(f"{name} must be {allowed}, got {size!r}.")
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1, got {size}.")
-    return int(size)
+    kind = "None (all rows), an int (random rows) or a sampler"
+    return as_count("batch_size", batch_size, kind=kind)
 
 
 def _as_block_size(size) -> BlockSize:
     if size is None or (isinstance(size, str) and size == "auto"):
         return size
-    return _as_size(size, "block_size", "an int, 'auto' or None (all rows)")
+    return as_count("block_size", size, kind="an int, 'auto' or None (all rows)")
 
 
 class AbstractSampler(eqx.Module):

@@ -69,6 +69,7 @@ def trajectory(
     inner: IterativeSolver,
     x: PyTree,
     y0: PyTree,
+    *,
     at: Any,
     linear: Solver | None = None,
     key: Key | None = None,

@@ -79,10 +79,22 @@ class Optax(AbstractDirection):
         return self.transformation.update(direction, state, params)
 
 
-def as_transformation(step: Step) -> AbstractDirection:
+def as_transformation(step: Step, name: str = "step_size") -> AbstractDirection:
     """A descent direction from a step size (never recompiles) or optax (does)."""
     if isinstance(step, optax.GradientTransformation):
         return Optax(step)
     if isinstance(step, AbstractDirection):
         return step
-    return SteepestDescent(as_step_size(step))
+    return SteepestDescent(as_step_size(step, name))
+
+
+def as_outer(step: Step, name: str) -> AbstractDirection:
+    """The same for the outer variable, whose step nothing measures."""
+    if step is None:
+        raise TypeError(f"{name} must be given{_OUTER}.")
+    if isinstance(step, optax.GradientTransformation | AbstractDirection):
+        return as_transformation(step)
+    return SteepestDescent(as_step_size(step, name, _OUTER))
+
+
+_OUTER = ": a number such as 0.1, a schedule, or bx.adaptive_step(), which needs no tuning"

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
     StepSize = float | Scalar | Callable[[Index], Scalar] | None
     Step = StepSize | optax.GradientTransformation | AbstractDirection
+    Number = float | Scalar
+    Count = int | np.integer
     NumSteps = int | Callable[[Index], Index]
     BatchSize = int | AbstractSampler | None
     BlockSize = int | str | None
 else:
     AnyAlgorithm = Estimator = IterativeSolver = Key = Problem = Solver = Any
-    Function = StepSize = Step = NumSteps = BatchSize = BlockSize = Any
+    Function = StepSize = Step = Number = Count = NumSteps = BatchSize = BlockSize = Any

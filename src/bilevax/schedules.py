@@ -8,18 +8,25 @@ or any optax schedule (a function of the index) is accepted.
 | here | Grazzi et al. (2021) |
 |---|---|
 | `decreasing(beta, gamma)` | $\eta_i = \beta / (\gamma + i)$ (Theorem 4.2) |
-| `two_phase(step_size, num_steps, beta, gamma)` | the two-phase rule of section 4 |
+| `two_phase(step_size, num_steps, beta=, gamma=)` | the two-phase rule of section 4 |
 """
 
 import abc
+from collections.abc import Callable
+from dataclasses import KW_ONLY
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._tree import as_scalar, is_traced
+from ._numbers import as_count, as_finite, as_positive
+from ._tree import as_scalar
 from ._types import Index, Scalar
+
+
+def _positive(name: str) -> Callable[[Any], Scalar]:
+    return lambda value: as_positive(name, value)
 
 
 class Schedule(eqx.Module):
@@ -77,8 +84,8 @@ class decreasing(Schedule):  # noqa: N801 - reads as a function: schedules.decre
     0.5
     """
 
-    beta: Scalar = eqx.field(converter=as_scalar)
-    gamma: Scalar = eqx.field(converter=as_scalar)
+    beta: Scalar = eqx.field(converter=_positive("beta"))
+    gamma: Scalar = eqx.field(converter=_positive("gamma"))
 
     def __call__(self, i):
         return jnp.asarray(self.beta / (self.gamma + i))
@@ -92,8 +99,8 @@ class polynomial(Schedule):  # noqa: N801
     1.0
     """
 
-    scale: Scalar = eqx.field(converter=as_scalar)
-    power: Scalar = eqx.field(converter=as_scalar)
+    scale: Scalar = eqx.field(converter=_positive("scale"))
+    power: Scalar = eqx.field(converter=lambda power: as_finite("power", power))
 
     def __call__(self, i):
         return jnp.asarray(self.scale * (1.0 + i) ** -self.power)
@@ -111,34 +118,28 @@ class two_phase(Schedule):  # noqa: N801
     (0.5, 0.5, 0.4000000059604645)
     """
 
-    step_size: Scalar = eqx.field(converter=as_scalar)
-    num_steps: Scalar = eqx.field(converter=as_scalar)
-    beta: Scalar = eqx.field(converter=as_scalar)
-    gamma: Scalar = eqx.field(converter=as_scalar)
+    step_size: Scalar = eqx.field(converter=_positive("step_size"))
+    num_steps: Scalar = eqx.field(converter=lambda num: as_scalar(as_count("num_steps", num)))
+    _: KW_ONLY
+    beta: Scalar = eqx.field(converter=_positive("beta"))
+    gamma: Scalar = eqx.field(converter=_positive("gamma"))
 
     def __call__(self, i):
         later = self.beta / (self.gamma + jnp.maximum(i - self.num_steps, 0.0))
         return jnp.where(i < self.num_steps, self.step_size, later)
 
 
-def as_step_size(step_size: Any) -> Any:
+_BELOW = ": take one below 2 / smoothness of the inner problem, or None to have it measured"
+
+
+def as_step_size(step_size: Any, name: str = "step_size", remedy: str = _BELOW) -> Any:
     """A checked step size: a schedule as it is, a positive number as an array leaf."""
     if step_size is None:
         return Measured()
     if callable(step_size):
         return step_size
-    try:
-        scalar = as_scalar(step_size)
-    except (TypeError, ValueError):
-        raise TypeError(
-            "A step size is a number, a schedule of bx.schedules or an optax schedule, "
-            f"got {step_size!r}."
-        ) from None
-    if scalar.shape != ():
-        raise ValueError(f"A step size is a scalar, got an array of shape {scalar.shape}.")
-    if not (is_traced(scalar) or scalar > 0):
-        raise ValueError(f"A step size must be positive, got {step_size}.")
-    return scalar
+    kind = "a number, a schedule of bx.schedules or an optax schedule"
+    return as_positive(name, step_size, kind=kind, remedy=remedy)
 
 
 def constant_step(step_size: Any) -> Scalar | None:

@@ -19,10 +19,14 @@ all).
 """
 
 from .._algorithm import Algorithm
+from .._transformation import as_outer
 from .._types import BatchSize, NumSteps, Step, StepSize
 from ..hypergradients import Implicit
-from ..solvers import CG, AbstractSolver, GradientDescent, Neumann
+from ..schedules import as_step_size
+from ..solvers import CG, AbstractSolver, Neumann
+from ..solvers._base import checked_num_steps
 from ._batches import ALL, per_oracle
+from ._steps import descent
 
 
 def amigo_gd(
@@ -50,7 +54,7 @@ def amigo_gd(
     stochastic bilevel optimization, ICLR 2022.
     """
     rows = per_oracle(ALL, batch_sizes)
-    adjoint = GradientDescent(adjoint_step_size, adjoint_steps, rows["hvp"])
+    adjoint = descent("adjoint", adjoint_step_size, adjoint_steps, rows["hvp"])
     return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
 
 
@@ -75,7 +79,7 @@ def amigo_cg(
     **Reference:** M. Arbel and J. Mairal, ICLR 2022.
     """
     rows = per_oracle(ALL, batch_sizes)
-    adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
+    adjoint = CG(checked_num_steps(adjoint_steps, "adjoint_steps"), batch_size=rows["hvp"])
     return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
 
 
@@ -99,7 +103,7 @@ def aid_gd(
     **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
     """
     rows = per_oracle(ALL, batch_sizes)
-    adjoint = GradientDescent(adjoint_step_size, adjoint_steps, rows["hvp"])
+    adjoint = descent("adjoint", adjoint_step_size, adjoint_steps, rows["hvp"])
     return _implicit(
         inner_step_size,
         inner_steps,
@@ -129,7 +133,7 @@ def aid_cg(
     complexity of hypergradient computation, ICML 2020.
     """
     rows = per_oracle(ALL, batch_sizes)
-    adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
+    adjoint = CG(checked_num_steps(adjoint_steps, "adjoint_steps"), batch_size=rows["hvp"])
     return _implicit(
         inner_step_size,
         inner_steps,
@@ -158,7 +162,7 @@ def aid_cg_ws(
     **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
     """
     rows = per_oracle(ALL, batch_sizes)
-    adjoint = CG(adjoint_steps, batch_size=rows["hvp"])
+    adjoint = CG(checked_num_steps(adjoint_steps, "adjoint_steps"), batch_size=rows["hvp"])
     return _implicit(
         inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_inner=False
     )
@@ -188,7 +192,8 @@ def aid_fp(
     **Reference:** R. Grazzi et al., ICML 2020.
     """
     rows = per_oracle(ALL, batch_sizes)
-    adjoint = GradientDescent(inner_step_size, adjoint_steps, rows["hvp"])
+    step_size = as_step_size(inner_step_size, "inner_step_size")
+    adjoint = descent("adjoint", step_size, adjoint_steps, rows["hvp"])
     return _implicit(
         inner_step_size,
         inner_steps,
@@ -222,7 +227,11 @@ def aid_n(
     hyperparameters by implicit differentiation, AISTATS 2020.
     """
     rows = per_oracle(ALL, batch_sizes)
-    adjoint = Neumann(adjoint_step_size, adjoint_steps, rows["hvp"])
+    adjoint = Neumann(
+        step_size=as_step_size(adjoint_step_size, "adjoint_step_size"),
+        num_steps=checked_num_steps(adjoint_steps, "adjoint_steps"),
+        batch_size=rows["hvp"],
+    )
     return _implicit(
         inner_step_size,
         inner_steps,
@@ -244,11 +253,11 @@ def _implicit(
     """Gradient descent on the inner level, any adjoint solver, warm but where said."""
     return Algorithm(
         Implicit(
-            GradientDescent(inner_step_size, inner_steps, rows["inner"]),
+            descent("inner", inner_step_size, inner_steps, rows["inner"]),
             adjoint,
             outer_batch_size=rows["outer"],
             cross_batch_size=rows["cross"],
             **warm_starts,
         ),
-        outer_step_size,
+        as_outer(outer_step_size, "outer_step_size"),
     )

@@ -3,10 +3,12 @@
 import jax.numpy as jnp
 
 from .._algorithm import Algorithm
+from .._transformation import as_outer
 from .._types import BatchSize, NumSteps, Step, StepSize
 from ..hypergradients import Implicit
-from ..solvers import Direct, GradientDescent
+from ..solvers import Direct
 from ._batches import per_oracle
+from ._steps import descent
 
 
 def growing_steps(k):
@@ -44,10 +46,10 @@ def ba(
     rows = per_oracle(("inner", "cross", "outer"), batch_sizes)
     return Algorithm(
         Implicit(
-            GradientDescent(inner_step_size, inner_steps, rows["inner"]),
+            descent("inner", inner_step_size, inner_steps, rows["inner"]),
             Direct(),
             outer_batch_size=rows["outer"],
             cross_batch_size=rows["cross"],
         ),
-        outer_step_size,
+        as_outer(outer_step_size, "outer_step_size"),
     )

@@ -11,10 +11,12 @@ derivative uses the batches of the forward pass, so that of the batch sizes only
 """
 
 from .._algorithm import Algorithm
-from .._types import BatchSize, NumSteps, Step, StepSize
+from .._numbers import as_count
+from .._transformation import as_outer
+from .._types import BatchSize, Count, NumSteps, Step, StepSize
 from ..hypergradients import Unrolled
-from ..solvers import GradientDescent
 from ._batches import per_oracle
+from ._steps import descent
 
 _ORACLES = ("inner", "outer")
 
@@ -24,7 +26,7 @@ def itd(
     outer_step_size: Step,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
-    max_inner_steps: int | None = None,
+    max_inner_steps: Count | None = None,
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""ITD: $\psi = \frac{d}{dx} f(x, y^T(x))$ in reverse mode, all steps stored.
@@ -39,10 +41,12 @@ def itd(
     gradient-based hyperparameter optimization, ICML 2017.
     """
     rows = per_oracle(_ORACLES, batch_sizes)
-    inner = GradientDescent(inner_step_size, inner_steps, rows["inner"])
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
+    if max_inner_steps is not None:
+        as_count("max_inner_steps", max_inner_steps)
     return Algorithm(
         Unrolled(inner, outer_batch_size=rows["outer"], max_num_steps=max_inner_steps),
-        outer_step_size,
+        as_outer(outer_step_size, "outer_step_size"),
     )
 
 
@@ -50,8 +54,8 @@ def reverse(
     *,
     outer_step_size: Step,
     inner_step_size: StepSize = None,
-    inner_steps: int = 10,
-    last: int | None = None,
+    inner_steps: NumSteps = 10,
+    last: Count | None = None,
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""Reverse: ITD with each step recomputed from its stored iterate, truncated or not.
@@ -66,8 +70,8 @@ def reverse(
     B. Boots, Truncated back-propagation for bilevel optimization, AISTATS 2019.
     """
     rows = per_oracle(_ORACLES, batch_sizes)
-    inner = GradientDescent(inner_step_size, inner_steps, rows["inner"])
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     return Algorithm(
-        Unrolled(inner, last, checkpoint="step", outer_batch_size=rows["outer"]),
-        outer_step_size,
+        Unrolled(inner, last=last, checkpoint="step", outer_batch_size=rows["outer"]),
+        as_outer(outer_step_size, "outer_step_size"),
     )

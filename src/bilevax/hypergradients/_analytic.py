@@ -41,6 +41,7 @@ class Analytic(AbstractTwoStage):
     def __init__(
         self,
         inner: Solver,
+        *,
         warm_start_inner: bool = True,
         outer_batch_size: BatchSize = None,
     ):

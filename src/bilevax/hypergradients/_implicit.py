@@ -82,6 +82,7 @@ class Implicit(AbstractTwoStage):
         self,
         inner: Solver,
         linear: Solver,
+        *,
         warm_start_inner: bool = True,
         warm_start_adjoint: bool = True,
         outer_batch_size: BatchSize = None,

@@ -12,9 +12,10 @@ from jaxtyping import PyTree
 
 from .._cost import Cost
 from .._equation import Inner
+from .._numbers import as_count
 from .._result import Result, finite_or, first_failure
 from .._sampling import AbstractSampler, as_sampler
-from .._types import BatchSize, IterativeSolver
+from .._types import BatchSize, Count, IterativeSolver
 from ..solvers import AbstractIterativeSolver, Run
 from ..solvers._base import check_solver
 from ._stages import AbstractTwoStage, InnerState, TwoStageState
@@ -78,21 +79,22 @@ class Unrolled(AbstractTwoStage):
     def __init__(
         self,
         inner: IterativeSolver,
-        last: int | None = None,
+        *,
+        last: Count | None = None,
         mode: str = "reverse",
         checkpoint: int | str | None = None,
         warm_start_inner: bool = True,
         outer_batch_size: BatchSize = None,
-        max_num_steps: int | None = None,
+        max_num_steps: Count | None = None,
     ):
         self.inner = check_solver("inner", inner)
         _check(inner, last, mode, checkpoint, max_num_steps)
-        self.last = last
+        self.last = None if last is None else int(last)
         self.mode = mode
         self.checkpoint = checkpoint
         self.warm_start_inner = warm_start_inner
         self.outer_sampler = as_sampler(outer_batch_size)
-        self.max_num_steps = max_num_steps
+        self.max_num_steps = None if max_num_steps is None else int(max_num_steps)
 
     def __call__(self, problem, x, state, key):
         inner_key, outer_key = jax.random.split(key)
@@ -219,8 +221,8 @@ def _check(inner, last, mode, checkpoint, max_num_steps) -> None:
         raise ValueError("checkpoint is for reverse mode: forward mode stores no iterates.")
     if isinstance(checkpoint, int) and checkpoint < 1:
         raise ValueError(f"checkpoint must be at least 1 segment, got {checkpoint}.")
-    if max_num_steps is not None and max_num_steps < 1:
-        raise ValueError(f"max_num_steps must be at least 1, got {max_num_steps}.")
+    if max_num_steps is not None:
+        as_count("max_num_steps", max_num_steps)
     if checkpoint is not None and callable(inner.num_steps):
         raise ValueError(
             "checkpoint needs an inner number of steps that is an int: leave it out where "

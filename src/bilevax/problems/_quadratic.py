@@ -87,7 +87,7 @@ class Quadratic(eqx.Module):
     A_g: Array
     B_g: Array
     C_f: Array
-    coupling: Array
+    coupling: Array = eqx.field(kw_only=True)
 
     @property
     def problem(self) -> BilevelProblem:
@@ -173,7 +173,8 @@ def quadratic(
     B_g = A_g @ rng.standard_normal((inner_dim, outer_dim))
     C_f = rng.standard_normal(inner_dim)
     dtype = jnp.result_type(float) if dtype is None else dtype
-    return Quadratic(*(jnp.asarray(a, dtype) for a in (A_f, A_g, B_g, C_f, coupling)))
+    matrices = (jnp.asarray(a, dtype) for a in (A_f, A_g, B_g, C_f))
+    return Quadratic(*matrices, coupling=jnp.asarray(coupling, dtype))
 
 
 def _spd(rng: np.random.Generator, size: int, condition: float) -> np.ndarray:

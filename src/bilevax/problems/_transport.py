@@ -60,7 +60,7 @@ class EntropicTransport(eqx.Module):
     cost: Float[Array, "n m"] = eqx.field(converter=_as_floats)
     histogram: Float[Array, "*batch m"] = eqx.field(converter=_as_floats)
     regularization: Scalar = eqx.field(converter=as_scalar)
-    domain: str = eqx.field(static=True, default="log")
+    domain: str = eqx.field(static=True, default="log", kw_only=True)
 
     def __check_init__(self):
         if self.domain not in ("log", "kernel"):

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, PyTree
 
+from .._numbers import as_positive
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import SteepestDescent
-from .._tree import as_scalar, axpy, is_traced
-from .._types import BatchSize, NumSteps, Scalar, StepSize
+from .._tree import axpy
+from .._types import BatchSize, Number, NumSteps, Scalar, StepSize
 from ..schedules import as_step_size
 from ._base import checked_num_steps
 from ._tolerance import AbstractTolerantSolver, as_tolerance
@@ -51,17 +52,16 @@ class AcceleratedGradientDescent(AbstractTolerantSolver):
         self,
         step_size: StepSize = None,
         num_steps: NumSteps = 10,
-        strong_convexity: float | None = None,
+        *,
+        strong_convexity: Number | None = None,
         batch_size: BatchSize = None,
-        tol: float | None = None,
+        tol: Number | None = None,
         must_converge: bool | None = None,
     ):
         self.direction = SteepestDescent(as_step_size(step_size))
         self.num_steps = checked_num_steps(num_steps)
         mu = strong_convexity
-        if mu is not None and not is_traced(mu) and not mu > 0:
-            raise ValueError(f"strong_convexity must be positive, got {mu}.")
-        self.strong_convexity = None if mu is None else as_scalar(mu)
+        self.strong_convexity = None if mu is None else as_positive("strong_convexity", mu)
         self.sampler = as_sampler(batch_size)
         self.tol = as_tolerance(tol, self.sampler)
         self.must_converge = must_converge

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from .._cost import Cost
 from .._equation import ANY, AbstractEquation
+from .._numbers import as_count
 from .._result import Result, finite_or, first_failure
 from .._sampling import AbstractSampler, Stream
 from .._transformation import Clock
@@ -314,19 +314,12 @@ class Run(NamedTuple):
         return self._replace(equation=equation)
 
 
-def checked_num_steps(num_steps: Any) -> Any:
+def checked_num_steps(num_steps: Any, name: str = "num_steps") -> Any:
     """An int of at least 1, or a function of the outer step."""
     if callable(num_steps):
         return num_steps
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int | np.integer):
-        raise TypeError(
-            f"num_steps must be an int or a function of the outer step k, got {num_steps!r}."
-        )
-    if num_steps < 1:
-        raise ValueError(
-            f"num_steps must be at least 1, got {num_steps}: every solve takes a step."
-        )
-    return int(num_steps)
+    kind = "an int or a function of the outer step k"
+    return as_count(name, num_steps, kind=kind, remedy=": every solve takes a step")
 
 
 def check_solver(name: str, solver: Any) -> Any:

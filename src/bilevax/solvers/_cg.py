@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from .._result import Result, first_failure
 from .._sampling import AbstractSampler, as_sampler
 from .._tree import axpy, negative, scale
-from .._types import BatchSize, NumSteps, Scalar
+from .._types import BatchSize, Number, NumSteps, Scalar
 from ._base import AbstractIterativeSolver, checked_num_steps
 from ._tolerance import checked_tolerance
 
@@ -69,7 +69,8 @@ class CG(AbstractIterativeSolver):
     def __init__(
         self,
         num_steps: NumSteps,
-        tol: float = 0.0,
+        *,
+        tol: Number = 0.0,
         batch_size: BatchSize = None,
         must_converge: bool | None = None,
     ):

@@ -6,7 +6,7 @@ import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import AbstractDirection, SteepestDescent, as_transformation
-from .._types import BatchSize, NumSteps, Scalar, Step, StepSize
+from .._types import BatchSize, Number, NumSteps, Scalar, Step, StepSize
 from ..schedules import Measured, as_step_size, constant_step
 from ._base import checked_num_steps
 from ._followed import FollowedDescent
@@ -47,8 +47,9 @@ class Descent(AbstractTolerantSolver):
         self,
         transformation: Step,
         num_steps: NumSteps,
+        *,
         batch_size: BatchSize = None,
-        tol: float | None = None,
+        tol: Number | None = None,
         must_converge: bool | None = None,
     ):
         self.transformation = as_transformation(transformation)
@@ -77,8 +78,9 @@ class Descent(AbstractTolerantSolver):
 def GradientDescent(  # noqa: N802 - constructs a solver
     step_size: StepSize = None,
     num_steps: NumSteps = 10,
+    *,
     batch_size: BatchSize = None,
-    tol: float | None = None,
+    tol: Number | None = None,
     must_converge: bool | None = None,
 ) -> Descent:
     r"""Gradient descent: $u^{i+1} = u^i - \alpha_i R(u^i)$.
@@ -105,11 +107,13 @@ def GradientDescent(  # noqa: N802 - constructs a solver
     step = as_step_size(step_size)
     follows = isinstance(step, Measured) and sampler.deterministic
     transformation = FollowedDescent(step) if follows else SteepestDescent(step)
-    return Descent(transformation, num_steps, sampler, tol, must_converge)
+    return Descent(
+        transformation, num_steps, batch_size=sampler, tol=tol, must_converge=must_converge
+    )
 
 
 def SGD(  # noqa: N802
-    step_size: StepSize, num_steps: NumSteps, batch_size: int | AbstractSampler
+    step_size: StepSize, num_steps: NumSteps, batch_size: BatchSize
 ) -> Descent:
     r"""Stochastic gradient descent: `GradientDescent` on fresh rows at every step.
 
@@ -125,4 +129,4 @@ def SGD(  # noqa: N802
     """
     if batch_size is None:
         raise TypeError("SGD needs a batch_size; bx.GradientDescent is on all rows.")
-    return GradientDescent(step_size, num_steps, batch_size)
+    return GradientDescent(step_size, num_steps, batch_size=batch_size)

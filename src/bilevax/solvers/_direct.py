@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import lineax as lx
 from jax.flatten_util import ravel_pytree
 
+from .._numbers import as_positive
 from .._result import Result, all_finite, finite_or, first_failure
 from .._sampling import AbstractSampler, FullBatch
-from .._tree import as_scalar
-from .._types import BlockSize, Scalar
+from .._tree import is_traced
+from .._types import BlockSize, Number, Scalar
 from ._base import AbstractSolver, SolverState
 
 
@@ -40,11 +41,11 @@ class Direct(AbstractSolver):
     sampler: AbstractSampler
     cutoff: Scalar | None
 
-    def __init__(self, block_size: BlockSize = "auto", cutoff: float | None = None):
+    def __init__(self, *, block_size: BlockSize = "auto", cutoff: Number | None = None):
         self.sampler = FullBatch(block_size)
-        if cutoff is not None and not 0 < cutoff < 1:
+        self.cutoff = None if cutoff is None else as_positive("cutoff", cutoff)
+        if self.cutoff is not None and not is_traced(self.cutoff) and self.cutoff >= 1:
             raise ValueError(f"cutoff must be between 0 and 1, got {cutoff}.")
-        self.cutoff = None if cutoff is None else as_scalar(cutoff)
 
     def init(self, equation, u):
         equation.zeros()  # raises where the equation is not linear

@@ -4,7 +4,7 @@ import equinox as eqx
 import optax.tree
 
 from .._sampling import AbstractSampler, as_sampler
-from .._types import NumSteps, Scalar
+from .._types import Number, NumSteps, Scalar
 from ._base import checked_num_steps
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
@@ -32,7 +32,11 @@ class FixedPointIteration(AbstractTolerantSolver):
     must_converge: bool | None = eqx.field(static=True)
 
     def __init__(
-        self, num_steps: NumSteps, tol: float | None = None, must_converge: bool | None = None
+        self,
+        num_steps: NumSteps,
+        *,
+        tol: Number | None = None,
+        must_converge: bool | None = None,
     ):
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(None)

@@ -1,5 +1,7 @@
 """Truncated Neumann series on the adjoint system."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import optax.tree
@@ -23,7 +25,8 @@ class Neumann(AbstractIterativeSolver):
     N terms: $z = -\eta N \prod_{i=1}^{p} (I - \eta H_i) \, \partial_y f$ with p uniform
     on $\{0, \dots, N-1\}$ and p products (Ghadimi and Wang 2018, Alg. 3).
 
-    **Arguments:**
+    **Arguments,** all by name, since `Neumann(10)` would read like the 10 products of
+    `CG(10)`:
 
     - `step_size`: $\eta$; the series converges when it is below 2 / smoothness. `None`
       measures the smoothness and takes 1 / smoothness.
@@ -42,11 +45,14 @@ class Neumann(AbstractIterativeSolver):
 
     def __init__(
         self,
+        *positional: Any,
         step_size: StepSize = None,
         num_steps: NumSteps = 10,
         batch_size: BatchSize = None,
         randomized: bool = False,
     ):
+        if positional:
+            raise TypeError(_NAMES.format(", ".join(map(repr, positional))))
         self.step_size = as_step_size(step_size)
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
@@ -95,3 +101,9 @@ class Neumann(AbstractIterativeSolver):
     @property
     def plain_step(self):
         return None if self.randomized else constant_step(self.step_size)
+
+
+_NAMES = (
+    "Neumann takes its numbers by name, got Neumann({}): say which is the step and which the "
+    "number of products, as in bx.Neumann(step_size=0.5, num_steps=10)."
+)

@@ -1,6 +1,6 @@
 """Sinkhorn's algorithm: alternate minimisation of the transport dual."""
 
-from .._types import NumSteps
+from .._types import Number, NumSteps
 from ._fixed_point import FixedPointIteration
 
 
@@ -20,6 +20,10 @@ class Sinkhorn(FixedPointIteration):
     """
 
     def __init__(
-        self, num_steps: NumSteps, tol: float | None = None, must_converge: bool | None = None
+        self,
+        num_steps: NumSteps,
+        *,
+        tol: Number | None = None,
+        must_converge: bool | None = None,
     ):
-        super().__init__(num_steps, tol, must_converge)
+        super().__init__(num_steps, tol=tol, must_converge=must_converge)

@@ -5,14 +5,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._numbers import as_nonnegative
 from .._result import Result
 from .._sampling import AbstractSampler
-from .._tree import as_scalar, is_traced, norm
-from .._types import Scalar
+from .._tree import norm
+from .._types import Number, Scalar
 from ._base import AbstractIterativeSolver
 
 
-def as_tolerance(tol: float | None, sampler: AbstractSampler) -> Scalar | None:
+def as_tolerance(tol: Number | None, sampler: AbstractSampler) -> Scalar | None:
     """A checked tolerance as an array leaf, or `None`."""
     if tol is None:
         return None
@@ -24,12 +25,9 @@ def as_tolerance(tol: float | None, sampler: AbstractSampler) -> Scalar | None:
     return checked_tolerance(tol)
 
 
-def checked_tolerance(tol: float) -> Scalar:
+def checked_tolerance(tol: Number) -> Scalar:
     """A tolerance of at least 0, as an array leaf."""
-    scalar = as_scalar(tol)
-    if scalar.shape != () or not (is_traced(scalar) or scalar >= 0):
-        raise ValueError(f"tol must be a number of at least 0, got {tol}.")
-    return scalar
+    return as_nonnegative("tol", tol)
 
 
 class AbstractTolerantSolver(AbstractIterativeSolver):
