@@ -20,15 +20,16 @@ from ._result import Result
 from ._sampling import full
 from ._transformation import SteepestDescent
 from ._tree import axpy, is_traced, norm
-from .schedules import Measured, constant_step
+from .schedules import Measured, constant_step, is_measured
 from .solvers import Neumann
 from .solvers._followed import FollowedDescent
 
 # Where the Hessian is measured by Lanczos: the start, and after that many steps less one.
 _PROBES = 3
 # The smoothness is kept while the followed curvature is between this share of it and all of
-# it; otherwise it becomes the curvature and a margin, since a power product comes from below.
-_SHARE, _MARGIN = 0.8, 1.1
+# it. It rises to the curvature and a margin, since a power product comes from below, and falls
+# by a tenth a step at most, since y may soon be where the inner problem is steeper.
+_SHARE, _MARGIN, _FALL = 0.8, 1.1, 0.9
 # So that a direction that becomes the stiffest is in sight.
 _NOISE = 0.1
 
@@ -69,24 +70,21 @@ class Smoothness(eqx.Module):
         sound = (size > 0) & jnp.isfinite(size)
         v = jnp.where(sound, image / jnp.where(sound, size, 1), v)
         moved = sound & ((size > self.value) | (size < _SHARE * self.value))
-        value = jnp.where(moved, _MARGIN * size, self.value)
+        value = jnp.maximum(_MARGIN * size, _FALL * self.value)
+        value = jnp.where(moved, value, self.value)
         return Smoothness(value, unravel(v)), Cost.of("hvp", 1, num_rows(problem.inner_data))
-
-
-def _is_measured(node) -> bool:
-    return isinstance(node, Measured)
 
 
 def has_steps_to_measure(tree: PyTree) -> bool:
     """Whether any step size was left to be measured."""
-    nodes = jax.tree.leaves(tree, is_leaf=_is_measured)
-    return any(_is_measured(node) and node.step_size is None for node in nodes)
+    nodes = jax.tree.leaves(tree, is_leaf=is_measured)
+    return any(is_measured(node) and node.step_size is None for node in nodes)
 
 
 def with_steps(tree: PyTree, step_size) -> PyTree:
     """The same algorithm or estimator with all steps left to be measured set to one."""
-    fill = lambda node: Measured(step_size) if _is_measured(node) else node
-    return jax.tree.map(fill, tree, is_leaf=_is_measured)
+    fill = lambda node: Measured(step_size) if is_measured(node) else node
+    return jax.tree.map(fill, tree, is_leaf=is_measured)
 
 
 def measure_smoothness(

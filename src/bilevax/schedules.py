@@ -142,6 +142,11 @@ def as_step_size(step_size: Any, name: str = "step_size", remedy: str = _BELOW) 
     return as_positive(name, step_size, kind=kind, remedy=remedy)
 
 
+def is_measured(step_size: Any) -> bool:
+    """Whether it was left out, to be measured."""
+    return isinstance(step_size, Measured)
+
+
 def constant_step(step_size: Any) -> Scalar | None:
     """The number, where one serves all steps; otherwise `None`."""
     step_size = step_size.step_size if isinstance(step_size, Measured) else step_size

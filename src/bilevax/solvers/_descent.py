@@ -7,7 +7,7 @@ import optax.tree
 from .._sampling import AbstractSampler, as_sampler
 from .._transformation import AbstractDirection, SteepestDescent, as_transformation
 from .._types import BatchSize, Number, NumSteps, Scalar, Step, StepSize
-from ..schedules import Measured, as_step_size, constant_step
+from ..schedules import constant_step, is_measured
 from ._base import checked_num_steps
 from ._followed import FollowedDescent
 from ._tolerance import AbstractTolerantSolver, as_tolerance
@@ -52,9 +52,13 @@ class Descent(AbstractTolerantSolver):
         tol: Number | None = None,
         must_converge: bool | None = None,
     ):
-        self.transformation = as_transformation(transformation)
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
+        direction = as_transformation(transformation)
+        left_out = isinstance(direction, SteepestDescent) and is_measured(direction.step_size)
+        if left_out and self.sampler.deterministic:
+            direction = FollowedDescent(direction.step_size)
+        self.transformation = direction
         self.tol = as_tolerance(tol, self.sampler)
         self.must_converge = must_converge
 
@@ -103,12 +107,12 @@ def GradientDescent(  # noqa: N802 - constructs a solver
     ...
     ValueError: num_steps must be at least 1, got 0: every solve takes a step.
     """
-    sampler = as_sampler(batch_size)
-    step = as_step_size(step_size)
-    follows = isinstance(step, Measured) and sampler.deterministic
-    transformation = FollowedDescent(step) if follows else SteepestDescent(step)
     return Descent(
-        transformation, num_steps, batch_size=sampler, tol=tol, must_converge=must_converge
+        as_transformation(step_size),
+        num_steps,
+        batch_size=batch_size,
+        tol=tol,
+        must_converge=must_converge,
     )
 
 
