@@ -52,7 +52,7 @@ def learn(parts, steps: int, record_every: int = 10):
     solution = bx.minimize(
         task.problem,
         algorithm,
-        task.x0,
+        jnp.zeros_like(task.x0),  # as in the paper
         task.y0,
         num_steps=steps,
         record_every=record_every,

@@ -54,7 +54,8 @@ def test_amigo_cg_on_20_newsgroups_is_its_transcription(real_data):
     algorithm = bx.algorithms.amigo_cg(
         outer_step_size=100.0, inner_step_size=100.0, inner_steps=10, adjoint_steps=10
     )
-    solution = bx.minimize(task.problem, algorithm, task.x0, task.y0, num_steps=3)
+    x0 = jnp.zeros_like(task.x0)
+    solution = bx.minimize(task.problem, algorithm, x0, task.y0, num_steps=3)
     x, y, values = scipy_amigo_cg(train, valid, steps=3)
     np.testing.assert_allclose(solution.history["value"], values, rtol=1e-5)
     for got, expected in ((solution.y, y), (solution.x, x)):

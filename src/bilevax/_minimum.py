@@ -25,6 +25,7 @@ from ._tree import float_dtype, negative
 from ._types import Estimator, Function, Key, Solver
 from .hypergradients import AbstractHypergradient, Analytic, Implicit, Unrolled
 from .solvers import CG, AbstractSolver, Direct
+from .solvers._base import check_solver
 
 # Up to this many numbers a dense factorisation is cheaper than anything else.
 _SMALL = 200
@@ -162,8 +163,10 @@ def argmin(
         raise TypeError(_DATA_TWICE)
     problem = objective if given else _from_objective(objective, data)
     y = _start(y0)
+    inner = check_solver("inner", inner)
     if linear is None:
         linear = _default_linear(y.real, problem.symmetric)
+    linear = check_solver("linear", linear)
     arrays, solvers = eqx.partition((inner, linear), eqx.is_array)
     block_size = common_block_size((inner, linear))
 
@@ -366,6 +369,9 @@ def _estimator(gradient, inner, linear, y: PyTree) -> Any:
         return gradient
     if inner is None:
         raise TypeError("bx.minimum needs an inner solver, or an estimator that has one.")
+    check_solver("inner", inner)
+    if linear is not None:
+        check_solver("linear", linear)
     makers = {
         "analytic": lambda: Analytic(inner),
         "automatic": lambda: Unrolled(inner),

@@ -76,7 +76,8 @@ def build(settings: Settings, table: Table) -> Task:
     made = make(train, valid, penalty=settings.penalty, strength=unit * bare.y0.size / 2)
     algorithm = _algorithm(settings, made.y0.size)
     key = jax.random.key(settings.seed)
-    start = initial_state(made.problem, algorithm, made.x0, made.y0, key=key)
+    at_unit = jnp.zeros_like(made.x0)
+    start = initial_state(made.problem, algorithm, at_unit, made.y0, key=key)
     start = State(start.loop, start.cost + measured.cost.on_host())
     score = accuracy if table.class_names else explained
     rows = {"validation": made.problem.outer_data, "test": test}

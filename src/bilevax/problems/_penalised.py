@@ -1,5 +1,6 @@
 """Linear models whose penalties are the outer variable."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,10 @@ class Penalised(eqx.Module):
     """A penalty-learning problem, and where to start it.
 
     - `problem`: the `bx.BilevelProblem`;
-    - `x0`: zero log-penalties, `y0`: zero weights, one row a feature.
+    - `x0`: where a shared penalty is sensible: one whose curvature is the mean one of the
+      training loss over the weights, at zero weights, so that the first inner problems are
+      well conditioned;
+    - `y0`: zero weights, one row a feature.
     """
 
     problem: BilevelProblem
@@ -124,7 +128,10 @@ def penalised_logistic(
     train, valid = as_labelled(train=train, valid=valid)
     classes = int(max(train[1].max(), valid[1].max())) + 1
     penalties = penalty, strength, groups
-    return _penalised(train, valid, (classes,), cross_entropy, accuracy, penalties)
+    # Of one weight, at equal probabilities.
+    curvature = (1 - 1 / classes) / classes
+    losses = cross_entropy, accuracy, curvature
+    return _penalised(train, valid, (classes,), losses, penalties)
 
 
 def penalised_binary_logistic(
@@ -153,7 +160,8 @@ def penalised_binary_logistic(
     train, valid = as_labelled(train=train, valid=valid)
     if max(train[1].max(), valid[1].max()) > 1:
         raise ValueError("Binary labels are 0 and 1: use penalised_logistic for more classes.")
-    return _penalised(train, valid, (), log_loss, accuracy, (penalty, strength, groups))
+    losses = log_loss, accuracy, 1 / 4
+    return _penalised(train, valid, (), losses, (penalty, strength, groups))
 
 
 def penalised_ridge(
@@ -187,14 +195,16 @@ def penalised_ridge(
         )
     penalties = penalty, strength, groups
     outputs = train[1].shape[1:]
-    return _penalised(train, valid, outputs, squared_error, explained, penalties)
+    return _penalised(train, valid, outputs, (squared_error, explained, 1.0), penalties)
 
 
-def _penalised(train, valid, outputs, loss, measure, penalties) -> Penalised:
-    kind, strength, groups = penalties
+def _penalised(train, valid, outputs, losses, penalties) -> Penalised:
+    (loss, measure, curvature), (kind, strength, groups) = losses, penalties
     num_features = check_features(train, valid)
     shape, groups = _shape(kind, groups, num_features, outputs)
     dtype = jnp.result_type(float)
+    y0 = jnp.zeros((num_features, *outputs), dtype)
+    curvature = curvature * _mean_square(train[0])
     return Penalised(
         problem=BilevelProblem(
             outer=ValidationLoss(loss),
@@ -202,10 +212,26 @@ def _penalised(train, valid, outputs, loss, measure, penalties) -> Penalised:
             outer_data=(as_features(valid[0]), valid[1]),
             inner_data=(as_features(train[0]), train[1]),
         ),
-        x0=jnp.zeros(shape, dtype),
-        y0=jnp.zeros((num_features, *outputs), dtype),
+        x0=jnp.full(shape, _log_penalty(curvature, strength, y0.size), dtype),
+        y0=y0,
         measure=measure,
     )
+
+
+def _mean_square(features: Any) -> float:
+    """Over all rows and features, in double precision."""
+    if is_sparse(features):
+        numbers = features.rows.values
+    else:
+        numbers = features.data if scipy.sparse.issparse(features) else features
+    total = np.sum(np.square(np.asarray(numbers, np.float64)))
+    return float(total) / max(int(np.prod(_shape_of(features))), 1)
+
+
+def _log_penalty(curvature: float, strength: Any, size: int) -> float:
+    """The x whose penalty has this curvature; 0 where none has."""
+    unit = 2 * float(strength) / size
+    return math.log(curvature / unit) if curvature > 0 and unit > 0 else 0.0
 
 
 def as_features(features: Any) -> Any:

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from .._numbers import as_positive
 from .._result import Result, all_finite, finite_or, first_failure
 from .._sampling import AbstractSampler, FullBatch
-from .._tree import is_traced
+from .._tree import is_traced, norm
 from .._types import BlockSize, Number, Scalar
 from ._base import AbstractSolver, SolverState
 
@@ -63,7 +63,8 @@ class Direct(AbstractSolver):
         else:
             raise TypeError(_NEEDS_SYMMETRY)
         cost = equation.cost(rhs.size, self.sampler.rows(equation.data))
-        return unravel(z), state, cost, result
+        watch = state.watch.begin().see(norm(matrix @ z - rhs))
+        return unravel(z), state.with_watch(watch), cost, result
 
 
 def _matrix(operator, unravel, rhs):

@@ -7,7 +7,7 @@ import optax.tree
 from jaxtyping import Array, Float, PyTree
 
 from .._transformation import AbstractDirection
-from .._tree import norm, scale, subtract
+from .._tree import scale, subtract
 from ..schedules import Measured
 
 # How much a step shrinks at most at once, and how fast it recovers.
@@ -63,7 +63,7 @@ class FollowedDescent(AbstractDirection):
 def _shrinkage(new: PyTree, old: PyTree) -> Float[Array, ""]:
     """1 to keep a trial step; else by which factor it is too long."""
     new, old = jax.lax.stop_gradient((new, old))
-    unit = jnp.maximum(norm(new), norm(old))
+    unit = optax.tree.max(jax.tree.map(lambda a, b: jnp.maximum(abs(a), abs(b)), new, old))
     unit = jnp.where(unit > 0, unit, 1)
     change = scale(1 / unit, subtract(new, old))
     along = -jnp.asarray(optax.tree.vdot(scale(1 / unit, old), change))

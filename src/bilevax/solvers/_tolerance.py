@@ -3,12 +3,12 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax.tree
 from jaxtyping import Array, PyTree
 
 from .._numbers import as_nonnegative
 from .._result import Result
 from .._sampling import AbstractSampler
-from .._tree import norm
 from .._types import Number, Scalar
 from ._base import AbstractIterativeSolver
 
@@ -58,4 +58,6 @@ class AbstractTolerantSolver(AbstractIterativeSolver):
 
     def seen(self, residual: PyTree) -> Array | None:
         """The norm of a residual, unless it is one of a few random rows."""
-        return norm(jax.lax.stop_gradient(residual)) if self.sampler.deterministic else None
+        if not self.sampler.deterministic:
+            return None
+        return jnp.asarray(optax.tree.norm(jax.lax.stop_gradient(residual)))
