@@ -148,13 +148,16 @@ def test_measuring_again_when_told_to_and_resume():
     run = lambda n, **kw: bx.minimize(
         stiffening(), algorithm, *start, num_steps=n, measure_every=5, **kw
     )
-    with pytest.warns(UserWarning, match="above 2 / smoothness"):
-        once = bx.minimize(stiffening(), algorithm, *start, num_steps=1000)
-    assert once.result == bx.Result.inner_nonfinite
+    given = bx.algorithms.amigo_cg(outer_step_size=0.1, inner_step_size=0.5)
+    with pytest.warns(UserWarning, match="curvature grows where x goes|above 2 / smoothness"):
+        fixed = bx.minimize(stiffening(), given, *start, num_steps=1000)
+    assert fixed.result == bx.Result.inner_diverged
+    assert float(jnp.max(jnp.abs(fixed.y))) < 1
     whole = run(60)
     assert whole.result == bx.Result.successful
     x = float(run(55).x)
-    assert float(whole.state.step_size) == pytest.approx(1 / (1 + np.exp(x)), rel=1e-10)
+    # Measured at step 55, and kept while the curvature is within a fifth below.
+    assert float(whole.state.step_size) == pytest.approx(1 / (1 + np.exp(x)), rel=0.2)
     rest = run(37, state=run(23).state)
     assert float(rest.x) == float(whole.x) and rest.cost == whole.cost
 
@@ -182,7 +185,7 @@ def test_a_map_that_expands_is_told():
     algorithm = bx.Algorithm(bx.Implicit(bx.FixedPointIteration(400), bx.Direct()), 0.1)
     with pytest.warns(UserWarning, match="does not contract here: .* about 3"):
         s = bx.minimize(problem, algorithm, jnp.asarray(1.0), jnp.asarray(1.0), num_steps=10)
-    assert s.result == bx.Result.inner_nonfinite
+    assert s.result == bx.Result.inner_diverged
 
 
 def test_steps_can_be_checked_before_a_run():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.tree
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from ._numbers import as_positive
@@ -45,17 +46,20 @@ def adaptive_step(distance: Number = 1.0) -> optax.GradientTransformation:
     **Reference:** R. Ward, X. Wu and L. Bottou, AdaGrad stepsizes: sharp convergence over
     nonconvex landscapes, ICML 2019.
     """
-    as_positive("distance", distance)
+    # One function with an array leaf, so that no call compiles anything anew.
+    return optax.GradientTransformation(
+        _init, Partial(_update, as_positive("distance", distance))
+    )
 
-    def init(params):
-        return AdaptiveState(jnp.zeros((), float_dtype(params)))
 
-    def update(updates, state, params=None):
-        del params
-        # No square is formed, so that nothing over- or underflows.
-        root = jnp.hypot(state.root, optax.tree.norm(updates, ord=jnp.inf))
-        unit = jnp.where(root > 0, root, 1)
-        moved = jax.tree.map(lambda u: -distance * (u / jnp.asarray(unit, u.dtype)), updates)
-        return moved, AdaptiveState(root)
+def _init(params):
+    return AdaptiveState(jnp.zeros((), float_dtype(params)))
 
-    return optax.GradientTransformation(init, update)
+
+def _update(distance, updates, state, params=None):
+    del params
+    # No square is formed, so that nothing over- or underflows.
+    root = jnp.hypot(state.root, optax.tree.norm(updates, ord=jnp.inf))
+    unit = jnp.where(root > 0, root, 1)
+    step = lambda u: -jnp.asarray(distance, u.dtype) * (u / jnp.asarray(unit, u.dtype))
+    return jax.tree.map(step, updates), AdaptiveState(root)
