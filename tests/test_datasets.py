@@ -30,24 +30,6 @@ def test_mnist(real_data):
     assert both.feature_names[29] == "pixel_1_1" and len(both.target_names) == 10
 
 
-def test_newsgroups_keep_their_headers_and_are_never_written_to(real_data):
-    before = {path: path.stat().st_mtime for path in real_data.rglob("*")}
-    train = bx.datasets.fetch_20newsgroups(data_home=real_data)
-    assert scipy.sparse.issparse(train.data)
-    assert train.data.shape[0] == 11_314 and abs(train.data.shape[1] - 130_107) <= 5
-    assert len(train.target_names) == 20 and train.target.max() == 19
-    norms = np.sqrt(train.data.multiply(train.data).sum(axis=1))
-    np.testing.assert_allclose(norms, 1, rtol=1e-6)
-    assert before == {path: path.stat().st_mtime for path in real_data.rglob("*")}
-
-
-@pytest.mark.slow
-def test_newsgroups_without_headers(real_data):
-    remove = ("headers", "footers", "quotes")
-    test = bx.datasets.fetch_20newsgroups(subset="test", remove=remove, data_home=real_data)
-    assert test.data.shape[0] == 7532 and abs(test.data.shape[1] - 101_631) <= 5
-
-
 def idx(array):
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     return header + array.astype(np.uint8).tobytes()
