@@ -2,7 +2,9 @@
 
 import bz2
 import gzip
+import http.server
 import pathlib
+import threading
 
 import numpy as np
 import pandas as pd
@@ -117,6 +119,43 @@ def test_a_download_is_verified(small_mnist, tmp_path, monkeypatch):
     assert found.data.shape == (6, 20)
     with pytest.raises(ValueError, match="checksum"):
         bx.datasets.fetch_mnist(subset="train", data_home=tmp_path / "new")
+
+
+@pytest.fixture
+def server(small_mnist):
+    """The address of a mirror of the made files, gzipped, on this machine."""
+
+    class Mirror(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            source = small_mnist / "mnist" / self.path.removeprefix("/").removesuffix(".gz")
+            content = gzip.compress(source.read_bytes()) if source.exists() else b""
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{made.server_port}/"
+        made.shutdown()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_download_needs_no_further_package(server, tmp_path, monkeypatch, capsys, terminal):
+    """From a server, by pooch itself, where tqdm is not installed."""
+    monkeypatch.setattr("pooch.downloaders.tqdm", None)
+    monkeypatch.setattr(_mnist, "_MIRROR", server)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setenv("no_proxy", "*")
+    found = bx.datasets.fetch_mnist(subset="test", data_home=tmp_path / "new")
+    assert found.data.shape == (6, 20)
+    shown = capsys.readouterr().err
+    assert ("t10k-images-idx3-ubyte.gz: 100 %\n" in shown) == terminal
+    with pytest.raises(OSError, match=r"404.*Download MNIST's four files"):
+        bx.datasets.fetch_mnist(data_home=tmp_path / "new")  # the labels are not served
 
 
 def frame():
