@@ -271,6 +271,7 @@ def test_faulty_files_are_explained(tmp_path, case):
         ({"X": ROWS}, "needs the arrays 'X' and 'y'"),
         ({"X": ROWS, "y": LABELS[:2]}, "one label a row"),
         ({"X": ROWS[0], "y": LABELS}, "rows x features"),
+        ({"X": ROWS[:, :0], "y": LABELS}, "has no features"),
         ({"X": ROWS.astype(str), "y": LABELS}, "must hold numbers"),
         ({"X": np.where(ROWS == 3, np.nan, ROWS), "y": LABELS}, "row 3 of column 'feature_0'"),
     ],

@@ -33,19 +33,23 @@ def load_file(
     | `.npz` | arrays `X` (dense) and `y` | `y` |
 
     The first two may be packed, with a further `.gz` or `.bz2`. `data` is float32, dense or
-    a CSR matrix.
+    a CSR matrix; a column whose differences single precision would lose is refused, unless
+    the file is read `like` another. The features of a LIBSVM or NPZ file are called
+    `feature_0`, `feature_1`, ...
 
     **Arguments:**
 
     - `label`: of a table: the name of the label column; "label", "target", "class" or "y"
       is found by itself.
-    - `task`: with "classification" `target` holds integers and `target_names` the labels;
-      with "regression" it holds numbers.
+    - `task`: with "classification" `target` holds integers and `target_names` the labels,
+      each as it stands in a table: `1.1` and `1.10` are two classes. With "regression" it
+      holds numbers.
     - `like`: a Bunch that was loaded before, such as the training set of this test set: the
-      same features in the same order, and the same integers for the same labels.
+      same features in the same order, and the same integers for the same labels (those of
+      the same letters, or else those of the same number, as 1 and 1.0).
     - `zero_based`: of a LIBSVM file: whether its indices begin with 0.
 
-    **Raises** `FileNotFoundError` or `ValueError` in words that name the line or the column.
+    **Raises** `OSError` or `ValueError` in words that name the line or the column.
 
     >>> import bilevax as bx, pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +94,7 @@ def load_features(
 
     **Returns:** a float32 array or CSR matrix, one row a row of the file.
 
-    **Raises** `FileNotFoundError` or `ValueError` in words that name the line or the column.
+    **Raises** `OSError` or `ValueError` in words that name the line or the column.
 
     >>> import bilevax as bx, pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,8 @@ def as_float32(path: pathlib.Path, data: Any, names: Sequence[str], *, to_fit: b
     """
     if data.shape[0] == 0:
         raise ValueError(f"{path} has no rows.")
+    if data.shape[1] == 0:
+        raise ValueError(f"{path} has no features.")
     _check_each(path, data, names)
     if to_fit:
         _check_columns(path, data, names)
