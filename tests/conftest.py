@@ -26,6 +26,15 @@ def x32():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _the_users_cache_is_left_alone(tmp_path_factory):
+    """What the suite caches is kept for as long as it runs."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pooch.os_cache", lambda project: folder / project)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder with real data; where CI has none, that is a failure."""

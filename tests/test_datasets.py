@@ -2,7 +2,13 @@
 
 import bz2
 import gzip
+import http.server
+import io
+import os
 import pathlib
+import threading
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -11,7 +17,7 @@ import scipy.sparse
 from sklearn.datasets import dump_svmlight_file
 
 import bilevax as bx
-from bilevax.datasets import _mnist
+from bilevax.datasets import _mnist, _names
 
 ROWS = np.array([[1.5, 0.0, 2.0], [0.0, -1.0, 0.0], [3.0, 0.0, 0.25]], np.float32)
 LABELS = np.array([3, 1, 3])
@@ -28,24 +34,6 @@ def test_mnist(real_data):
     both = bx.datasets.fetch_mnist(subset="all", data_home=real_data)
     assert both.data.shape == (70_000, 784) and both.target[60_000] == 7
     assert both.feature_names[29] == "pixel_1_1" and len(both.target_names) == 10
-
-
-def test_newsgroups_keep_their_headers_and_are_never_written_to(real_data):
-    before = {path: path.stat().st_mtime for path in real_data.rglob("*")}
-    train = bx.datasets.fetch_20newsgroups(data_home=real_data)
-    assert scipy.sparse.issparse(train.data)
-    assert train.data.shape[0] == 11_314 and abs(train.data.shape[1] - 130_107) <= 5
-    assert len(train.target_names) == 20 and train.target.max() == 19
-    norms = np.sqrt(train.data.multiply(train.data).sum(axis=1))
-    np.testing.assert_allclose(norms, 1, rtol=1e-6)
-    assert before == {path: path.stat().st_mtime for path in real_data.rglob("*")}
-
-
-@pytest.mark.slow
-def test_newsgroups_without_headers(real_data):
-    remove = ("headers", "footers", "quotes")
-    test = bx.datasets.fetch_20newsgroups(subset="test", remove=remove, data_home=real_data)
-    assert test.data.shape[0] == 7532 and abs(test.data.shape[1] - 101_631) <= 5
 
 
 def idx(array):
@@ -135,6 +123,43 @@ def test_a_download_is_verified(small_mnist, tmp_path, monkeypatch):
     assert found.data.shape == (6, 20)
     with pytest.raises(ValueError, match="checksum"):
         bx.datasets.fetch_mnist(subset="train", data_home=tmp_path / "new")
+
+
+@pytest.fixture
+def server(small_mnist):
+    """The address of a mirror of the made files, gzipped, on this machine."""
+
+    class Mirror(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            source = small_mnist / "mnist" / self.path.removeprefix("/").removesuffix(".gz")
+            content = gzip.compress(source.read_bytes()) if source.exists() else b""
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{made.server_port}/"
+        made.shutdown()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_download_needs_no_further_package(server, tmp_path, monkeypatch, capsys, terminal):
+    """From a server, by pooch itself, where tqdm is not installed."""
+    monkeypatch.setattr("pooch.downloaders.tqdm", None)
+    monkeypatch.setattr(_mnist, "_MIRROR", server)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setenv("no_proxy", "*")
+    found = bx.datasets.fetch_mnist(subset="test", data_home=tmp_path / "new")
+    assert found.data.shape == (6, 20)
+    shown = capsys.readouterr().err
+    assert ("t10k-images-idx3-ubyte.gz: 100 %\n" in shown) == terminal
+    with pytest.raises(OSError, match=r"404.*Download MNIST's four files"):
+        bx.datasets.fetch_mnist(data_home=tmp_path / "new")  # the labels are not served
 
 
 def frame():
@@ -246,6 +271,7 @@ def test_faulty_files_are_explained(tmp_path, case):
         ({"X": ROWS}, "needs the arrays 'X' and 'y'"),
         ({"X": ROWS, "y": LABELS[:2]}, "one label a row"),
         ({"X": ROWS[0], "y": LABELS}, "rows x features"),
+        ({"X": ROWS[:, :0], "y": LABELS}, "has no features"),
         ({"X": ROWS.astype(str), "y": LABELS}, "must hold numbers"),
         ({"X": np.where(ROWS == 3, np.nan, ROWS), "y": LABELS}, "row 3 of column 'feature_0'"),
     ],
@@ -276,6 +302,115 @@ def test_more_faulty_files_are_explained(tmp_path, case):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         bx.datasets.load_file(tmp_path / name, **options)
+
+
+def foreign(path, kind):
+    """An archive that is none of numbers, or one that something has happened to."""
+    np.savez_compressed(path, X=np.tile(ROWS, (50, 1)), y=np.tile(LABELS, 50))
+    whole = bytearray(path.read_bytes())
+    if kind == "damaged":
+        whole[55:58] = b"\xff\xff\xff"  # where the first array begins
+    elif kind == "cut":
+        whole = whole[:200]
+    elif kind in ("encrypted", "unknown method"):
+        for head, at in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+            place = whole.find(head) + at + (2 if kind == "unknown method" else 0)
+            whole[place : place + 2] = b"\x01\x00" if kind == "encrypted" else b"\x63\x00"
+    elif kind in ("texts", "others", "objects"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("X", "y") if kind == "texts" else ("readme.txt",):
+                archive.writestr(name, "words")
+        if kind == "objects":
+            np.savez(path, X=np.array([{}, []], object), y=LABELS)
+        return
+    elif kind == "huge":
+        head = io.BytesIO()
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**6)}
+        np.lib.format.write_array_header_1_0(head, shape)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("X.npy", head.getvalue())
+            archive.writestr("y.npy", head.getvalue())
+        return
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("damaged", "could not be read as an NPZ file of numbers"),
+        ("cut", "could not be read as an NPZ file of numbers"),
+        ("encrypted", "is encrypted.*numpy.savez"),
+        ("unknown method", "compression method.*numpy.savez"),
+        ("texts", "other things than arrays"),
+        ("others", "needs the array.*it has readme.txt"),
+        ("objects", "allow_pickle=False.*numpy.savez"),
+        ("huge", "could not be read as an NPZ file of numbers"),
+    ],
+)
+def test_archives_of_other_things_are_explained(tmp_path, kind, words):
+    foreign(tmp_path / "a.npz", kind)
+    for load in (bx.datasets.load_file, lambda p: bx.datasets.load_features(p, ["a"])):
+        with pytest.raises(ValueError, match=words):
+            load(tmp_path / "a.npz")
+
+
+def test_other_arrays_beside_are_not_looked_at(tmp_path):
+    np.savez(tmp_path / "a.npz", X=ROWS, y=LABELS, notes=np.array([{}], object))
+    assert bx.datasets.load_file(tmp_path / "a.npz").data.shape == ROWS.shape
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.npz", "a.svm", "a.parquet"])
+def test_paths_that_are_no_files_are_explained(tmp_path, name):
+    """Folders, pipes (which would wait for ever), circles of links, endless names."""
+    places = [tmp_path / str(i) / name for i in range(4)]
+    for place in places:
+        place.parent.mkdir()
+    places[0].mkdir()
+    os.mkfifo(places[1])
+    places[2].symlink_to(places[2])
+    places[3].symlink_to("nowhere")
+    long = tmp_path / (300 * "n" + name)
+    for path, error, words in (
+        (places[0], IsADirectoryError, "is a folder: name a file in it"),
+        (places[1], ValueError, "is a pipe or a device"),
+        (places[2], OSError, "cannot be opened: Too many levels of symbolic links"),
+        (places[3], FileNotFoundError, "There is no file"),
+        (long, OSError, "cannot be opened: File name too long"),
+        (tmp_path / "none" / name, FileNotFoundError, "There is no file"),
+    ):
+        for load in (bx.datasets.load_file, lambda p: bx.datasets.load_features(p, ["a"])):
+            with pytest.raises(error, match=words):
+                load(path)
+
+
+def test_wide_libsvm_files_need_no_memory_for_their_width(tmp_path):
+    (tmp_path / "a.svm").write_text("0 1:1\n1 100000000:2\n")
+    tracemalloc.start()
+    try:
+        found = bx.datasets.load_file(tmp_path / "a.svm")
+        alike = bx.datasets.load_file(tmp_path / "a.svm", like=found)
+        row = bx.datasets.load_features(tmp_path / "a.svm", found.feature_names)
+        assert tracemalloc.get_traced_memory()[1] < 1e7
+    finally:
+        tracemalloc.stop()
+    for data in (found.data, alike.data, row):
+        assert data.shape == (2, 10**8) and data.nnz == 2
+    assert len(found.feature_names) == 10**8
+    assert found.feature_names[-1] == "feature_99999999"
+    for index in ("100000001", "2147483647", "99999999999"):
+        (tmp_path / "b.svm").write_text(f"0 1:1\n1 {index}:2\n")
+        with pytest.raises(ValueError, match=f"line 2 has the index {index}, and 1 to 10000"):
+            bx.datasets.load_file(tmp_path / "b.svm")
+
+
+def test_names_by_number_are_like_a_list():
+    names = _names.NumberedNames(3)
+    assert names == ["feature_0", "feature_1", "feature_2"] == list(names)
+    assert names[1:] == ["feature_1", "feature_2"] and "feature_2" in names
+    assert names == _names.NumberedNames(3) != _names.NumberedNames(4)
+    assert names != ["feature_0"] and len({names, _names.NumberedNames(3)}) == 1
+    with pytest.raises(IndexError):
+        names[3]
 
 
 def test_odd_arrays_are_refused(tmp_path):

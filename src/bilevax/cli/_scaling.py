@@ -42,7 +42,8 @@ class Scaling:
             largest = np.asarray(abs(features).max(axis=0).todense(), float).ravel()
             if not named:
                 scale = np.maximum(largest, 1)
-            square = features.power(2).multiply(1 / scale**2).sum() / np.prod(features.shape)
+            # In doubles: squares of single precision overflow beyond 1e19.
+            square = features.multiply(1 / scale).power(2).sum() / np.prod(features.shape)
         else:
             mean = features.mean(axis=0, dtype=float)
             deviation = features.std(axis=0, dtype=float)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-import pathlib
+import os
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from ._settings import Settings, check_dataset, option
 Rows = tuple[Any, np.ndarray]
 
 _TEST_SHARE = "0.2"
+# A penalty, a name and a line of the answer for each, in memory.
+_MOST_FEATURES = 5_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,7 @@ def load(settings: Settings, data_home: str | None) -> Table:
         raise unreadable(error) from error
     if aside is not None:
         rows["test"] = aside.data, aside.target
+    _check_width(settings, len(pool.feature_names))
     _check_targets(settings, pool, sum(part is None for part in rows.values()))
     rest: Any = (pool.data, pool.target)
     for name, part in rows.items():
@@ -118,7 +121,7 @@ def _given(settings: Settings, name: str, value: str, pool: Any) -> Rows | None:
     try:
         share = float(value)
     except ValueError:
-        if not pathlib.Path(value).exists():
+        if not os.path.lexists(value):
             raise UnusableError(
                 f"{option(name)} is a share between 0 and 1, or a file; got {value!r}, and "
                 "there is no such file."
@@ -172,6 +175,14 @@ def _check_targets(settings: Settings, pool: Any, splits: int) -> None:
         raise UnusableError(
             f"The class {names[few[0]]!r} of {settings.dataset} has {rows}, and "
             f"{splits + 1} parts need one each: leave the class out, merge it or add rows."
+        )
+
+
+def _check_width(settings: Settings, num: int) -> None:
+    if num > _MOST_FEATURES:
+        raise UnusableError(
+            f"{settings.dataset} has {num:,} features, and at most {_MOST_FEATURES:,} can be "
+            "tuned: number those that occur anew, or leave rare ones out."
         )
 
 

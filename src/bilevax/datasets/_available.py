@@ -18,7 +18,7 @@ def available(data_home: str | os.PathLike | None = None) -> dict[str, tuple[str
     home = chosen_home(data_home)
     mnist, news = mnist_folder(home), sklearn_home(home)
     has_mnist = mnist.is_dir() and any(mnist.glob("train-images-idx3-ubyte*"))
-    has_news = (news / ARCHIVE).exists() or any(news.glob("20newsgroup_vectorized*"))
+    has_news = (news / ARCHIVE).exists()
     return {
         "digits": ("1,797", "64", "10", "comes with scikit-learn"),
         "mnist": ("60,000 + 10,000", "784", "10", _where(mnist, has_mnist)),

@@ -2,15 +2,16 @@
 
 import os
 import pathlib
+import stat
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import scipy.sparse
 from sklearn.utils import Bunch
 
 from ._formats import format_of, read, read_features
 from ._home import bunch
+from ._labels import classes, numbers
+from ._numbers import as_float32
 
 
 def load_file(
@@ -32,19 +33,23 @@ def load_file(
     | `.npz` | arrays `X` (dense) and `y` | `y` |
 
     The first two may be packed, with a further `.gz` or `.bz2`. `data` is float32, dense or
-    a CSR matrix.
+    a CSR matrix; a column whose differences single precision would lose is refused, unless
+    the file is read `like` another. The features of a LIBSVM or NPZ file are called
+    `feature_0`, `feature_1`, ...
 
     **Arguments:**
 
     - `label`: of a table: the name of the label column; "label", "target", "class" or "y"
       is found by itself.
-    - `task`: with "classification" `target` holds integers and `target_names` the labels;
-      with "regression" it holds numbers.
+    - `task`: with "classification" `target` holds integers and `target_names` the labels,
+      each as it stands in a table: `1.1` and `1.10` are two classes. With "regression" it
+      holds numbers.
     - `like`: a Bunch that was loaded before, such as the training set of this test set: the
-      same features in the same order, and the same integers for the same labels.
+      same features in the same order, and the same integers for the same labels (those of
+      the same letters, or else those of the same number, as 1 and 1.0).
     - `zero_based`: of a LIBSVM file: whether its indices begin with 0.
 
-    **Raises** `FileNotFoundError` or `ValueError` in words that name the line or the column.
+    **Raises** `OSError` or `ValueError` in words that name the line or the column.
 
     >>> import bilevax as bx, pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -58,17 +63,14 @@ def load_file(
     if task not in ("classification", "regression"):
         raise ValueError(f"task must be 'classification' or 'regression', got {task!r}.")
     kind = _checked_format(path)
-    wanted = None if like is None else list(like.feature_names)
+    wanted = None if like is None else like.feature_names
     data, target, names, label = read(path, kind, label, zero_based, wanted)
-    _check_numbers(path, data, names)
+    data = as_float32(path, data, names, to_fit=like is None)
     if task == "regression":
-        return _with_label(bunch(data, _as_numbers(path, target), names, [], return_X_y), label)
-    classes, integers = np.unique(_without_gaps(path, target), return_inverse=True)
-    words = _words(classes)
-    if like is not None:
-        integers = _places(path, words, list(like.target_names))[integers]
-        words = like.target_names
-    return _with_label(bunch(data, integers.astype(np.int32), names, words, return_X_y), label)
+        target, words = numbers(path, target), []
+    else:
+        target, words = classes(path, target, None if like is None else like.target_names)
+    return _with_label(bunch(data, target, names, words, return_X_y), label)
 
 
 def _with_label(found: Any, label: str | None) -> Any:
@@ -92,7 +94,7 @@ def load_features(
 
     **Returns:** a float32 array or CSR matrix, one row a row of the file.
 
-    **Raises** `FileNotFoundError` or `ValueError` in words that name the line or the column.
+    **Raises** `OSError` or `ValueError` in words that name the line or the column.
 
     >>> import bilevax as bx, pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -103,75 +105,23 @@ def load_features(
     [[1.5, 2.0]]
     """
     path = pathlib.Path(path)
-    names = list(feature_names)
-    data = read_features(path, _checked_format(path), zero_based, names)
-    _check_numbers(path, data, names)
-    return data
+    data = read_features(path, _checked_format(path), zero_based, feature_names)
+    return as_float32(path, data, feature_names, to_fit=False)
 
 
 def _checked_format(path: pathlib.Path) -> str:
     """The format of a file that is there."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"There is no file {path}.") from None
+    except OSError as error:  # a circle of links, a name that is too long, no permission
+        raise OSError(f"{path} cannot be opened: {error.strerror}.") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(f"{path} is a folder: name a file in it.")
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is a pipe or a device: put the rows into a file first.")
     kind = format_of(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
+    if found.st_size == 0:
         raise ValueError(f"{path} is empty.")
     return kind
-
-
-def _places(path: pathlib.Path, words: list[str], known: list[str]) -> np.ndarray:
-    """Where each label stands among those known."""
-    new = [word for word in words if word not in known]
-    if new:
-        raise ValueError(
-            f"{path} has the label {new[0]!r}, which the set that it shall be like has not."
-        )
-    return np.array([known.index(word) for word in words])
-
-
-def _check_numbers(path: pathlib.Path, data: Any, names: list[str]) -> None:
-    if data.shape[0] == 0:
-        raise ValueError(f"{path} has no rows.")
-    sparse = scipy.sparse.issparse(data)
-    bad = ~np.isfinite(data.data if sparse else data)
-    if not bad.any():
-        return
-    row, column = _place(data, int(np.argmax(bad))) if sparse else np.argwhere(bad)[0]
-    raise ValueError(
-        f"{path}: row {row + 1} of column {names[column]!r} is empty, NaN or infinite. "
-        "Clean or impute it first."
-    )
-
-
-def _place(matrix: Any, entry: int) -> tuple[int, int]:
-    """The row and the column of a stored entry."""
-    coordinates = matrix.tocoo()
-    return int(coordinates.row[entry]), int(coordinates.col[entry])
-
-
-def _without_gaps(path: pathlib.Path, target: np.ndarray) -> np.ndarray:
-    import pandas as pd
-
-    missing = np.asarray(pd.isna(target)) | np.array([str(value) == "" for value in target])
-    if missing.any():
-        raise ValueError(f"{path}: row {int(np.argmax(missing)) + 1} has no label.")
-    if target.dtype.kind == "f" and not np.isfinite(target).all():
-        row = int(np.argmin(np.isfinite(target)))
-        raise ValueError(f"{path}: row {row + 1} has the label {target[row]}.")
-    return target.astype(str) if target.dtype.kind == "O" else target
-
-
-def _as_numbers(path: pathlib.Path, target: np.ndarray) -> np.ndarray:
-    try:
-        numbers = target.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{path}: regression needs labels that are numbers.") from None
-    if not np.isfinite(numbers).all():
-        row = int(np.argmin(np.isfinite(numbers)))
-        raise ValueError(f"{path}: the label of row {row + 1} is missing or infinite.")
-    return numbers
-
-
-def _words(classes: np.ndarray) -> list[str]:
-    whole = classes.dtype.kind == "f" and np.all(classes == classes.astype(int))
-    return [str(c) for c in (classes.astype(int) if whole else classes).tolist()]

@@ -3,14 +3,15 @@
 import bz2
 import gzip
 import pathlib
-import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 import sklearn.datasets
 
+from ._names import NumberedNames
 from ._table import read_table, table_features
 
 _FORMATS = {
@@ -22,7 +23,8 @@ _FORMATS = {
     ".npz": "npz",
     ".parquet": "parquet",
 }
-_LARGEST_INDEX = 2**31 - 1
+# The widest sets that are known have half as many.
+_MOST_FEATURES = 100_000_000
 
 
 def format_of(path: pathlib.Path) -> str:
@@ -47,12 +49,14 @@ def read(path: pathlib.Path, kind: str, label: Any, zero_based: bool, wanted: An
         width = None if wanted is None else len(wanted)
         found: Any = _libsvm(path, zero_based, width) if kind == "libsvm" else _npz(path)
         _check_width(path, found[0], width)
-        names = wanted or [f"feature_{i}" for i in range(found[0].shape[1])]
+        names = NumberedNames(found[0].shape[1]) if wanted is None else wanted
         return *found, names, None
     return read_table(path, kind, None if label is None else str(label), wanted)
 
 
-def read_features(path: pathlib.Path, kind: str, zero_based: bool, wanted: list[str]) -> Any:
+def read_features(
+    path: pathlib.Path, kind: str, zero_based: bool, wanted: Sequence[str]
+) -> Any:
     """The features of these names, from a file that may lack labels."""
     if kind not in ("libsvm", "npz"):
         return table_features(path, kind, wanted)
@@ -62,7 +66,7 @@ def read_features(path: pathlib.Path, kind: str, zero_based: bool, wanted: list[
     data = _arrays(path, "X")["X"]
     _check_features(path, data)
     _check_width(path, data, width)
-    return data.astype(np.float32)
+    return data
 
 
 def _check_width(path: pathlib.Path, data: Any, width: int | None) -> None:
@@ -71,24 +75,38 @@ def _check_width(path: pathlib.Path, data: Any, width: int | None) -> None:
 
 
 def _libsvm(path: pathlib.Path, zero_based: bool, width: int | None):
-    options: Any = {"dtype": np.float32, "n_features": width, "zero_based": zero_based}
+    options: Any = {"n_features": width, "zero_based": zero_based}
     try:
         data, target = sklearn.datasets.load_svmlight_file(str(path), **options)[:2]
-    except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
+    except Exception as error:  # whatever unpacking and parsing raise
         reason = _faulty_line(path, zero_based, width) or f"could not be read ({error})."
         raise ValueError(f"{path}: {reason}") from error
+    # Python takes 1_0 for 10; and an index may be one that no one means.
+    if data.shape[1] > _MOST_FEATURES or _has_underscores(path):
+        reason = _faulty_line(path, zero_based, width)
+        if reason:
+            raise ValueError(f"{path}: {reason}")
     return scipy.sparse.csr_matrix(data), target
+
+
+def _opened(path: pathlib.Path) -> Any:
+    """The bytes of a file, unpacked."""
+    return {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)(path, "rb")
+
+
+def _has_underscores(path: pathlib.Path) -> bool:
+    with _opened(path) as content:
+        return any(b"_" in part for part in iter(lambda: content.read(2**20), b""))
 
 
 def _faulty_line(path: pathlib.Path, zero_based: bool, width: int | None) -> str | None:
     """What is wrong with the first line that is no LIBSVM line, with its number."""
-    unpack = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)
     first = 0 if zero_based else 1
-    last = _LARGEST_INDEX if width is None else width + first - 1
+    last = (_MOST_FEATURES if width is None else width) + first - 1
     try:
-        with unpack(path, "rt", errors="replace") as lines:
+        with _opened(path) as lines:
             for number, line in enumerate(lines, 1):
-                fault = _fault(line, first, last)
+                fault = _fault(line.decode(errors="replace"), first, last)
                 if fault:
                     return f"line {number} {fault}"
     except (OSError, EOFError, zlib.error):
@@ -100,9 +118,9 @@ def _fault(line: str, first: int, last: int) -> str | None:
     words = line.split("#")[0].split()
     try:
         for word in words[:1]:
-            float(word)
+            _number(float, word)
         pairs = [word.split(":") for word in words[1:] if not word.startswith("qid:")]
-        indices = [(int(index), float(value))[0] for index, value in pairs]
+        indices = [(_number(int, index), _number(float, value))[0] for index, value in pairs]
     except ValueError:
         return f"is not of the form 'label index:value ...': {line.strip()[:60]!r}"
     if indices != sorted(set(indices)):
@@ -111,6 +129,12 @@ def _fault(line: str, first: int, last: int) -> str | None:
     if outside:
         return f"has the index {outside[0]}, and {first} to {last} are possible (zero_based=)."
     return None
+
+
+def _number(kind: Any, word: str) -> Any:
+    if "_" in word:
+        raise ValueError(word)
+    return kind(word)
 
 
 def _npz(path: pathlib.Path):
@@ -124,19 +148,28 @@ def _npz(path: pathlib.Path):
         )
     if target.dtype.kind not in "biufUS":
         raise ValueError(f"{path}: y must hold numbers or words, got {target.dtype}.")
-    return data.astype(np.float32), target
+    if target.dtype.kind == "S":
+        target = np.char.decode(target, "utf-8", "backslashreplace")
+    return data, target
 
 
 def _arrays(path: pathlib.Path, *needed: str) -> dict[str, np.ndarray]:
-    """The arrays of an NPZ file, once those needed were found there."""
+    """These arrays of an NPZ file."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} could not be read as an NPZ file of numbers.") from error
+        # NumPy leaves a damaged file open that it has opened itself.
+        with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
+            there = file.files
+            arrays = {name: file[name] for name in needed if name in there}
+    except Exception as error:  # whatever foreign, damaged and encrypted archives raise
+        raise ValueError(
+            f"{path} could not be read as an NPZ file of numbers ({error}): write it with "
+            "numpy.savez(file, X=..., y=...)."
+        ) from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError(f"{path} is an archive of other things than arrays: use numpy.savez.")
     if not set(needed) <= arrays.keys():
         names = " and ".join(f"'{name}'" for name in needed)
-        raise ValueError(f"{path} needs the arrays {names}; it has {', '.join(arrays)}.")
+        raise ValueError(f"{path} needs the arrays {names}; it has {', '.join(there)}.")
     return arrays
 
 

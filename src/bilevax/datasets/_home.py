@@ -6,6 +6,8 @@ import pathlib
 import numpy as np
 from sklearn.utils import Bunch
 
+from ._names import NumberedNames
+
 VARIABLE = "BILEVAX_DATA"
 
 
@@ -19,7 +21,9 @@ def bunch(data, target, feature_names, target_names, return_X_y: bool):
     """A Bunch, or its data and target."""
     if return_X_y:
         return data, target
-    names = {"feature_names": list(feature_names), "target_names": list(target_names)}
+    if not isinstance(feature_names, NumberedNames):
+        feature_names = list(feature_names)
+    names = {"feature_names": feature_names, "target_names": list(target_names)}
     return Bunch(data=data, target=target, **names)
 
 

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from ._arriving import Arriving
 from ._home import bunch, chosen_home, pixel_names
 
 _MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -111,9 +112,8 @@ def _downloaded(folder: pathlib.Path, name: str, allowed: bool) -> pathlib.Path:
         import pooch
 
         try:
-            return pathlib.Path(
-                pooch.retrieve(_MIRROR + file, None, fname=file, path=folder, progressbar=True)
-            )
+            options = {"fname": file, "path": folder, "progressbar": Arriving(file)}
+            return pathlib.Path(pooch.retrieve(_MIRROR + file, None, **options))
         except Exception as error:  # whatever the network library raises
             reason = str(error)
     raise OSError(

@@ -2,28 +2,25 @@
 
 import difflib
 import pathlib
-import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-# What counts as a gap in a column of numbers.
-_GAPS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A"]
-_UNIT = np.finfo(np.float32).eps
+from ._labels import GAPS, words
 
 
-def read_table(path: pathlib.Path, kind: str, label: str | None, wanted: list[str] | None):
+def read_table(path: pathlib.Path, kind: str, label: str | None, wanted: Sequence[str] | None):
     """Features, labels, the features' names and the labels' column."""
     frame, label = _frame(path, kind, lambda names: _label_column(path, names, label))
     names = [name for name in frame.columns if name != label] if wanted is None else wanted
     if not names:
         raise ValueError(f"{path} has no columns beside the label.")
-    return _columns(path, frame, names), _labels(frame[label]), list(names), label
+    return _columns(path, frame, names), words(frame[label]), list(names), label
 
 
-def table_features(path: pathlib.Path, kind: str, names: list[str]) -> np.ndarray:
+def table_features(path: pathlib.Path, kind: str, names: Sequence[str]) -> np.ndarray:
     """The columns of these names, of a table with labels or without."""
     return _columns(path, _frame(path, kind, lambda names: None)[0], names)
 
@@ -42,8 +39,8 @@ def _frame(path: pathlib.Path, kind: str, find_label: Callable[[list[str]], str 
     names = first.iloc[0].fillna("").tolist()
     _check_names(path, names)
     label = find_label(names)
-    # In the label column NA is a word like others, and 01 is not the number 1.
-    gaps: Any = {name: _GAPS for name in names if name != label}
+    # In the label column NA may be a word like others, and 01 is not the number 1.
+    gaps: Any = {name: GAPS for name in names if name != label}
     kinds: Any = None if label is None else {label: str}
     options = {"sep": separator, "dtype": kinds, "na_values": gaps, "keep_default_na": False}
     with warnings.catch_warnings():
@@ -78,26 +75,7 @@ def _check_names(path: pathlib.Path, names: list[str]) -> None:
             raise ValueError(f"{path} has two columns of the name {name!r}.")
 
 
-def _labels(column: Any) -> np.ndarray:
-    """Labels as numbers where all are numbers, and none has a leading zero, else as words."""
-    if column.dtype.kind in "biuf":
-        return column.to_numpy()
-    words = np.array([_word(value) for value in column])
-    if any(re.match(r"[+-]?0[0-9]", word) for word in words):
-        return words
-    try:
-        return np.array([float(word) if word else np.nan for word in words])
-    except ValueError:
-        return words
-
-
-def _word(value: Any) -> str:
-    import pandas as pd
-
-    return "" if pd.isna(value) else str(value).strip()
-
-
-def _columns(path: pathlib.Path, frame: Any, names: list[str]) -> np.ndarray:
+def _columns(path: pathlib.Path, frame: Any, names: Sequence[str]) -> np.ndarray:
     """These columns as numbers."""
     missing = [name for name in names if name not in frame.columns]
     if missing:
@@ -106,7 +84,7 @@ def _columns(path: pathlib.Path, frame: Any, names: list[str]) -> np.ndarray:
 
 
 def _column(path: pathlib.Path, name: str, column: Any) -> np.ndarray:
-    """A column of numbers as float32; gaps as NaN."""
+    """A column of numbers as doubles; gaps as NaN."""
     import pandas as pd
 
     if column.dtype.kind in "mM" or isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -119,22 +97,7 @@ def _column(path: pathlib.Path, name: str, column: Any) -> np.ndarray:
             f"{path}: column {name!r} must hold numbers, but row {row + 1} has "
             f"{column.iloc[row]!r}. Encode it as numbers, or leave it out."
         )
-    return _as_float32(path, name, numbers.to_numpy(np.float64, na_value=np.nan))
-
-
-def _as_float32(path: pathlib.Path, name: str, numbers: np.ndarray) -> np.ndarray:
-    """Numbers in single precision, unless little but rounding would be left of them."""
-    if len(numbers) == 0:
-        return numbers.astype(np.float32)
-    with np.errstate(all="ignore"):  # gaps and infinities are found out by the caller
-        spread, largest = np.ptp(numbers), np.max(np.abs(numbers))
-        rounded = numbers.astype(np.float32)
-    if 0 < spread < 1e3 * _UNIT * largest:
-        raise ValueError(
-            f"{path}: column {name!r} varies by {spread:.3g} around {numbers[0]:.6g}, which "
-            "single precision hardly tells apart: subtract its mean first."
-        )
-    return rounded
+    return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
 def _label_column(path: pathlib.Path, columns: list[str], label: str | None) -> str:
