@@ -61,16 +61,18 @@ class Run:
         self, state: State, last: int, history: History, one_by_one: bool
     ) -> Iterator[tuple[State, Any, bool]]:
         """The state after each chunk, the result so far, and whether the history has grown."""
-        step, length, ended, sound = int(state.loop.step), 1, False, state
+        step, length, ended = int(state.loop.step), 1, False
+        sound = recent = state
         records = 1 if one_by_one else RECORDS
         while step < last and not ended:
             began = time.perf_counter()
             stop_at = min(self._boundary(step) if one_by_one else step + length, last)
             if self._measure_every is not None:
                 if step > 0 and step % self._measure_every == 0:
-                    state = sound = measured(self._problem, self._algorithm, state)
+                    state = sound = recent = measured(self._problem, self._algorithm, state)
                 stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
-            sound = sound if any(_streaks(state.loop).values()) else state
+            if int(recent.loop.step) <= step - max(_streaks(state.loop).values()):
+                sound, recent = recent, state
             done = self._advance(state, records, stop_at)
             step, result = done.step, done.result
             failed = bool(result != Result.successful)

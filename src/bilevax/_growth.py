@@ -46,6 +46,21 @@ class Growth(eqx.Module):
             jnp.where(grew, self.count + 1, 0),
         )
 
+    def then_noisy(self, number: _Number) -> "Growth":
+        """With one number more of a kind that need not grow at every time.
+
+        It is compared with the largest before the present block of twenty.
+        """
+        full = jnp.isinf(self.start) | (self.count >= _MANY)
+        largest = jnp.maximum(self.largest, number)
+        start = jnp.where(full, largest, self.start)
+        count = jnp.where(full, 0, self.count + 1)
+        return Growth(start, number, largest, self.before, count)
+
+    def leapt(self) -> Bool[Array, ""]:
+        """Whether the last noisy number is a hundred times what was there before."""
+        return self.last / LARGE > self.start
+
     def runs_away(self, share: _Number | float) -> Bool[Array, ""]:
         """Whether the present streak is a divergence.
 

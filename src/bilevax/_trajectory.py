@@ -28,7 +28,8 @@ class Trajectory(eqx.Module):
     - `jacobian`: $J_t = (\partial y_t / \partial x)^\top$, n x m, the transpose of what
       `jax.jacobian` returns;
     - `analytic`, `automatic`, `implicit`: the gradients $g^1, g^2, g^3$ of
-      $f(x, y_t)$; the last is `None` without `linear`.
+      $f(x, y_t)$; the last is `None` without `linear`;
+    - `result`: a `bx.Result`, which tells whether the run diverged.
     """
 
     at: Int[Array, "records"]
@@ -37,6 +38,7 @@ class Trajectory(eqx.Module):
     analytic: Float[Array, "records n"]
     automatic: Float[Array, "records n"]
     implicit: Float[Array, "records n"] | None
+    result: Any
 
     def residual(self, problem: Problem, x: PyTree, solution: PyTree) -> Array:
         r"""$R(J_t) = J_t \partial_{yy} g + \partial_{xy} g$ at the solution, n x m a record.
@@ -140,8 +142,10 @@ def _trajectory(problem, inner, linear, x, y, steps, key) -> Trajectory:
         lambda leaf: jnp.zeros((flat_x.size, *leaf.shape), leaf.dtype), numbers
     )
     lengths = jnp.diff(steps, prepend=0)
-    _, rows = jax.lax.scan(segment, (numbers, zeros, rest), lengths)
-    return Trajectory(steps, *rows)
+    (numbers, _, rest), rows = jax.lax.scan(segment, (numbers, zeros, rest), lengths)
+    y, state = eqx.combine(numbers, rest)
+    result = inner.result(equation, y, inner.finish(run, y, state)[0])
+    return Trajectory(steps, *rows, result)
 
 
 def _record(problem, linear: AbstractSolver | None, x, state):

@@ -117,9 +117,9 @@ class Unrolled(AbstractTwoStage):
             problem, x, y, state.outer_sampler, outer_key
         )
         gradient = optax.tree.add(f_x, transpose(f_y))
-        solver = self.inner.finish(run.carry[0], y, run.equation, solver)
+        solver, judging = self.inner.finish(run, y, solver)
         inner = InnerState(y, state.inner.initial, solver)
-        cost = outer_cost + self._cost(run, differentiated, x)
+        cost = outer_cost + self._cost(run, differentiated, x) + self.inner.cost(run, judging)
         result = first_failure(
             self._length_result(differentiated),
             self.inner.result(run.equation, y, solver),

@@ -213,14 +213,24 @@ class AbstractIterativeSolver(AbstractSolver):
         noise = rounding * (stiffness * norm(u) + norm(equation.rhs))
         return state.watch.diverged() | state.watch.turned(noise)
 
-    def finish(self, u0: PyTree, u: PyTree, equation, state: SolverState) -> SolverState:
-        """The state after a solve from u0 to u."""
-        watch = state.watch
-        if self.sampler.deterministic or self.one_batch_per_solve:
-            watch = watch.end(self.steady(equation), self.converged(state))
+    def finish(
+        self, run: "Run", u: PyTree, state: SolverState
+    ) -> tuple[SolverState, int | Int[Array, ""]]:
+        """The state after a solve that ended at u, and the calls it took to judge it."""
+        watch, start = state.watch, run.carry[0]
+        whole = self.sampler.deterministic or self.one_batch_per_solve
+        if whole:
+            watch = watch.end(self.steady(run.equation), self.converged(state))
         else:
-            watch = watch.end_moved(norm(optax.tree.sub(u, u0)))
-        return state.with_watch(jax.lax.stop_gradient(watch))
+            watch = watch.end_moved(norm(optax.tree.sub(u, start)))
+        watch, calls = jax.lax.stop_gradient(watch), 0
+        if not whole or callable(self.num_steps) or self.num_steps == 1:
+            # Such a solve shows no growth of its own: perhaps x moves faster and faster.
+            batch, _ = run.next_batch(jnp.int32(0), state.sampler)
+            size = lambda u: norm(run.equation.residual(u, batch))
+            better = jax.lax.cond(watch.astray, lambda: size(u) < size(start), lambda: False)
+            watch, calls = watch.acquit(better), 2 * watch.astray.astype(jnp.int32)
+        return state.with_watch(watch), calls
 
     def result(self, equation: AbstractEquation, u: PyTree, state: SolverState):
         """How the solve ended."""
@@ -259,8 +269,8 @@ class AbstractIterativeSolver(AbstractSolver):
         else:
             u, state = run.advance(self, run.carry, run.num_steps - run.taken)
         calls = run.calls + state.clock.i - run.taken + self.extra_calls(state)
-        state = self.finish(run.carry[0], u, equation, state)
-        return u, state, self.cost(run, calls), self.result(equation, u, state)
+        state, judging = self.finish(run, u, state)
+        return u, state, self.cost(run, calls + judging), self.result(run.equation, u, state)
 
     def prepare(self, equation, u, state, key, k) -> "Run":
         """All that comes before the first iteration, batches drawn."""

@@ -1,6 +1,7 @@
 """What the residuals of a solve, and of the solves before it, say of how it goes."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -16,6 +17,7 @@ class Watch(eqx.Module):
     - `solves`: what each solve came to: the last residual, or how far it moved where it
       draws rows and a residual says little;
     - `share`: which share of earlier numbers counts when growth is looked at;
+    - `astray`: whether solves have grown worse and worse;
     - `met`: whether any solve so far met its tolerance.
     """
 
@@ -24,30 +26,31 @@ class Watch(eqx.Module):
     least: _Number
     solves: Growth
     share: _Number
+    astray: Bool[Array, ""]
     met: Bool[Array, ""]
 
     @classmethod
     def none(cls, dtype) -> "Watch":
         """Before the first solve."""
         unknown, one = jnp.full((), jnp.inf, dtype), jnp.ones((), dtype)
-        return cls(unknown, unknown, unknown, Growth.none(dtype), one, jnp.array(False))
+        no = jnp.array(False)
+        return cls(unknown, unknown, unknown, Growth.none(dtype), one, no, no)
 
     def begin(self) -> "Watch":
         """A new equation's residual is not known before it is evaluated."""
         unknown = jnp.full_like(self.last, jnp.inf)
-        return Watch(unknown, unknown, unknown, self.solves, self.share, self.met)
+        return self._with(first=unknown, last=unknown, least=unknown)
 
     def forget(self) -> "Watch":
         """Before a cold start: the solves so far say nothing of the next one."""
-        solves = Growth.none(self.last.dtype)
-        return Watch(self.first, self.last, self.least, solves, self.share, self.met)
+        return self._with(solves=Growth.none(self.last.dtype))
 
     def see(self, norm: _Number) -> "Watch":
         """With the norm of one residual more."""
         norm = jnp.asarray(norm, self.last.dtype)
         first = jnp.where(jnp.isinf(self.first), norm, self.first)
         least = jnp.minimum(self.least, norm)
-        return Watch(first, norm, least, self.solves, self.share, self.met)
+        return self._with(first=first, last=norm, least=least)
 
     def end(self, steady: bool, met: Bool[Array, ""] | bool) -> "Watch":
         """After a solve that watched its residual.
@@ -59,20 +62,32 @@ class Watch(eqx.Module):
         share = jnp.where(grew & steady, half_the_digits(self.last.dtype), 1.0)
         solves = self.solves.then(self.last, self.first, self.last >= self.first)
         share = jnp.asarray(share, self.last.dtype)
-        return Watch(self.first, self.last, self.least, solves, share, self.met | met)
+        astray = solves.runs_away(share)
+        return self._with(solves=solves, share=share, astray=astray, met=self.met | met)
 
     def end_moved(self, distance: _Number) -> "Watch":
         """After a solve on random rows that moved so far."""
         distance = jnp.asarray(distance, self.last.dtype)
-        solves, one = self.solves.then(distance, distance), jnp.ones_like(self.last)
-        return Watch(self.first, self.last, self.least, solves, one, self.met)
+        solves = self.solves.then_noisy(distance)
+        return self._with(solves=solves, astray=solves.leapt())
+
+    def acquit(self, better: Bool[Array, ""]) -> "Watch":
+        """The growth so far forgotten, where the last solve is known to have improved u."""
+        last = self.solves.last
+        fresh = Growth.none(last.dtype).then(last, self.solves.largest)
+        solves = jax.tree.map(lambda new, old: jnp.where(better, new, old), fresh, self.solves)
+        return self._with(solves=solves, astray=self.astray & ~better)
 
     def diverged(self) -> Bool[Array, ""]:
         """Whether the last solve ended a hundred times worse than it began, or solves have
         grown worse and worse."""
         most = jnp.maximum(self.first, self.share * self.solves.largest)
         at_once = (self.first < jnp.inf) & (self.last / LARGE > most)
-        return at_once | self.solves.runs_away(self.share)
+        return at_once | self.astray
+
+    def _with(self, **changed) -> "Watch":
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Watch(**(fields | changed))
 
     def turned(self, noise: _Number) -> Bool[Array, ""]:
         """Whether the residual has turned and grows again, above its noise."""
