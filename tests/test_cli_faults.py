@@ -1,5 +1,6 @@
 """Faulty requests: plain words, exit code 2, no traceback, nothing overwritten."""
 
+import dataclasses
 import json
 import os
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import bilevax as bx
 from bilevax import _minimize
-from bilevax.cli import _folder, _train
+from bilevax.cli import _folder, _settings, _train
 from bilevax.cli._app import app
 from bilevax.cli._errors import UnusableError
 
@@ -328,19 +330,67 @@ def test_odd_labels(tmp_path):
 
 
 def test_targets_of_any_unit(tmp_path):
-    """Seconds since 1970, and the same numbers times 1e-9 and 1e12, give the same R^2."""
+    """Seconds since 1970, and the same numbers in other units, give the same R^2."""
     random = np.random.default_rng(0)
-    p, found = random.normal(size=60), []
-    for scale, offset in ((1, 1.7e9), (1e-9, 0), (1e12, 0)):
+    p, found, losses = random.normal(size=60), [], []
+    for scale, offset in ((1, 1.7e9), (1e-9, 0), (1e30, 0), (1e-100, 0)):
         labels = scale * (3 * p + random.normal(size=60) * 0 + np.sin(9 * p)) + offset
         rows = (f"{a},{b!r}" for a, b in zip(p, labels.tolist(), strict=True))
         data = table(tmp_path / "a.csv", *rows, head="p,label")
         folder = tmp_path / f"{scale}"
         options = ("--model", "ridge", "--steps", 10, "--output", folder)
         assert run("tune", data, *options).exit_code == 0
-        found.append(json.loads((folder / "result.json").read_text())["test_r2"])
+        result = json.loads((folder / "result.json").read_text())
+        found.append(result["test_r2"])
+        ours, theirs = result["validation_loss"], result["baseline"]["validation_loss"]
+        losses.append((ours / scale / scale, theirs / scale / scale))
     np.testing.assert_allclose(found, found[0], rtol=1e-4)
+    np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-4)
     assert found[0] > 0.8
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e200])
+def test_targets_whose_squares_are_no_numbers(tmp_path, scale):
+    data = table(
+        tmp_path / "a.csv", *(f"{i},{i % 7 * scale!r}" for i in range(20)), head="p,label"
+    )
+    said = refused("tune", data, "--model", "ridge", "--output", tmp_path / "run")
+    assert "labels vary by" in said and "multiply the labels" in said
+
+
+def test_a_target_that_is_far_from_all_others(tmp_path):
+    valid = table(tmp_path / "b.csv", "1,2", "2,1e30", head="p,label")
+    data = table(tmp_path / "a.csv", *(f"{i},{i % 7}" for i in range(20)), head="p,label")
+    options = ("--model", "ridge", "--valid", valid, "--output", tmp_path / "run")
+    assert "standard deviations away" in refused("tune", data, *options)
+
+
+def test_help_shows_defaults_and_choices():
+    environment = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+    done = CliRunner(env=environment).invoke(app, ["tune", "--help"])
+    said = done.stdout
+    defaults = dataclasses.asdict(_settings.Settings("digits"))
+    shown = {n: v for n, v in defaults.items() if v and n != "dataset"}
+    for name, value in shown.items():
+        option = f"--{name.replace('_', '-')} "
+        line = next(line for line in said.splitlines() if option in line)
+        number = f"{value:g}" if isinstance(value, float) else str(value)
+        assert f"[default: {number}]" in line
+    for choices in (_settings.MODELS, _settings.PENALTIES, _settings.ALGORITHMS):
+        assert ", ".join(choices) in said
+    assert "[default: 20]" in said and "[default: 10]" in said
+    figures = CliRunner(env=environment).invoke(app, ["reproduce", "--help"]).stdout
+    assert "1, 2a, 2b" in figures and "[default: results]" in figures
+
+
+def test_the_version_is_said():
+    assert run("--version").stdout == f"bilevax {bx.__version__}\n"
+
+
+def test_resuming_where_there_is_nothing(tmp_path):
+    said = refused("tune", "--resume", "--output", tmp_path / "none")
+    assert f"There is no run in {tmp_path / 'none'} to go on with" in said
+    assert not (tmp_path / "none").exists()
 
 
 def test_regression_tested_on_one_row(tmp_path):
