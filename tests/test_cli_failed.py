@@ -35,20 +35,24 @@ def tune(data, folder, *options):
     return run("tune", data, *chosen, *options)
 
 
-def failing(monkeypatch, factors):
-    """A run whose records have these factors on their losses, and which then fails."""
-    minimize = _train.minimize
+def failing(monkeypatch, factors, back_to=-1):
+    """A run whose records have these factors on their losses, and which then fails.
 
-    def seen(solution, **changes):
-        loss = solution.history["validation_loss"]
-        grown = loss * np.array(factors[: len(loss)], loss.dtype)
-        history = solution.history | {"validation_loss": grown}
-        return dataclasses.replace(solution, history=history, **changes)
+    It ends at one of its records, the last one or an earlier one.
+    """
+    minimize, records = _train.minimize, []
+
+    def seen(solution):
+        history = {name: column.copy() for name, column in solution.history.items()}
+        loss = history["validation_loss"]
+        history["validation_loss"] = loss * np.array(factors[: len(loss)], loss.dtype)
+        records.append(dataclasses.replace(solution, history=history))
+        return records[-1]
 
     def failing(*arguments, callback, **options):
         options |= {"num_steps": 5 * len(factors), "callback": lambda s: callback(seen(s))}
-        solution = minimize(*arguments, **options)
-        return seen(solution, result=bx.Result.inner_nonfinite)
+        minimize(*arguments, **options)
+        return dataclasses.replace(records[back_to], result=bx.Result.inner_nonfinite)
 
     monkeypatch.setattr(_train, "minimize", failing)
 
@@ -82,6 +86,16 @@ def test_a_failed_run_ends_with_its_last_good_model(data, tmp_path, monkeypatch)
     done = tune(data, folder, "--steps", 15, "--resume")
     assert done.exit_code == 0 and "Going on from step 10." in done.stderr
     assert run("predict", folder, data).stderr == ""
+
+
+def test_where_the_computation_has_gone_back_itself(data, tmp_path, monkeypatch):
+    """To before what went wrong, though losses did not show it: records beyond are gone."""
+    failing(monkeypatch, [1, 1, 1, 1], back_to=1)
+    assert tune(data, tmp_path / "run", "--steps", 100, "--quiet").exit_code == 1
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["steps"] == 10 and "failed after step 20" in result["ended_because"]
+    with open(tmp_path / "run" / "history.csv") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["5", "10"]
 
 
 def test_a_failed_run_without_a_good_record_leaves_no_model(data, tmp_path, monkeypatch):

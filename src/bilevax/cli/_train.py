@@ -3,6 +3,7 @@
 import pathlib
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -70,10 +71,9 @@ class _Run:
 
     def record(self, solution: Solution) -> bool:
         """Show and save the state; say whether to stop."""
-        row = self._task.in_units({n: column[-1:] for n, column in solution.history.items()})
-        row = {name: column[0] for name, column in row.items()}
-        self._show(row | {"seconds": row["seconds"] + self._before.seconds})
-        self._good.see(row, solution)
+        row = self._last_row(solution)
+        self._show(row)
+        self._good.see(row, solution.state)
         if row["step"] - self._saved >= self._settings.save_every:
             self._saved = int(row["step"])
             try:
@@ -98,9 +98,16 @@ class _Run:
     def fail(self, solution: Solution) -> Checkpoint:
         """The end of a failed run: at its last good record."""
         whole = self.checkpoint(solution)
-        kept, words = self._good.of(whole)
-        why = Result[solution.result].removesuffix(".")
-        return self.end(kept, f"It failed after step {whole.step}: {why}. {words}")
+        # `minimize` may have gone back to before the failure, to a record not seen yet.
+        if whole.step in solution.history.get("step", ())[-1:]:
+            self._good.see(self._last_row(solution), solution.state)
+        kept = self._good.of(whole, Result[solution.result])
+        return self.end(kept, kept.ended)
+
+    def _last_row(self, solution: Solution) -> dict[str, Any]:
+        row = self._task.in_units({n: column[-1:] for n, column in solution.history.items()})
+        row["seconds"] = row["seconds"] + self._before.seconds
+        return {name: column[0] for name, column in row.items()}
 
     def end(self, checkpoint: Checkpoint, reason: str) -> Checkpoint:
         """The same checkpoint with the reason why the run is over, saved."""
