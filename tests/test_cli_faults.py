@@ -1,6 +1,5 @@
 """Faulty requests: plain words, exit code 2, no traceback, nothing overwritten."""
 
-import dataclasses
 import json
 import os
 
@@ -8,9 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import bilevax as bx
 from bilevax import _minimize
-from bilevax.cli import _folder, _settings, _train
+from bilevax.cli import _folder, _train
 from bilevax.cli._app import app
 from bilevax.cli._errors import UnusableError
 
@@ -363,28 +361,6 @@ def test_a_target_that_is_far_from_all_others(tmp_path):
     data = table(tmp_path / "a.csv", *(f"{i},{i % 7}" for i in range(20)), head="p,label")
     options = ("--model", "ridge", "--valid", valid, "--output", tmp_path / "run")
     assert "standard deviations away" in refused("tune", data, *options)
-
-
-def test_help_shows_defaults_and_choices():
-    environment = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-    done = CliRunner(env=environment).invoke(app, ["tune", "--help"])
-    said = done.stdout
-    defaults = dataclasses.asdict(_settings.Settings("digits"))
-    shown = {n: v for n, v in defaults.items() if v and n != "dataset"}
-    for name, value in shown.items():
-        option = f"--{name.replace('_', '-')} "
-        line = next(line for line in said.splitlines() if option in line)
-        number = f"{value:g}" if isinstance(value, float) else str(value)
-        assert f"[default: {number}]" in line
-    for choices in (_settings.MODELS, _settings.PENALTIES, _settings.ALGORITHMS):
-        assert ", ".join(choices) in said
-    assert "[default: 20]" in said and "[default: 10]" in said
-    figures = CliRunner(env=environment).invoke(app, ["reproduce", "--help"]).stdout
-    assert "1, 2a, 2b" in figures and "[default: results]" in figures
-
-
-def test_the_version_is_said():
-    assert run("--version").stdout == f"bilevax {bx.__version__}\n"
 
 
 def test_resuming_where_there_is_nothing(tmp_path):

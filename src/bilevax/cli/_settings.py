@@ -92,7 +92,8 @@ def resolved(given: dict[str, Any], saved: dict[str, Any] | None) -> Settings:
 def from_saved(saved: dict[str, Any]) -> Settings:
     """Settings from a file that may have been changed by others."""
     for field in dataclasses.fields(Settings):
-        value, kinds = saved[field.name], get_args(field.type) or (field.type,)
+        value, kind = saved[field.name], field.type
+        kinds: tuple[Any, ...] = get_args(kind) or (kind,)
         # By the type itself, since True is an int.
         if type(value) not in kinds:
             names = " or ".join(kind.__name__ for kind in kinds)
