@@ -328,19 +328,45 @@ def test_odd_labels(tmp_path):
 
 
 def test_targets_of_any_unit(tmp_path):
-    """Seconds since 1970, and the same numbers times 1e-9 and 1e12, give the same R^2."""
+    """Seconds since 1970, and the same numbers in other units, give the same R^2."""
     random = np.random.default_rng(0)
-    p, found = random.normal(size=60), []
-    for scale, offset in ((1, 1.7e9), (1e-9, 0), (1e12, 0)):
+    p, found, losses = random.normal(size=60), [], []
+    for scale, offset in ((1, 1.7e9), (1e-9, 0), (1e30, 0), (1e-100, 0)):
         labels = scale * (3 * p + random.normal(size=60) * 0 + np.sin(9 * p)) + offset
         rows = (f"{a},{b!r}" for a, b in zip(p, labels.tolist(), strict=True))
         data = table(tmp_path / "a.csv", *rows, head="p,label")
         folder = tmp_path / f"{scale}"
         options = ("--model", "ridge", "--steps", 10, "--output", folder)
         assert run("tune", data, *options).exit_code == 0
-        found.append(json.loads((folder / "result.json").read_text())["test_r2"])
+        result = json.loads((folder / "result.json").read_text())
+        found.append(result["test_r2"])
+        ours, theirs = result["validation_loss"], result["baseline"]["validation_loss"]
+        losses.append((ours / scale / scale, theirs / scale / scale))
     np.testing.assert_allclose(found, found[0], rtol=1e-4)
+    np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-4)
     assert found[0] > 0.8
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e200])
+def test_targets_whose_squares_are_no_numbers(tmp_path, scale):
+    data = table(
+        tmp_path / "a.csv", *(f"{i},{i % 7 * scale!r}" for i in range(20)), head="p,label"
+    )
+    said = refused("tune", data, "--model", "ridge", "--output", tmp_path / "run")
+    assert "labels vary by" in said and "multiply the labels" in said
+
+
+def test_a_target_that_is_far_from_all_others(tmp_path):
+    valid = table(tmp_path / "b.csv", "1,2", "2,1e30", head="p,label")
+    data = table(tmp_path / "a.csv", *(f"{i},{i % 7}" for i in range(20)), head="p,label")
+    options = ("--model", "ridge", "--valid", valid, "--output", tmp_path / "run")
+    assert "standard deviations away" in refused("tune", data, *options)
+
+
+def test_resuming_where_there_is_nothing(tmp_path):
+    said = refused("tune", "--resume", "--output", tmp_path / "none")
+    assert f"There is no run in {tmp_path / 'none'} to go on with" in said
+    assert not (tmp_path / "none").exists()
 
 
 def test_regression_tested_on_one_row(tmp_path):

@@ -118,3 +118,20 @@ def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "figures", lambda paper: [broken])
     done = run("superefficiency")
     assert done.exit_code == 1 and "FAIL" in done.output
+
+
+def test_files_of_a_figure_are_written_whole(tmp_path, monkeypatch):
+    """Where one cannot be made none is written, and one cut off leaves the one before."""
+    outcome = Broken.make(quick=True)
+    outcome.save(tmp_path, "f")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"f.png", "f.svg", "f.csv", "f_checks.csv"}
+    outcome = reproduce.Outcome({"t": np.arange(9)}, outcome.figure, [])
+    for faulty in ("os.fsync", "os.replace", "matplotlib.figure.Figure.savefig"):
+        with monkeypatch.context() as context:
+            context.setattr(faulty, lambda *arguments, **options: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                outcome.save(tmp_path, "f")
+        assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    outcome.save(tmp_path, "f")
+    assert (tmp_path / "f.csv").read_text().splitlines()[-1] == "8"

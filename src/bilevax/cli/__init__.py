@@ -5,6 +5,7 @@
 | `bilevax tune DATASET` | learns penalties and the model that goes with them |
 | `bilevax predict FOLDER FILE` | applies a fitted model |
 | `bilevax info` | versions, devices and known data sets |
+| `bilevax reproduce PAPER` | remakes the figures of a paper |
 
 Needs `pip install "bilevax[cli]"`.
 """

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
+from .. import __version__
+from ..reproduce import PANELS, PAPERS
 from ._errors import FailedError, UnusableError
 from ._info import show_info
 from ._predict import predict_file
@@ -21,7 +24,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
+
+_FIGURES = ", ".join(dict.fromkeys(n for p in PAPERS for n in (*PAPERS[p], *PANELS[p])))
 
 
 @contextlib.contextmanager
@@ -33,7 +39,7 @@ def _plainly() -> Iterator[None]:
         print(f"Error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     except FailedError as error:
-        print(f"The first step failed. {error}", file=sys.stderr)
+        print(f"Error: the run has left no model. {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     except OSError as error:
         # What is wrong with a request is found out before; this is a full disk or the like.
@@ -50,7 +56,26 @@ def _plainly() -> Iterator[None]:
 def _option(help: str, default: str = "", **kwargs: Any) -> Any:
     # Options are None where they were not given, so that --resume can tell.
     shown = f" [default: {default}]" if default else ""
-    return typer.Option(help=help + shown, show_default=False, **kwargs)
+    return typer.Option(help=escape(help + shown), show_default=False, **kwargs)
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"bilevax {__version__}")
+        raise typer.Exit(0)
+    return wanted
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Options without a command."""
 
 
 @app.command()
@@ -64,13 +89,17 @@ def tune(
     ] = None,
     label: Annotated[str | None, _option("Label column of a table.", "found by name")] = None,
     zero_based: Annotated[
-        bool | None, _option("The indices of a LIBSVM file begin with 0.")
+        bool | None, _option("The indices of a LIBSVM file begin with 0.", "with 1")
     ] = None,
     model: Annotated[
-        str | None, _option(f"{' or '.join(MODELS)} regression.", "logistic")
+        str | None, _option(f"Regression: {', '.join(MODELS)}.", "logistic")
     ] = None,
-    penalty: Annotated[str | None, _option(f"{', '.join(PENALTIES)}.", "per-feature")] = None,
-    algorithm: Annotated[str | None, _option(f"{', '.join(ALGORITHMS)}.", "amigo-cg")] = None,
+    penalty: Annotated[
+        str | None, _option(f"Penalties: {', '.join(PENALTIES)}.", "per-feature")
+    ] = None,
+    algorithm: Annotated[
+        str | None, _option(f"Algorithm: {', '.join(ALGORITHMS)}.", "amigo-cg")
+    ] = None,
     steps: Annotated[int | None, _option("Outer steps in all.", "200")] = None,
     seconds: Annotated[
         float | None, _option("Stop training after so long, this time.", "no limit")
@@ -165,11 +194,11 @@ def info(
 @app.command()
 def reproduce(
     paper: Annotated[
-        str | None, typer.Argument(help="superefficiency.", show_default=False)
+        str | None, typer.Argument(help=f"{', '.join(PAPERS)}.", show_default=False)
     ] = None,
-    figure: Annotated[str | None, _option("One figure, such as 2a.", "all")] = None,
+    figure: Annotated[str | None, _option(f"One figure: {_FIGURES}.", "all")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small forms, for tests.")] = False,
-    seed: Annotated[int | None, _option("Another seed than the paper's.")] = None,
+    seed: Annotated[int | None, _option("Seed of the random numbers.", "the paper's")] = None,
     output: Annotated[pathlib.Path, _option("Folder for the results.", "results")] = (
         pathlib.Path("results")
     ),

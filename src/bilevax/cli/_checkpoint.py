@@ -1,17 +1,18 @@
 """A run's state in one file, from which it goes on bit for bit."""
 
 import dataclasses
-import io
 import pathlib
-import zipfile
 from typing import Any
 
 import jax
 import numpy as np
 
 from .._minimize import State
+from . import _archive as archive
 from ._errors import UnusableError
-from ._folder import write
+
+# Why a run is over that has not failed.
+ALL_STEPS, OUT_OF_TIME = "all steps were taken", "the time given was over"
 
 
 @dataclasses.dataclass
@@ -34,6 +35,16 @@ class Checkpoint:
         """Outer steps taken."""
         return int(self.state.loop.step)
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to its wanted end."""
+        return self.ended in (ALL_STEPS, OUT_OF_TIME)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is over and did not come to its wanted end."""
+        return bool(self.ended) and not self.finished
+
 
 def save(path: pathlib.Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint, atomically."""
@@ -41,26 +52,23 @@ def save(path: pathlib.Path, checkpoint: Checkpoint) -> None:
     arrays: dict[str, Any] = {f"state/{i}": leaf for i, leaf in enumerate(leaves)}
     arrays |= {f"history/{name}": column for name, column in checkpoint.history.items()}
     arrays |= {"seconds": checkpoint.seconds, "ended": checkpoint.ended}
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    write(path, file.getvalue())
+    archive.save(path, arrays, sealed=True)
 
 
 def load(path: pathlib.Path, like: State) -> Checkpoint:
     """Read a checkpoint whose state has the structure of `like`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = archive.load(path, sealed=True)
+    except archive.DamagedError as error:
         raise UnusableError(
             f"{path} is damaged ({error}): delete it to start the run again."
         ) from error
     expected, structure = jax.tree.flatten(like)
+    found = [array for name, array in arrays.items() if name.startswith("state/")]
     try:
-        found = [arrays[f"state/{i}"] for i in range(len(expected))]
         leaves = [_as_kind(kind, leaf) for kind, leaf in zip(expected, found, strict=True)]
         seconds, ended = float(arrays["seconds"]), str(arrays["ended"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise UnusableError(
             f"{path} was written by another version of bilevax or with another precision: "
             "delete its folder to start the run again."
@@ -71,8 +79,7 @@ def load(path: pathlib.Path, like: State) -> Checkpoint:
 
 def _as_kind(expected: Any, found: np.ndarray) -> Any:
     """A leaf as what it was: an array of one shape and dtype, or a Python integer."""
-    if isinstance(expected, int):
-        return int(found)
-    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
-        raise ValueError(f"{found.dtype}{found.shape} is not {expected}")
-    return jax.numpy.asarray(found)
+    wanted = np.asarray(expected)
+    if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+        raise ValueError(f"{found.dtype}{found.shape} is not {wanted.dtype}{wanted.shape}")
+    return int(found) if isinstance(expected, int) else jax.numpy.asarray(found)

@@ -14,7 +14,7 @@ def unreadable(error: Exception) -> UnusableError:
 
 
 class FailedError(Exception):
-    """A run that failed before there was anything to report; its text is the result's."""
+    """A run that failed before there was anything to report; its text says how."""
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> str:

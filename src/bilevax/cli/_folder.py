@@ -1,4 +1,4 @@
-"""A results folder: whose it is, and files that are there whole or not at all."""
+"""A results folder: whose it is, who writes in it, and its settings."""
 
 import contextlib
 import dataclasses
@@ -9,41 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from .._files import PART_END, PART_START, is_part, write
 from ._errors import UnusableError
-from ._settings import Settings, differences, option
+from ._settings import Settings, differences, from_saved, option
 
 SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.npz"
 RESULT = "result.json"
-_PART = ".part"
-
-
-def write(path: pathlib.Path, content: bytes) -> None:
-    """Write a file so that a process killed meanwhile leaves the previous one.
-
-    The content goes to a neighbouring file, to the disk, and then takes the name.
-    """
-    part = path.with_name(path.name + _PART)
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: pathlib.Path) -> None:
-    """Put the new name on the disk too, where folders can be opened."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -72,29 +44,46 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     write(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> Any:
     """A JSON file of ours."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        check_ordinary(path)
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UnusableError(f"{path} could not be read ({error}).") from error
+
+
+def check_ordinary(path: pathlib.Path) -> None:
+    """Raises where there is a folder, or a pipe that would be waited for, in a file's place."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no ordinary file")
 
 
 def saved_settings(folder: pathlib.Path) -> dict[str, Any] | None:
     """The settings of the run in a folder; None where no run has begun."""
-    if folder.exists() and not folder.is_dir():
-        raise UnusableError(f"{folder} is a file: choose another folder with --output.")
-    if not (folder / SETTINGS).exists():
-        return None
-    saved = read_json(folder / SETTINGS)
+    path = folder / SETTINGS
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UnusableError(f"{folder} is a file: choose another folder with --output.")
+        if not path.exists():
+            return None
+    except OSError as error:
+        raise UnusableError(f"{folder} is no folder to use ({error.strerror}).") from error
+    saved = read_json(path)
     known = {field.name for field in dataclasses.fields(Settings)}
     settings = saved.get("settings") if isinstance(saved, dict) else None
     if not isinstance(settings, dict) or settings.keys() != known or "data" not in saved:
-        raise UnusableError(
-            f"{folder / SETTINGS} was not written by this version of bilevax: choose another "
-            "folder with --output, or delete that one."
-        )
+        raise UnusableError(_FOREIGN.format(path, "was not written by this version of bilevax"))
+    try:
+        from_saved(settings)
+    except UnusableError as error:
+        raise UnusableError(_FOREIGN.format(path, f"is damaged ({error})")) from error
+    if not isinstance(saved["data"], str):
+        raise UnusableError(_FOREIGN.format(path, "is damaged (data must be text)"))
     return saved
+
+
+_FOREIGN = "{} {}: choose another folder with --output, or delete that one."
 
 
 def check_same(folder: pathlib.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -115,7 +104,7 @@ def prepare(folder: pathlib.Path) -> None:
     """Make the folder, and see that files can be written there and none are in the way."""
     with writing_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        others = [p.name for p in folder.iterdir() if not p.name.endswith(_PART)]
+        others = [path.name for path in folder.iterdir() if not is_part(path)]
         if others and SETTINGS not in others:
             raise UnusableError(
                 f"{folder} has files in it that are not of a run of bilevax ({others[0]}): "
@@ -128,7 +117,13 @@ def make_writable(folder: pathlib.Path) -> None:
     """Make the folder, and try it with a file that is gone again."""
     with writing_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.NamedTemporaryFile(dir=folder, suffix=_PART).close()
+        tempfile.NamedTemporaryFile(dir=folder, prefix=PART_START, suffix=PART_END).close()
+
+
+def clear_parts(folder: pathlib.Path) -> None:
+    """Remove what killed processes were writing in a folder that is locked."""
+    for path in filter(is_part, folder.iterdir()):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,15 @@
 
 import csv
 import io
+import os
 import pathlib
 import sys
 from typing import Any
 
 from .. import datasets
+from .._files import write
 from ._errors import UnusableError, unreadable
-from ._folder import CHECKPOINT, saved_settings, write
+from ._folder import CHECKPOINT, saved_settings
 from ._model import WEIGHTS, Model
 
 
@@ -21,6 +23,8 @@ def predict_file(folder: pathlib.Path, path: pathlib.Path, output: pathlib.Path 
     except (OSError, ValueError) as error:
         raise unreadable(error) from error
     columns = model.predict(features)
+    if model.failure:
+        print(f"Warning: the run in {folder} failed. {model.failure}", file=sys.stderr)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -33,22 +37,22 @@ def predict_file(folder: pathlib.Path, path: pathlib.Path, output: pathlib.Path 
 
 def _write(output: pathlib.Path, source: pathlib.Path, text: str) -> None:
     """Write the answer, whole or not at all where the place is an ordinary file."""
-    if output.is_dir():
-        raise UnusableError(f"{output} is a folder: --output names a CSV file.")
-    if output.exists() and output.samefile(source):
-        raise UnusableError(f"{output} is the file with the rows: choose another --output.")
     try:
+        if output.is_dir():
+            raise UnusableError(f"{output} is a folder: --output names a CSV file.")
+        if output.exists() and output.samefile(source):
+            raise UnusableError(f"{output} is the file with the rows: choose another --output.")
         if output.exists() and not output.is_file():
             output.write_text(text)  # a pipe or a device
         else:
-            write(output.resolve(), text.encode())
+            write(pathlib.Path(os.path.realpath(output)), text.encode())
     except OSError as error:
         raise UnusableError(f"Cannot write {output} ({error.strerror}).") from error
 
 
 def _fitted(folder: pathlib.Path) -> tuple[Model, dict[str, Any]]:
     """The model in a folder and its settings, or the reason why there is none."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UnusableError(f"There is no folder {folder}.")
     saved = saved_settings(folder)
     if saved is None:

@@ -13,7 +13,6 @@ from ._checkpoint import Checkpoint
 from ._live import finite
 from ._settings import Settings
 from ._tables import Table
-from ._train import ALL_STEPS, OUT_OF_TIME
 
 SCORES = ("validation_loss", "validation_score", "test_loss", "test_score")
 INTERRUPTED = "it was interrupted"
@@ -41,7 +40,8 @@ def summary(
         "classes": len(table.class_names) or None,
         "hyperparameters": int(np.size(checkpoint.state.loop.x)),
         "steps": checkpoint.step,
-        "finished": checkpoint.ended in (ALL_STEPS, OUT_OF_TIME),
+        "finished": checkpoint.finished,
+        "failed": checkpoint.failed,
         "ended_because": checkpoint.ended or INTERRUPTED,
         **named(last, score),
         "hypergradient_norm": finite(last["gradient_norm"]),

@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import difflib
+import os
 import pathlib
-from typing import Any
+from typing import Any, get_args
 
 from .. import algorithms
 from ._errors import UnusableError, one_of
@@ -88,13 +89,25 @@ def resolved(given: dict[str, Any], saved: dict[str, Any] | None) -> Settings:
     return Settings(**{**(saved or {}), **given})
 
 
+def from_saved(saved: dict[str, Any]) -> Settings:
+    """Settings from a file that may have been changed by others."""
+    for field in dataclasses.fields(Settings):
+        value, kind = saved[field.name], field.type
+        kinds: tuple[Any, ...] = get_args(kind) or (kind,)
+        # By the type itself, since True is an int.
+        if type(value) not in kinds:
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise UnusableError(f"{option(field.name)} must be {names}, got {value!r}.")
+    return Settings(**saved)
+
+
 def _plain(name: str, value: Any) -> Any:
     """One spelling of a value: files by their whole path, shares as numbers."""
     if name in ("valid", "test"):
         with contextlib.suppress(ValueError):
             return str(float(value))
     if name in ("dataset", "valid", "test") and value not in DATASETS:
-        return str(pathlib.Path(value).resolve())
+        return os.path.realpath(value)
     return value
 
 
@@ -106,8 +119,10 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 def check_dataset(dataset: str) -> None:
     """Raises where a data set is neither known nor a file."""
-    if dataset in DATASETS or pathlib.Path(dataset).exists():
+    if dataset in DATASETS or os.path.exists(dataset):
         return
+    if os.path.islink(dataset):
+        raise UnusableError(f"{dataset} is a link that leads to no file: mend or replace it.")
     name = pathlib.Path(dataset).name
     near = difflib.get_close_matches(name.lower(), DATASETS, 1, cutoff=0.6)
     meant = f" Did you mean {near[0]!r}?" if near else ""

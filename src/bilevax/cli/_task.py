@@ -18,13 +18,12 @@ from .._curvature import curvature
 from .._minimize import initial_state
 from .._problem import BilevelProblem
 from .._projection import projected
-from .._tree import as_scalar
 from ..problems._losses import accuracy, explained, scores
 from ..problems._penalised import as_features
 from ._errors import UnusableError
 from ._scaling import Scaling
 from ._settings import Settings
-from ._tables import Table
+from ._tables import Rows, Table
 
 _INNER_STEPS, _ADJOINT_STEPS = 20, 10
 # Outer steps between two measurements of the inner smoothness.
@@ -33,6 +32,8 @@ MEASURE_EVERY = 50
 # which they stay. Below the least a penalty does nothing; above the largest a weight is
 # zero for all purposes, and the measured inner step, 1 / smoothness, stays stable.
 _START, _LEAST, _LARGEST = 1e-3, 1e-7, 0.5
+# Numbers to predict whose squares float64 holds, with room; scaled ones, float32.
+_MOST_SPREAD, _MOST_DEVIATIONS = 1e140, 1e15
 # A dense system of more unknowns than this is not for `ba`.
 _MOST_UNKNOWNS = 5000
 
@@ -43,6 +44,8 @@ class Task:
 
     - `unit`: the penalty that x = 0 stands for: a weight w with the log-penalty x adds
       `unit * exp(x) * w**2 / 2` to the mean training loss, on scaled features.
+    - `loss_unit`: what a loss of 1 on scaled targets is on targets as they came.
+    - `loss_of_zero`: the validation loss of zero weights, as they came.
     """
 
     problem: BilevelProblem
@@ -51,12 +54,24 @@ class Task:
     scaling: Scaling
     unit: float
     start: State
+    loss_unit: float
+    loss_of_zero: float
+
+    def in_units(self, history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The history with losses on targets as they came, in float64 for their range."""
+        losses = [name for name in history if name.endswith("_loss")]
+        return history | {name: self.loss_unit * history[name].astype(float) for name in losses}
 
 
 def build(settings: Settings, table: Table) -> Task:
     """The task of a run."""
+    if not table.class_names:
+        _check_spread(table)
     scaling = Scaling.of(table, settings.named)
-    train, valid, test = (_on_device(scaling.rows(rows)) for rows in table.parts.values())
+    rows = [scaling.rows(part) for part in table.parts.values()]
+    if not table.class_names:
+        _check_deviations(rows)
+    train, valid, test = map(_on_device, rows)
     make: Any = problems.penalised_logistic
     if settings.model == "ridge":
         make = problems.penalised_ridge
@@ -80,24 +95,54 @@ def build(settings: Settings, table: Table) -> Task:
     start = initial_state(made.problem, algorithm, at_unit, made.y0, key=key)
     start = State(start.loop, start.cost + measured.cost.on_host())
     score = accuracy if table.class_names else explained
-    rows = {"validation": made.problem.outer_data, "test": test}
-    metrics = Measure(made.problem.outer, score, rows, scaling.unit**2)
-    return Task(made.problem, algorithm, metrics, scaling, unit, start)
+    metrics = Measure(
+        made.problem.outer, score, {"validation": made.problem.outer_data, "test": test}
+    )
+    loss_unit = scaling.unit**2
+    zero = loss_unit * _loss_of_zero(settings, table, rows[1][1])
+    return Task(made.problem, algorithm, metrics, scaling, unit, start, loss_unit, zero)
+
+
+def _check_spread(table: Table) -> None:
+    """Raises where the squares of numbers to predict are beyond the range of numbers."""
+    targets = np.concatenate([targets for _, targets in table.parts.values()])
+    spread = float(np.max(targets)) - float(np.min(targets))
+    if not 1 / _MOST_SPREAD <= spread <= _MOST_SPREAD:
+        raise UnusableError(
+            f"The labels vary by {spread:.3g}, and squares of that are beyond the range of "
+            "numbers: multiply the labels by a power of ten, so that they vary by about 1."
+        )
+
+
+def _check_deviations(rows: list[Rows]) -> None:
+    """Raises where scaled numbers to predict are beyond the range of float32's squares."""
+    farthest = max(float(np.max(np.abs(targets))) for _, targets in rows)
+    if not farthest <= _MOST_DEVIATIONS:
+        raise UnusableError(
+            f"A label is {farthest:.3g} standard deviations away from the mean of the training "
+            "rows, too far to judge a model by: leave its row out, or mend the labels."
+        )
+
+
+def _loss_of_zero(settings: Settings, table: Table, targets: np.ndarray) -> float:
+    """The mean loss of predicting zero, on scaled targets."""
+    num = len(table.class_names)
+    if settings.model == "logistic":
+        return float(np.log(num))
+    return 0.5 if num else float(np.mean(targets.astype(float) ** 2)) / 2
 
 
 class Measure(eqx.Module):
-    """The losses (times `unit`) and scores of the weights on validation and test rows."""
+    """The losses and scores of the weights on validation and test rows."""
 
     loss: Any
     score: Any = eqx.field(static=True)
     rows: dict[str, Any]
-    unit: Any = eqx.field(converter=as_scalar)
 
     def __call__(self, x, y) -> dict[str, Any]:
         found = {}
         for part, (features, targets) in self.rows.items():
-            loss = self.loss(x, y, (features, targets))
-            found[f"{part}_loss"] = jnp.asarray(self.unit, loss.dtype) * loss
+            found[f"{part}_loss"] = self.loss(x, y, (features, targets))
             one_hot = self.score is accuracy and targets.ndim == 2
             wanted = jnp.argmax(targets, axis=1) if one_hot else targets
             found[f"{part}_score"] = self.score(scores(features, y), wanted)

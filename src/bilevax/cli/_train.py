@@ -1,44 +1,24 @@
 """A run from where it stands to its end, watched and saved on the way."""
 
 import pathlib
-import signal
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 
 from .._minimize import Solution, minimize
 from .._result import Result
-from ._checkpoint import Checkpoint, save
+from ._checkpoint import ALL_STEPS, OUT_OF_TIME, Checkpoint, save
+from ._interruption import Interruption
+from ._last_good import LastGood
 from ._live import Progress
 from ._settings import Settings
 from ._task import MEASURE_EVERY, Task
 
 # Outer steps between two records, of which the curves are made.
 _RECORD_EVERY = 5
-ALL_STEPS, OUT_OF_TIME = "all steps were taken", "the time given was over"
-
-
-class Interruption:
-    """Turns a first Ctrl-C (or SIGTERM) into a wish; a second one is the usual one."""
-
-    def __init__(self):
-        self.wanted = False
-
-    def __enter__(self) -> "Interruption":
-        self._before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-        for number in self._before:
-            signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *exception) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number, frame) -> None:
-        if self.wanted:
-            raise KeyboardInterrupt
-        self.wanted = True
+_NO_FAILURES = (Result.successful, Result.max_steps_reached, Result.stopped)
 
 
 def train(
@@ -49,11 +29,12 @@ def train(
     show: Progress,
     interruption: Interruption,
 ) -> Checkpoint:
-    """The run's last checkpoint, which has been saved.
+    """The run's last checkpoint, which has been saved; of a failed run its last good one.
 
-    It has no `ended` where the run was interrupted.
+    It has no `ended` where the run was interrupted, and no history where a run failed that
+    had no good record.
     """
-    run = _Run(settings, checkpoint, path, show, interruption)
+    run = _Run(task, settings, checkpoint, path, show, interruption)
     left = settings.steps - checkpoint.step
     if left <= 0:
         return run.end(checkpoint, ALL_STEPS)
@@ -70,26 +51,29 @@ def train(
         )
     for warning in {str(warning.message) for warning in caught}:
         show.say(f"Warning: {warning}")
+    if not any(bool(solution.result == result) for result in _NO_FAILURES):
+        return run.fail(solution)
     last = run.checkpoint(solution)
     if last.step >= settings.steps:
         return run.end(last, ALL_STEPS)
-    if not bool(solution.result == Result.stopped):
-        return run.end(last, Result[solution.result])
     return run.end(last, "" if interruption.wanted else OUT_OF_TIME)
 
 
 class _Run:
     """What happens at every record."""
 
-    def __init__(self, settings, checkpoint, path, show, interruption):
-        self._settings, self._before, self._path = settings, checkpoint, path
+    def __init__(self, task, settings, checkpoint, path, show, interruption):
+        self._task, self._settings = task, settings
+        self._before, self._path = checkpoint, path
         self._show, self._interruption = show, interruption
         self._started, self._saved = time.perf_counter(), checkpoint.step
+        self._good = LastGood(checkpoint, task.loss_of_zero)
 
     def record(self, solution: Solution) -> bool:
         """Show and save the state; say whether to stop."""
-        row = {name: column[-1] for name, column in solution.history.items()}
-        self._show(row | {"seconds": row["seconds"] + self._before.seconds})
+        row = self._last_row(solution)
+        self._show(row)
+        self._good.see(row, solution.state)
         if row["step"] - self._saved >= self._settings.save_every:
             self._saved = int(row["step"])
             try:
@@ -104,15 +88,30 @@ class _Run:
     def checkpoint(self, solution: Solution) -> Checkpoint:
         """The whole run so far: what was there before, and the new records."""
         seconds = self._before.seconds + time.perf_counter() - self._started
-        before, new = self._before.history, solution.history
+        before, new = self._before.history, self._task.in_units(solution.history)
         if not new or not len(new["step"]):
             return Checkpoint(solution.state, before, seconds)
         new = new | {"seconds": new["seconds"] + self._before.seconds}
         join = lambda name: np.concatenate([before[name], new[name]]) if before else new[name]
         return Checkpoint(solution.state, {name: join(name) for name in new}, seconds)
 
+    def fail(self, solution: Solution) -> Checkpoint:
+        """The end of a failed run: at its last good record."""
+        whole = self.checkpoint(solution)
+        # `minimize` may have gone back to before the failure, to a record not seen yet.
+        if whole.step in solution.history.get("step", ())[-1:]:
+            self._good.see(self._last_row(solution), solution.state)
+        kept = self._good.of(whole, Result[solution.result])
+        return self.end(kept, kept.ended)
+
+    def _last_row(self, solution: Solution) -> dict[str, Any]:
+        row = self._task.in_units({n: column[-1:] for n, column in solution.history.items()})
+        row["seconds"] = row["seconds"] + self._before.seconds
+        return {name: column[0] for name, column in row.items()}
+
     def end(self, checkpoint: Checkpoint, reason: str) -> Checkpoint:
         """The same checkpoint with the reason why the run is over, saved."""
+        self._interruption.hold()
         checkpoint.ended = reason
         save(self._path, checkpoint)
         return checkpoint

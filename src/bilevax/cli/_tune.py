@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shlex
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -11,25 +12,27 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ._baseline import Baseline, baseline
-from ._checkpoint import Checkpoint, load
+from ._checkpoint import ALL_STEPS, Checkpoint, load
 from ._errors import FailedError, UnusableError
 from ._folder import (
     CHECKPOINT,
     RESULT,
     SETTINGS,
     check_same,
+    clear_parts,
     locked,
     prepare,
     saved_settings,
     write_json,
 )
+from ._interruption import Interruption
 from ._live import Progress, emit
 from ._result import summary
 from ._settings import Settings, check_dataset, resolved
 from ._tables import Table
 from ._tables import load as load_table
 from ._task import Task, build
-from ._train import ALL_STEPS, Interruption, train
+from ._train import train
 from ._verdict import rows_of_scores, verdict
 from ._write import REPORT, write_results
 
@@ -56,6 +59,10 @@ def tune_dataset(
     task = build(settings, table)
     prepare(folder)
     with locked(folder):
+        # Since it was looked at, another run may have come and gone.
+        saved = _saved_run(folder, settings)
+        _check_data(folder, saved, record["data"])
+        clear_parts(folder)
         checkpoint = _checkpoint(folder, saved, task, settings, resume)
         write_json(folder / SETTINGS, record)
         return _run(settings, folder, table, task, checkpoint, show, quiet, as_json)
@@ -77,11 +84,14 @@ def _run(settings, folder, table, task, checkpoint, show, quiet, as_json) -> int
         result = summary(settings, table, checkpoint, found)
         write_results(folder, settings, table, task, checkpoint, found, result)
     _close(result, folder, quiet, as_json)
+    if result["failed"]:
+        print(f"Error: the run has not finished. {checkpoint.ended}", file=sys.stderr)
+        return FAILED
     if interruption.wanted:
         command = f"bilevax tune --resume --output {shlex.quote(str(folder))}"
         show.say(f"Interrupted. Go on with: {command}")
         return INTERRUPTED
-    return SUCCESS if result["finished"] else FAILED
+    return SUCCESS
 
 
 def _begin(given: dict[str, Any], output: pathlib.Path | None, resume: bool):
@@ -89,13 +99,22 @@ def _begin(given: dict[str, Any], output: pathlib.Path | None, resume: bool):
     if output is None:
         if "dataset" not in given or given["dataset"] is None:
             raise UnusableError("Say which DATASET, or with --resume which --output folder.")
+        check_dataset(given["dataset"])
         output = pathlib.Path("results") / Settings(given["dataset"]).name
     saved = saved_settings(output)
+    if resume and saved is None and given["dataset"] is None:
+        raise UnusableError(_NOTHING_TO_RESUME.format(output))
     settings = resolved(given, saved["settings"] if resume and saved else None)
     check_dataset(settings.dataset)
+    return settings, output, _saved_run(output, settings)
+
+
+def _saved_run(folder: pathlib.Path, settings: Settings) -> dict[str, Any] | None:
+    """What is saved in the folder, which must be this run."""
+    saved = saved_settings(folder)
     if saved:
-        check_same(output, saved, dataclasses.asdict(settings))
-    return settings, output, saved
+        check_same(folder, saved, dataclasses.asdict(settings))
+    return saved
 
 
 def _check_data(folder: pathlib.Path, saved: dict[str, Any] | None, fingerprint: str) -> None:
@@ -134,7 +153,11 @@ def _baseline(settings, table, task, interruption, show) -> Baseline | None:
     if interruption.wanted or settings.baseline_seconds == 0:
         return None
     show.say("Fitting the baseline: one shared penalty from a grid of 10 ...")
-    found = baseline(settings, table, task.scaling, lambda: interruption.wanted)
+    try:
+        with interruption.released():
+            found = baseline(settings, table, task.scaling, lambda: interruption.wanted)
+    except KeyboardInterrupt:
+        return None
     return None if interruption.wanted else found
 
 
@@ -170,3 +193,9 @@ def _close(result: dict[str, Any], folder: pathlib.Path, quiet: bool, as_json: b
     console.print(table)
     console.print(verdict(result))
     console.print(f"Report: {folder / REPORT}", soft_wrap=True)
+
+
+_NOTHING_TO_RESUME = (
+    "There is no run in {} to go on with: name the folder of an earlier one with --output, or "
+    "say which DATASET to begin with."
+)

@@ -19,7 +19,9 @@ def verdict(result: dict[str, Any]) -> str:
             )
     if not result["finished"]:
         reason = result["ended_because"].removesuffix(".")
-        sentences.append(f"The run has not finished: {reason}.")
+        # A failure is the first thing to know.
+        place = 0 if result["failed"] else len(sentences)
+        sentences.insert(place, f"The run has not finished: {reason}.")
     return " ".join(sentence for sentence in sentences if sentence)
 
 

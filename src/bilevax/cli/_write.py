@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .._files import write
+from . import _archive as archive
 from . import _figures as figures
 from ._baseline import Baseline
 from ._checkpoint import Checkpoint
-from ._folder import RESULT, write, write_json
+from ._folder import RESULT, write_json
 from ._model import WEIGHTS, Model
 from ._report import Picture, report
 from ._settings import Settings
@@ -34,9 +36,9 @@ def write_results(
     model = fitted(settings, table, task, checkpoint)
     model.save(folder / WEIGHTS)
     names, x = penalty_names(settings, table), np.asarray(checkpoint.state.loop.x)
-    file = io.BytesIO()
-    np.savez(file, x=x, penalty=task.unit * np.exp(x.astype(float)), names=np.array(names))
-    write(folder / HYPERPARAMETERS, file.getvalue())
+    penalty = task.unit * np.exp(x.astype(float))
+    arrays = {"x": x, "penalty": penalty, "names": np.array(names)}
+    archive.save(folder / HYPERPARAMETERS, arrays)
     write(folder / HISTORY, _table_of(checkpoint.history))
     shown = pictures(settings, table, checkpoint, found, model, (names, np.atleast_1d(x)))
     for picture in shown:
@@ -51,7 +53,8 @@ def fitted(settings: Settings, table: Table, task: Task, checkpoint: Checkpoint)
     coefficients, intercept = task.scaling.unscaled(weights)
     names = list(table.feature_names)
     logits = settings.model == "logistic"
-    return Model(coefficients, intercept, names, list(table.class_names), logits)
+    failure = checkpoint.ended if checkpoint.failed else ""
+    return Model(coefficients, intercept, names, list(table.class_names), logits, failure)
 
 
 def penalty_names(settings: Settings, table: Table) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._files import write
+
 PASS, FAIL, REPORTED = "PASS", "FAIL", "REPORTED"
 
 
@@ -63,14 +65,24 @@ class Outcome:
         return any(check.verdict == FAIL for check in self.checks)
 
     def save(self, folder: pathlib.Path, name: str) -> None:
-        """Write NAME.png, NAME.svg, NAME.csv and NAME_checks.csv."""
+        """Write NAME.png, NAME.svg, NAME.csv and NAME_checks.csv, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.figure.savefig(folder / f"{name}.png", dpi=160)
-        self.figure.savefig(folder / f"{name}.svg")
-        (folder / f"{name}.csv").write_text(_csv(self.columns, _rows(self.columns)))
         rows = [dataclasses.astuple(check) for check in self.checks]
         head = [field.name for field in dataclasses.fields(Check)]
-        (folder / f"{name}_checks.csv").write_text(_csv(head, rows))
+        # All are made before the first is written.
+        contents = {
+            ".png": self._picture("png", dpi=160),
+            ".svg": self._picture("svg"),
+            ".csv": _csv(self.columns, _rows(self.columns)).encode(),
+            "_checks.csv": _csv(head, rows).encode(),
+        }
+        for ending, content in contents.items():
+            write(folder / f"{name}{ending}", content)
+
+    def _picture(self, kind: str, **options: Any) -> bytes:
+        file = io.BytesIO()
+        self.figure.savefig(file, format=kind, **options)
+        return file.getvalue()
 
 
 def _rows(columns: dict[str, np.ndarray]):

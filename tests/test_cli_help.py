@@ -1,0 +1,31 @@
+"""What the command says of itself."""
+
+import dataclasses
+
+from typer.testing import CliRunner
+
+import bilevax as bx
+from bilevax.cli import _settings
+from bilevax.cli._app import app
+
+
+def test_help_shows_defaults_and_choices():
+    environment = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+    done = CliRunner(env=environment).invoke(app, ["tune", "--help"])
+    said = done.stdout
+    defaults = dataclasses.asdict(_settings.Settings("digits"))
+    shown = {n: v for n, v in defaults.items() if v and n != "dataset"}
+    for name, value in shown.items():
+        option = f"--{name.replace('_', '-')} "
+        line = next(line for line in said.splitlines() if option in line)
+        number = f"{value:g}" if isinstance(value, float) else str(value)
+        assert f"[default: {number}]" in line
+    for choices in (_settings.MODELS, _settings.PENALTIES, _settings.ALGORITHMS):
+        assert ", ".join(choices) in said
+    assert "[default: 20]" in said and "[default: 10]" in said
+    figures = CliRunner(env=environment).invoke(app, ["reproduce", "--help"]).stdout
+    assert "1, 2a, 2b" in figures and "[default: results]" in figures
+
+
+def test_the_version_is_said():
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"bilevax {bx.__version__}\n"
