@@ -18,7 +18,7 @@ from ._means import check_means
 from ._problem import AbstractProblem, FixedPointProblem
 from ._sampling import FullBatch, full
 from ._transformation import SteepestDescent
-from ._tree import axpy, is_traced
+from ._tree import axpy, is_traced, norm
 from ._types import BlockSize
 from .schedules import Measured
 from .solvers import Neumann
@@ -162,13 +162,6 @@ def _lanczos(product, like, num: int, key):
     tridiagonal = jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1)
     values, vectors = jnp.linalg.eigh(tridiagonal)
     return values, jnp.abs(betas[-1] * vectors[-1])
-
-
-def norm(vector):
-    """The Euclidean norm, without squares that over- or underflow."""
-    largest = jnp.max(jnp.abs(vector))
-    unit = jnp.where(largest > 0, largest, 1)
-    return unit * jnp.linalg.norm(vector / unit)
 
 
 def _is_measured(node) -> bool:

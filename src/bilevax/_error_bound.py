@@ -13,17 +13,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax.tree
-from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from ._check import as_variable
 from ._constants import Constants
-from ._curvature import common_block_size, norm
+from ._curvature import common_block_size
 from ._data import num_rows
 from ._equation import Adjoint
 from ._hypergradient import Hypergradient
 from ._problem import AbstractProblem, BilevelProblem, MinProblem
 from ._sampling import full
+from ._tree import norm
 from ._types import Estimator, Problem
 from .hypergradients import Analytic, Implicit, Unrolled
 from .solvers import Direct
@@ -175,7 +175,7 @@ class _Seen(NamedTuple):
 
 @eqx.filter_jit
 def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
-    away = lambda a, b: _norm(optax.tree.sub(a, b))
+    away = lambda a, b: norm(optax.tree.sub(a, b))
     block_size = common_block_size(estimator)
     batch, rows = (full(d, block_size) for d in (problem.inner_data, problem.outer_data))
     f_x, f_y = problem.value_and_gradients(x, y, rows)[1]
@@ -191,7 +191,7 @@ def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
 
     def point(v, product):
         residual = problem.residual(x, v, batch)
-        return _Point(_norm(v), _norm(residual), _norm(product) + away(residual, product))
+        return _Point(norm(v), norm(residual), norm(product) + away(residual, product))
 
     here = newton = point(y, at_y)
     newton_f_x = f_x
@@ -203,20 +203,15 @@ def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
     return _Seen(
         y=here,
         newton=newton,
-        adjoint=_norm(z),
-        adjoint_residual=_norm(optax.tree.add(at_z, equation.offset)),
-        adjoint_size=_norm(at_z) + _norm(equation.offset),
-        gradient_size=_norm(cross_y) + away(f_x, cross_y) + _norm(cross_z),
+        adjoint=norm(z),
+        adjoint_residual=norm(optax.tree.add(at_z, equation.offset)),
+        adjoint_size=norm(at_z) + norm(equation.offset),
+        gradient_size=norm(cross_y) + away(f_x, cross_y) + norm(cross_z),
         num=optax.tree.size(y) + num_rows(problem.inner_data),
         unit=max(float(jnp.finfo(dtype).eps) for dtype in dtypes),
         from_implicit=away(gradient, optax.tree.add(f_x, cross_z)),
         from_newton=away(gradient, newton_f_x),
     )
-
-
-def _norm(tree: PyTree) -> Any:
-    """Over all leaves, without squares that over- or underflow."""
-    return norm(ravel_pytree(tree)[0])
 
 
 def _of_minimum(estimator, c: Any, seen: _Seen) -> ErrorBound:

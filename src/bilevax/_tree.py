@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax.tree
 from jax.core import Tracer
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ._types import Scalar
 
@@ -27,6 +28,14 @@ def negative(x: PyTree) -> PyTree:
 def subtract(x: PyTree, y: PyTree) -> PyTree:
     """`x - y`."""
     return jax.tree.map(jnp.subtract, x, y)
+
+
+def norm(x: PyTree) -> Array:
+    """The Euclidean norm over all leaves, without squares that over- or underflow."""
+    sizes = jax.tree.map(lambda leaf: jnp.max(jnp.abs(leaf), initial=0), x)
+    largest = jnp.asarray(optax.tree.max(sizes))
+    unit = jnp.where(largest > 0, largest, 1)
+    return unit * jnp.asarray(optax.tree.norm(jax.tree.map(lambda leaf: leaf / unit, x)))
 
 
 def float_dtype(tree: PyTree):
