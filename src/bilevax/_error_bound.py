@@ -283,8 +283,8 @@ def _of_bilevel(estimator, c: Any, seen: _Seen) -> ErrorBound:
     return ErrorBound(value, e, lost)
 
 
-# An error is rarely more than so many standard deviations.
-_DEVIATIONS = 6
+# Of rounding errors: beside rare ones for those that are alike at all points nearby.
+_DEVIATIONS = 16
 
 
 class _Rounding:
