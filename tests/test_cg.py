@@ -1,5 +1,7 @@
 """Conjugate gradient at any scale, and what it says of matrices that are not positive."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,9 +78,9 @@ NAMED = [
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_saddles_and_kernels_are_told_apart(dtype):
     cases = [(s * H, b, name) for s in (1e-20, 1.0, 1e20) for H, b, name in NAMED]
-    Hs, bs, expected = zip(*cases, strict=True)
-    zs, results = solve(np.array(Hs, dtype), np.array(bs, dtype))
-    assert names(results) == list(expected)
+    Hs, bs = (np.array([case[i] for case in cases], dtype) for i in (0, 1))
+    zs, results = solve(Hs, bs)
+    assert names(results) == [name for *_, name in cases]
     assert np.all(np.isfinite(zs))
 
 
@@ -92,10 +94,9 @@ def test_rotated_matrices(dtype):
             values = np.array([smallest, *random.uniform(0.3, 2.0, 3)])
             H = (Q * values) @ Q.T
             cases.append(((H + H.T) / 2, b, name))
-    Hs, bs, expected = zip(*cases, strict=True)
-    Hs, bs = np.array(Hs, dtype), np.array(bs, dtype)
+    Hs, bs = (np.array([case[i] for case in cases], dtype) for i in (0, 1))
     zs, results = solve(Hs, bs)
-    assert names(results) == list(expected)
+    assert names(results) == [name for *_, name in cases]
     good = np.asarray(results == bx.Result.successful)
     residual = np.einsum("kij,kj->ki", Hs, zs)[good] + bs[good]
     assert np.abs(residual).max() < 100 * np.finfo(dtype).eps
@@ -108,7 +109,7 @@ def test_all_products_are_counted():
     @jax.jit
     def run(H, b):
         plain = bx.BilevelProblem(outer=lambda x, y: b @ y, inner=lambda x, y: y @ H @ y / 2)
-        problem = Counted(plain, counter)
+        problem: Any = Counted(plain, counter)  # pyright: ignore[reportCallIssue]
         estimator = bx.Implicit(bx.GradientDescent(1e-30, 1), bx.CG(9))
         state = estimator.init(problem, jnp.zeros(()), jnp.zeros(3))
         _, _, cost, result = estimator(problem, jnp.zeros(()), state, jax.random.key(0))

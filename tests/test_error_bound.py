@@ -367,7 +367,9 @@ def test_an_ill_conditioned_hessian_of_unknown_smoothness():
     for trial in range(20):
         x = random.normal(size=7) if trial % 2 else H @ random.normal(size=7)
         exact = solved_exactly(H, x)
-        start = [float(v) * (1 + random.normal() * 10 ** random.uniform(-17, -2)) for v in exact]
+        start = [
+            float(v) * (1 + random.normal() * 10 ** random.uniform(-17, -2)) for v in exact
+        ]
         for estimator in (bx.Unrolled(inner), bx.Implicit(inner, bx.Direct())):
             h = bx.hypergradient(problem, estimator, jnp.asarray(x), jnp.asarray(start))
             off = [Fraction(float(g)) + v for g, v in zip(h.gradient, exact, strict=True)]

@@ -225,6 +225,7 @@ def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
         after = optax.tree.add(y, z)
         newton = point(after, optax.tree.add(at_y, at_z))
         newton_f_x = problem.value_and_gradients(x, after, rows)[1][0]
+
     def gradients(v):
         f_x, f_y = problem.value_and_gradients(x, v, rows)[1]
         return problem.residual(x, v, batch), f_x, f_y
