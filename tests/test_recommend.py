@@ -105,7 +105,7 @@ CASES = {
         DECREASING | {"implicit_ratio": 3.0, "target": 1e-3},
         *("automatic", 10_000, "R4", {}),
     ),
-    # By the clock the solve takes 2.9 (1/.9)^1.25 = 3.3, the analytic gradient (1/.9)^2.5 = 1.3.
+    # By the clock g3 takes 2.9 (1/.9)^1.25 = 3.3, and g1 (1/.9)^2.5 = 1.3.
     "rough, slow solve": (
         DECREASING | {"implicit_ratio": 2.9, "target": 0.9},
         *("analytic", 30_000, "R4", {}),

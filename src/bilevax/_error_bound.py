@@ -102,9 +102,9 @@ def error_bound(
       one, so it is not measured: what is missing makes the bound infinite, and
       `reason` names it. `smoothness` is for the rounding errors of an ill-conditioned
       Hessian only, and without it the largest eigenvalue at h.y is measured as by
-      `bx.curvature`, and taken twice. With a gauge, strong convexity is that on the quotient, and the bound one of
-      the gradient up to $\partial_{xy} g$ of the gauge's directions: for histograms, of the
-      centred gradient.
+      `bx.curvature`, and taken twice. With a gauge, strong convexity is that on the
+      quotient, and the bound one of the gradient up to $\partial_{xy} g$ of the gauge's
+      directions: for histograms, of the centred gradient.
 
     Not under `jit`: the bound is a number.
 

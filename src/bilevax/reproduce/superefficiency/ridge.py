@@ -3,9 +3,9 @@
 n = 50, m = 100, seed 29, penalty 1/n beside the mean of the squares, step 1 / smoothness,
 700 steps (public code of the paper).
 
-Modes of nearly the same rate bend a single seed's curve: of 100 seeds four had a slope of g2 of
-1.69 to 1.75. So the slope is judged by its median over five seeds, from the given one on;
-all else, the picture and the reported slope are the given seed's.
+Modes of nearly the same rate bend a single seed's curve: of 100 seeds four had a slope of
+g2 of 1.69 to 1.75. So the slope is judged by its median over five seeds, from the given
+one on; all else, the picture and the reported slope are the given seed's.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ from ...solvers import GradientDescent
 from .._fit import log_steps, rate, slope, window
 from .._outcome import Outcome, at_most, reported, within
 from ._curves import gradient_errors, legacy_normal, medians, picture, safe_step
-
 
 _NUM = 50
 

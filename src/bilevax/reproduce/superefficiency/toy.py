@@ -3,10 +3,10 @@
 The paper does not give its sizes. Here n = 20, m = 10, the penalty is 0.1 beside the mean
 of the losses, and the step 1 / smoothness.
 
-Modes of nearly the same rate bend a single seed's curve for longer than there are digits: of 60
-seeds five had a slope of g2 of 1.6 to 1.8, and a later window does not mend it. So
-slopes and rates are judged by their median over five seeds, from the given one on; the picture and
-the reported slope are the given seed's.
+Modes of nearly the same rate bend a single seed's curve for longer than there are digits:
+of 60 seeds five had a slope of g2 of 1.6 to 1.8, and a later window does not mend it. So
+slopes and rates are judged by their median over five seeds, from the given one on; the
+picture and the reported slope are the given seed's.
 """
 
 from typing import Any
