@@ -1,5 +1,6 @@
 """Certificates: above the true error at every iteration of every problem."""
 
+from fractions import Fraction
 from typing import Any
 
 import equinox as eqx
@@ -343,3 +344,72 @@ def test_estimators_without_a_bound_say_why():
     estimator = bx.Implicit(bx.FixedPointIteration(5), bx.FixedPointIteration(5))
     h = bx.hypergradient(fixed, estimator, x, y)
     assert "inner level minimises" in bx.error_bound(fixed, estimator, x, h).reason
+
+
+def solved_exactly(H, b):
+    """The solution of the system of these very floats, in fractions."""
+    rows = [[Fraction(float(v)) for v in (*h, c)] for h, c in zip(H, b, strict=True)]
+    for i, pivot in enumerate(rows):
+        rows[i] = pivot = [v / pivot[i] for v in pivot]
+        for j, row in enumerate(rows):
+            if j != i:
+                rows[j] = [u - row[i] * v for u, v in zip(row, pivot, strict=True)]
+    return [row[-1] for row in rows]
+
+
+def test_an_ill_conditioned_hessian_of_unknown_smoothness():
+    """Hilbert's, of order 7: near the solution all is rounding, |H| |y| beside |H y|."""
+    H, random = 1 / (1 + np.add.outer(np.arange(7), np.arange(7))), np.random.default_rng(0)
+    problem = bx.MinProblem(lambda x, y: y @ H @ y / 2 - x @ y)
+    known = {"strong_convexity": 0.999 * np.linalg.eigvalsh(H)[0], "cross_smoothness": 1.0}
+    known |= {"hessian_lipschitz": 0.0, "cross_lipschitz": 0.0}
+    inner, ratios = bx.GradientDescent(0.5, 1), []
+    for trial in range(20):
+        x = random.normal(size=7) if trial % 2 else H @ random.normal(size=7)
+        exact = solved_exactly(H, x)
+        start = [
+            float(v) * (1 + random.normal() * 10 ** random.uniform(-17, -2)) for v in exact
+        ]
+        for estimator in (bx.Unrolled(inner), bx.Implicit(inner, bx.Direct())):
+            h = bx.hypergradient(problem, estimator, jnp.asarray(x), jnp.asarray(start))
+            off = [Fraction(float(g)) + v for g, v in zip(h.gradient, exact, strict=True)]
+            bound = bx.error_bound(problem, estimator, x, h, bx.Constants(**known))
+            ratios.append(np.linalg.norm(np.array(off, float)) / bound.value)
+    assert min(ratios) > 1e-9 and max(ratios) <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("level", ["minimum", "bilevel"])
+def test_what_cancels_within_a_gradient(level, dtype):
+    """s is in neither gradient's size: y - x = (y + s) - (x + s)."""
+    x = np.random.default_rng(0).normal(size=3).astype(dtype)
+    constants = bx.Constants(
+        strong_convexity=1.0,
+        smoothness=1.0,
+        cross_smoothness=1.0,
+        hessian_lipschitz=0.0,
+        cross_lipschitz=0.0,
+        outer_smoothness=1.0,
+        outer_cross_smoothness=1.0,
+    )
+    # The shift is an argument, lest the compiler cancels it.
+    shifted = lambda x, y, s: jnp.sum((y + s) ** 2) / 2 - jnp.sum((x + s) * y)
+    outer = lambda x, y, s: shifted(0 * x, y, s)
+    plain = lambda x, y: jnp.sum((y - x) ** 2) / 2
+    inner = bx.GradientDescent(1.0, 3)
+    implicit = bx.Implicit(inner, bx.Direct())
+    estimators = [implicit] if level == "bilevel" else [implicit, bx.Analytic(inner)]
+    eps = np.finfo(dtype).eps
+    for size in (1.0, 1e-3 * eps ** (-2 / 3), 0.1 * eps ** (-2 / 3), 100 * eps ** (-2 / 3)):
+        s, exact = np.full(1, size, dtype), -x.astype(float)
+        problem = bx.MinProblem(shifted, s)
+        if level == "bilevel":
+            problem, exact = bx.BilevelProblem(outer, plain, outer_data=s), -exact
+        for estimator in estimators:
+            h = bx.hypergradient(problem, estimator, x, jnp.zeros(3, dtype))
+            bound = bx.error_bound(problem, estimator, x, h, constants)
+            if size > 1 / eps ** (2 / 3):
+                assert level == "bilevel" or "does not change where y does" in bound.reason
+                continue
+            error = np.linalg.norm(np.asarray(h.gradient, float) - exact)
+            assert error <= bound.value < 100 * eps * max(size, 10)

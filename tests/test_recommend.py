@@ -105,6 +105,59 @@ CASES = {
         DECREASING | {"implicit_ratio": 3.0, "target": 1e-3},
         *("automatic", 10_000, "R4", {}),
     ),
+    # By the clock g3 takes 2.9 (1/.9)^1.25 = 3.3, and g1 (1/.9)^2.5 = 1.3.
+    "rough, slow solve": (
+        DECREASING | {"implicit_ratio": 2.9, "target": 0.9},
+        *("analytic", 30_000, "R4", {}),
+    ),
+    # The threshold is 2^-0.8 = 0.5743.
+    "solve, just below": (
+        DECREASING | {"implicit_ratio": 2.0, "target": 0.574},
+        *("implicit", 10_000, "R2", {}),
+    ),
+    "solve, just above": (
+        DECREASING | {"implicit_ratio": 2.0, "target": 0.575},
+        *("analytic", 30_000, "R4", {}),
+    ),
+    "cheap solve, floor reached": (
+        LARGE
+        | {"convergence": "stochastic", "step_size": 0.01, "target": 0.1, "implicit_ratio": 2},
+        *("analytic", 30_000, "R4", {}),
+    ),
+    "slow solve, few steps": (
+        SUBLINEAR | {"steps": 3, "invertible": True, "implicit_ratio": 2.9, "cost_ratio": 9},
+        *("implicit", 3, "R2", {}),
+    ),
+    "slow solve, fewer steps": (
+        SUBLINEAR | {"steps": 2, "invertible": True, "implicit_ratio": 2.9, "cost_ratio": 9},
+        *("analytic", 18, "R4", {}),
+    ),
+    # Checkpoints cost 4: their threshold is 4^-0.8 = 0.3299.
+    "checkpoints, just below": (
+        DECREASING | {"memory": 5e6, "target": 0.329},
+        *("automatic", 10_000, "R4", {"checkpoint": "sqrt"}),
+    ),
+    "checkpoints, just above": (
+        DECREASING | {"memory": 5e6, "target": 0.331},
+        *("analytic", 40_000, "R4", {}),
+    ),
+    "checkpoints or solve": (
+        DECREASING | {"memory": 1.1e8, "steps": 100_000, "implicit_ratio": 3.5},
+        *("implicit", 100_000, "R2", {}),
+    ),
+    # Forward mode in five directions costs 6.
+    "forward, few steps": (
+        SUBLINEAR | {"steps": 30, "memory": 500, "automatic_scale": 5.0**1.5},
+        *("analytic", 180, "R4", {}),
+    ),
+    "forward, more steps": (
+        SUBLINEAR | {"steps": 31, "memory": 500, "automatic_scale": 5.0**1.5},
+        *("automatic", 31, "R4", {"mode": "forward"}),
+    ),
+    "bilevel, checkpoints or solve": (
+        LINEAR | {"bilevel": True, "implicit_ratio": 3.9, "memory": 15_000, "cost_ratio": 3},
+        *("implicit", 700, "R1", {}),
+    ),
     "bilevel, fast solve": (
         LINEAR | {"bilevel": True, "steps": 299, "implicit_ratio": 2.9},
         *("implicit", 299, "R1", {}),

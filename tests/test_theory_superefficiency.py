@@ -186,6 +186,21 @@ def test_orders_and_the_loss_of_super_efficiency_in_bilevel_problems(seed):
         check(error, call(se.bilevel_error, run.at, objective, pool), least=0.1)
 
 
+def test_the_factor_t_in_the_order_of_the_automatic_gradient():
+    """On x y^2 / 2 - y, from y_0 = 2 at x = 1: the formula of `orders`, by recursion."""
+    x, y, J, step, seen = 1.0, 2.0, 0.0, 0.3, {}
+    kappa, start = 1 - step * x, y - 1 / x
+    for t in range(1, 31):
+        J = kappa * J - step * y
+        y -= step * (x * y - 1)
+        automatic = y**2 / 2 + J * (x * y - 1)
+        seen[t] = abs(automatic - 1 / (2 * x**2)) / (y - 1 / x) ** 2
+        factor = abs(1 / 2 + 1 / (x * start) - step * x * t / kappa)
+        np.testing.assert_allclose(seen[t], factor, rtol=1e-4)
+    assert seen[30] > 4 * seen[10] > 10
+    assert "factor t" in (se.orders.__doc__ or "")
+
+
 class Stochastic:
     """SGD on the averaged logistic loss, many runs at once, with their Jacobians."""
 

@@ -6,6 +6,7 @@ around the computed y and not around $y^*$, so that all they need is known there
 at the next Newton iterate, of which the residual is known as well.
 """
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -13,17 +14,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax.tree
-from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from ._check import as_variable
 from ._constants import Constants
-from ._curvature import common_block_size, norm
+from ._curvature import common_block_size, curvature
 from ._data import num_rows
 from ._equation import Adjoint
 from ._hypergradient import Hypergradient
+from ._noise import noise
 from ._problem import AbstractProblem, BilevelProblem, MinProblem
 from ._sampling import full
+from ._tree import norm
 from ._types import Estimator, Problem
 from .hypergradients import Analytic, Implicit, Unrolled
 from .solvers import Direct
@@ -82,9 +84,14 @@ def error_bound(
 
     To these are added what random rows changed in h, which is seen since all rows are read
     here, and an estimate of the rounding errors: the unit roundoff times the terms' sizes,
-    times the root of the numbers that are summed. It does not see what cancels between rows
-    (targets far larger than their mean) or within the outer objective: there, certify in
-    float64 what was computed in float32.
+    times the root of the numbers that are summed, or, where it is larger, what high
+    differences of both objectives' gradients show of their rounding. Terms that cancel
+    within a gradient, such as the s of $|y + s|^2 / 2 - (x + s) y$, or targets far larger than
+    their mean, lose digits that no sizes tell of. The differences see them up to about
+    $\epsilon^{-2/3}$ times the size of y (3e10 in float64, 4e4 in float32). Beyond, the bound
+    is infinite where the inner gradient no longer moves with y; what the outer gradient
+    loses there, and errors that are alike at all points nearby, nothing sees: subtract
+    such terms beforehand, or certify in float64 what was computed in float32.
 
     **Arguments:**
 
@@ -93,11 +100,12 @@ def error_bound(
     - `constants`: a `bx.Constants`, valid on a convex set that holds h.y, $y_+$ and the
       solution; by default those of the problem, which it replaces, all of them.
       `strong_convexity` must be a lower bound. A measured smallest eigenvalue is an upper
-      one, so nothing is measured here: what is missing makes the bound infinite, and
+      one, so it is not measured: what is missing makes the bound infinite, and
       `reason` names it. `smoothness` is for the rounding errors of an ill-conditioned
-      Hessian. With a gauge, strong convexity is that on the quotient, and the bound one of
-      the gradient up to $\partial_{xy} g$ of the gauge's directions: for histograms, of the
-      centred gradient.
+      Hessian only, and without it the largest eigenvalue at h.y is measured as by
+      `bx.curvature`, and taken twice. With a gauge, strong convexity is that on the
+      quotient, and the bound one of the gradient up to $\partial_{xy} g$ of the gauge's
+      directions: for histograms, of the centred gradient.
 
     Not under `jit`: the bound is a number.
 
@@ -130,10 +138,24 @@ def error_bound(
         return _unknown(f"not known: {names}. Pass them as constants=bx.Constants(...)")
     at = as_variable("x", x), h.y, h.adjoint, h.gradient
     seen = jax.tree.map(float, jax.device_get(_look(problem, estimator, *at)))
+    if seen.stuck:
+        return _unknown(_STUCK)
+    known = _with_smoothness(known, problem, estimator, at[0], h.y)
     bound = (_of_minimum if is_minimum else _of_bilevel)(estimator, known, seen)
     if not math.isfinite(bound.value):
         return _unknown("the hypergradient or what it is made of is not finite: see h.result")
     return bound
+
+
+def _with_smoothness(known: Any, problem: AbstractProblem, estimator, x, y) -> Any:
+    """The constants, the smoothness measured where it is missing: for rounding terms only."""
+    if known.smoothness is not None:
+        return known
+    c = curvature(problem, x, y, num_products=15, block_size=common_block_size(estimator))
+    size = float(max(abs(c.smoothness), abs(c.strong_convexity)))
+    # Lanczos may have stopped short of the largest eigenvalue, hardly of its half.
+    smoothness = 2 * size if math.isfinite(size) else math.inf
+    return dataclasses.replace(known, smoothness=smoothness)
 
 
 def _needs(estimator: Estimator, is_minimum: bool) -> tuple[str, ...] | str:
@@ -170,13 +192,17 @@ class _Seen(NamedTuple):
     gradient_size: Any
     num: Any  # numbers summed in a residual
     unit: Any  # unit roundoff
+    residual_noise: Any  # rounding errors of the residual, f_x and f_y, as differences show
+    f_x_noise: Any
+    f_y_noise: Any
+    stuck: Any  # whether the residual does not move where y does
     from_implicit: Any  # |psi - (f_x + K z)|
     from_newton: Any  # |psi - f_x(x, y + z)|
 
 
 @eqx.filter_jit
 def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
-    away = lambda a, b: _norm(optax.tree.sub(a, b))
+    away = lambda a, b: norm(optax.tree.sub(a, b))
     block_size = common_block_size(estimator)
     batch, rows = (full(d, block_size) for d in (problem.inner_data, problem.outer_data))
     f_x, f_y = problem.value_and_gradients(x, y, rows)[1]
@@ -192,7 +218,7 @@ def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
 
     def point(v, product):
         residual = problem.residual(x, v, batch)
-        return _Point(_norm(v), _norm(residual), _norm(product) + away(residual, product))
+        return _Point(norm(v), norm(residual), norm(product) + away(residual, product))
 
     here = newton = point(y, at_y)
     newton_f_x = f_x
@@ -200,24 +226,31 @@ def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
         after = optax.tree.add(y, z)
         newton = point(after, optax.tree.add(at_y, at_z))
         newton_f_x = problem.value_and_gradients(x, after, rows)[1][0]
+
+    def gradients(v):
+        f_x, f_y = problem.value_and_gradients(x, v, rows)[1]
+        return problem.residual(x, v, batch), f_x, f_y
+
+    found = noise(gradients, y)
+    residual_noise, f_x_noise, f_y_noise = found.sizes
+    stuck = norm(found.changes[0]) < 0.1 * norm(linearization.hvp(found.move))
     dtypes = [jnp.result_type(*jax.tree.leaves(tree)) for tree in (x, y)]
     return _Seen(
         y=here,
         newton=newton,
-        adjoint=_norm(z),
-        adjoint_residual=_norm(optax.tree.add(at_z, equation.offset)),
-        adjoint_size=_norm(at_z) + _norm(equation.offset),
-        gradient_size=_norm(cross_y) + away(f_x, cross_y) + _norm(cross_z),
+        adjoint=norm(z),
+        adjoint_residual=norm(optax.tree.add(at_z, equation.offset)),
+        adjoint_size=norm(at_z) + norm(equation.offset),
+        gradient_size=norm(cross_y) + away(f_x, cross_y) + norm(cross_z),
         num=optax.tree.size(y) + num_rows(problem.inner_data),
         unit=max(float(jnp.finfo(dtype).eps) for dtype in dtypes),
+        residual_noise=residual_noise,
+        f_x_noise=f_x_noise,
+        f_y_noise=f_y_noise,
+        stuck=stuck,
         from_implicit=away(gradient, optax.tree.add(f_x, cross_z)),
         from_newton=away(gradient, newton_f_x),
     )
-
-
-def _norm(tree: PyTree) -> Any:
-    """Over all leaves, without squares that over- or underflow."""
-    return norm(ravel_pytree(tree)[0])
 
 
 def _of_minimum(estimator, c: Any, seen: _Seen) -> ErrorBound:
@@ -252,17 +285,32 @@ def _of_bilevel(estimator, c: Any, seen: _Seen) -> ErrorBound:
     return ErrorBound(value, e, lost)
 
 
+# Of rounding errors: beside rare ones for those that are alike at all points nearby.
+_DEVIATIONS = 16
+
+
 class _Rounding:
     """Estimates of what rounding adds to the inner error, the adjoint and the gradient."""
 
     def __init__(self, c: Any, seen: _Seen):
         unit = 2 * seen.unit * math.sqrt(seen.num)
-        # Terms also cancel within H y, which is seen by its largest size only.
-        inner = lambda p: max(p.terms, (c.smoothness or 0.0) * p.size) / c.strong_convexity
-        self.inner, self.newton = unit * inner(seen.y), unit * inner(seen.newton)
-        self.adjoint = unit * max(seen.adjoint_size, (c.smoothness or 0.0) * seen.adjoint)
-        self.gradient = unit * seen.gradient_size
+        lost = _DEVIATIONS * seen.residual_noise
+
+        def inner(p):
+            # Terms also cancel within H y, which is seen by its largest size only.
+            return max(unit * p.terms, unit * c.smoothness * p.size, lost) / c.strong_convexity
+
+        self.inner, self.newton = inner(seen.y), inner(seen.newton)
+        self.adjoint = unit * max(seen.adjoint_size, c.smoothness * seen.adjoint)
+        self.adjoint += _DEVIATIONS * seen.f_y_noise
+        self.gradient = max(unit * seen.gradient_size, _DEVIATIONS * seen.f_x_noise)
 
 
 def _unknown(reason: str) -> ErrorBound:
     return ErrorBound(math.inf, math.inf, math.inf, reason)
+
+
+_STUCK = (
+    "the inner gradient does not change where y does, by about eps^(1/3) of its size: terms "
+    "far larger than y cancel in it. Subtract them from the objective, or work in float64"
+)

@@ -96,19 +96,22 @@ def recommend(
     | R1 | bilevel: $g^1$ is biased | $g^3$ as in R2 without the 10, else $g^2$ as in R4 |
     | R2 | $mbt \ge 10 (m^3 + m^2 n)$, $m(m+n) \le M$, H invertible | $g^3$ |
     | R3 | linear convergence | $g^1$ with ct iterations if $c \ge 2$ or $mt > M$, else $g^2$ |
-    | R4 | slower convergence | $g^2$ where it is worthwhile, else $g^1$ with ct iterations |
+    | R4 | slower convergence | $g^2$ where it is worthwhile, else $g^1$ in its time |
 
-    Where the time of $g^3$ beside $g^1$ is known, it takes the place of the operations: R1
-    and R2 then ask that it be less than c, with linear convergence also less than 2, as $g^3$
-    is worth twice the iterations.
+    Where the time r of $g^3$ beside $g^1$ is known, it takes the place of the operations: R1
+    and R2 then ask that it be less than that of $g^2$, with linear convergence also less than
+    2, as $g^3$ is worth twice the iterations. With slower convergence R2 asks that $g^3$ be
+    worthwhile too, at the cost r, or 1 and the share of the solve.
 
-    In R4 $g^2$ is worthwhile for a target below $A_1 \sqrt\rho$ with a constant stochastic
-    step $\rho$, for one below $A_1^2 / (A_2 c^\alpha)$ with steps $\rho_0 t^{-\alpha}$, and
-    for $t > c (A_2 / A_1)^{1/a}$ where $|g^1 - g^*| \approx A_1 t^{-a}$ and
-    $|g^2 - g^*| \approx A_2 t^{-2a}$. It is taken in reverse mode if $mt \le M$, with
-    checkpoints if $2 m \sqrt t \le M$, in forward mode if $2mn \le M$ and $n < 10$, through
-    the last $\lfloor M / m \rfloor$ steps if $m \le M$. The rule is asymptotic, and its
-    operation counts are those of a dense linear model.
+    At a cost q, $g^2$ or $g^3$ is worthwhile for a target below $A_1 \sqrt\rho$ with a
+    constant stochastic step $\rho$, for one below $A_1^2 / (A_2 q^\alpha)$ with steps
+    $\rho_0 t^{-\alpha}$, and for $t > q (A_2 / A_1)^{1/a}$ where
+    $|g^1 - g^*| \approx A_1 t^{-a}$ and $|g^2 - g^*| \approx A_2 t^{-2a}$; otherwise $g^1$
+    takes qt iterations. $g^2$ is taken in reverse mode if $mt \le M$, with checkpoints if
+    $2 m \sqrt t \le M$, in forward mode if $2mn \le M$ and $n < 10$, through the last
+    $\lfloor M / m \rfloor$ steps if $m \le M$; q is c, but c + 1 with checkpoints and n + 1
+    in forward mode. The rule is asymptotic, and its operation counts are those of a dense
+    linear model.
 
     **Arguments:**
 
@@ -218,25 +221,47 @@ class _Case(NamedTuple):
         return self.invertible and self.m * (self.m + self.n) <= self.memory
 
     @property
-    def equal_steps(self) -> int:
-        """Iterations of the analytic gradient in the time of t of the automatic one."""
-        # A ratio such as 2.3 must not lose an iteration to rounding.
-        return math.floor(self.c * self.t * (1 + 1e-12))
+    def implicit_cost(self) -> _Number:
+        """The time of the implicit gradient over that of the analytic one."""
+        return 1 + self.solve / self.run if self.implicit_ratio is None else self.implicit_ratio
 
-    def storage(self) -> tuple[dict[str, Any], str] | None:
+    @property
+    def automatic_cost(self) -> _Number:
+        """The time of the automatic gradient over that of the analytic one."""
+        return self.c if self.storage is None else self.storage.cost
+
+    def equal_steps(self, cost: _Number) -> int:
+        """Iterations of the analytic gradient in the time of t that cost so much more."""
+        # A ratio such as 2.3 must not lose an iteration to rounding.
+        return math.floor(cost * self.t * (1 + 1e-12))
+
+    @property
+    def storage(self) -> "_Storage | None":
         """How the memory allows the automatic gradient, or `None`."""
         m, n, t, memory = self.m, self.n, self.t, self.memory
         if m * t <= memory:
-            return {}, f"all {t} iterates, {m * t:.3g} floats, fit in memory"
+            return _Storage({}, f"all {t} iterates, {m * t:.3g} floats, fit in memory", self.c)
         tight = f"{m * t:.3g} floats for all iterates exceed the memory of {memory:.3g}"
         if 2 * m * math.sqrt(t) <= memory:
-            return {"checkpoint": "sqrt"}, f"{tight}, where checkpoints fit"
+            # The iterations are run once more.
+            why = f"{tight}, where checkpoints fit"
+            return _Storage({"checkpoint": "sqrt"}, why, self.c + 1)
         if 2 * m * n <= memory and n < _FEW:
-            return {"mode": "forward"}, f"{tight}, and forward mode takes only {n} directions"
+            # One run more for each direction.
+            why = f"{tight}, and forward mode takes only {n} directions"
+            return _Storage({"mode": "forward"}, why, n + 1)
         if m <= memory:
             last = min(int(memory // m), t)
-            return {"last": last}, f"{tight}, where the last {last} fit"
+            return _Storage({"last": last}, f"{tight}, where the last {last} fit", self.c)
         return None
+
+
+class _Storage(NamedTuple):
+    """A way to take the automatic gradient, and its time over that of the analytic one."""
+
+    options: dict[str, Any]
+    why: str
+    cost: _Number
 
 
 _WORTH = 2  # iterations of the analytic gradient that one of the implicit is worth
@@ -258,21 +283,21 @@ def _of_bilevel(case: _Case) -> Recommendation | None:
     ratio = case.implicit_ratio
     solve = f"a dense solve of {case.solve:.3g} operations"
     run = f"the inner run of {case.run:.3g}" if ratio is None else "the automatic gradient"
-    small = case.solve <= case.run if ratio is None else ratio < case.c
+    small = case.solve <= case.run if ratio is None else ratio < case.automatic_cost
     if case.holds_matrix and small:
         reason = f"{biased}, and {solve} costs no more than {run}."
         return Recommendation("implicit", case.t, "R1", reason, {})
-    found = case.storage()
+    found = case.storage
     if found is None:
         raise ValueError(
             f"memory={case.memory:g} does not hold one y of {case.m} numbers, and the "
             "analytic gradient of a bilevel problem is biased: allow at least inner_size."
         )
-    options, why = found
     against = "H is singular, or its matrix does not fit in memory"
     if case.holds_matrix:
         against = f"{solve} costs more than {run}"
-    return Recommendation("automatic", case.t, "R1", f"{biased}; {against}; {why}.", options)
+    reason = f"{biased}; {against}; {found.why}."
+    return Recommendation("automatic", case.t, "R1", reason, found.options)
 
 
 def _of_small(case: _Case) -> Recommendation | None:
@@ -285,9 +310,9 @@ def _of_small(case: _Case) -> Recommendation | None:
             f"of {case.solve:.3g} operations is at most a tenth of the run of {case.run:.3g}"
         )
     else:
-        small = ratio < (min(case.c, _WORTH) if case.kind == "linear" else case.c)
+        small = ratio < case.automatic_cost and (case.kind != "linear" or ratio < _WORTH)
         share = f"takes {ratio - 1:.2g} of the time of the inner run"
-    if not small:
+    if not small or (case.kind != "linear" and not _compare(case, case.implicit_cost)[0]):
         return None
     reason = f"With {case.m} numbers in y a dense solve {share}, and doubles the digits."
     return Recommendation("implicit", case.t, "R2", reason, {})
@@ -305,31 +330,41 @@ def _of_linear(case: _Case) -> Recommendation | None:
     )
     if case.c < 2 and tape <= case.memory:
         return Recommendation("automatic", case.t, "R3", reason, {})
-    return Recommendation("analytic", case.equal_steps, "R3", reason, {})
+    return Recommendation("analytic", case.equal_steps(case.c), "R3", reason, {})
 
 
 def _of_slow(case: _Case) -> Recommendation:
-    worthwhile, comparison = _COMPARISONS[case.kind](case)
-    found = case.storage()
+    worthwhile, comparison = _compare(case, case.automatic_cost)
+    found = case.storage
     if worthwhile and found is not None:
-        options, why = found
-        reason = f"The automatic gradient is worthwhile, since {comparison}; {why}."
-        return Recommendation("automatic", case.t, "R4", reason, options)
+        reason = f"The automatic gradient is worthwhile, since {comparison}; {found.why}."
+        return Recommendation("automatic", case.t, "R4", reason, found.options)
     reason = f"The analytic gradient is enough, since {comparison}."
     if worthwhile:
         reason = (
             f"The analytic gradient is all that fits, since the memory of {case.memory:.3g} "
             f"floats does not hold one y of {case.m}."
         )
-    return Recommendation("analytic", case.equal_steps, "R4", reason, {})
+    steps = case.equal_steps(case.automatic_cost)
+    return Recommendation("analytic", steps, "R4", reason, {})
 
 
 _RULES: tuple[Callable[[_Case], Recommendation | None], ...]
 _RULES = (_of_bilevel, _of_small, _of_linear, _of_slow)
 
 
+def _compare(case: _Case, cost: _Number) -> tuple[bool, str]:
+    """Whether a gradient with the automatic one's rate is worthwhile at a cost, and why."""
+    if case.kind == "stochastic":
+        return _constant_noise(case)
+    if case.kind == "decreasing" and case.target is not None:
+        return _decreasing_noise(case, case.target, cost)
+    power = case.power / 2 if case.kind == "decreasing" else case.power
+    return _at_equal_time(case, power, cost)
+
+
 def _constant_noise(case: _Case) -> tuple[bool, str]:
-    """Whether only the automatic gradient reaches the target."""
+    """Whether the analytic gradient does not reach the target."""
     if case.target is None or case.step_size is None:
         return True, "with a constant stochastic step its noise floor is the lower one"
     floor = case.analytic * math.sqrt(case.step_size)
@@ -340,36 +375,27 @@ def _constant_noise(case: _Case) -> tuple[bool, str]:
     )
 
 
-def _decreasing_noise(case: _Case) -> tuple[bool, str]:
-    """The times to reach the target, or the errors at equal time, compared."""
-    if case.target is None:
-        return _at_equal_time(case, case.power / 2)
-    threshold = case.analytic / case.automatic * (case.analytic / case.c**case.power)
-    below = case.target < threshold
+def _decreasing_noise(case: _Case, target: _Number, cost: _Number) -> tuple[bool, str]:
+    """The times to reach the target, compared."""
+    threshold = case.analytic / case.automatic * (case.analytic / cost**case.power)
+    below = target < threshold
     return below, (
-        f"the target {case.target:.3g} is {'below' if below else 'not below'} the "
-        f"{threshold:.3g} that both reach in the same time (cost ratio {case.c:.3g}, steps "
+        f"the target {target:.3g} is {'below' if below else 'not below'} the "
+        f"{threshold:.3g} that both reach in the same time (cost ratio {cost:.3g}, steps "
         f"like t^-{case.power:.3g})"
     )
 
 
-def _at_equal_time(case: _Case, power: float) -> tuple[bool, str]:
-    """The errors after t iterations of one and ct of the other, compared."""
+def _at_equal_time(case: _Case, power: _Number, cost: _Number) -> tuple[bool, str]:
+    """The errors in the same time, after t iterations of one, compared."""
     exponent = math.log(case.automatic / case.analytic) / power
-    threshold = case.c * math.exp(min(exponent, 700.0))  # which is near the largest float
+    threshold = cost * math.exp(min(exponent, 700.0))  # which is near the largest float
     above = case.t > threshold
     return above, (
         f"{case.t} iterations are {'more' if above else 'not more'} than the "
         f"{threshold:.3g} where both have the same error in the same time (cost ratio "
-        f"{case.c:.3g}, analytic error like t^-{power:.3g})"
+        f"{cost:.3g}, analytic error like t^-{power:.3g})"
     )
-
-
-_COMPARISONS = {
-    "stochastic": _constant_noise,
-    "decreasing": _decreasing_noise,
-    "sublinear": lambda case: _at_equal_time(case, case.power),
-}
 
 
 def _case(stated: dict[str, Any], scales: dict[str, Any], target) -> _Case:

@@ -32,9 +32,10 @@ def subtract(x: PyTree, y: PyTree) -> PyTree:
 
 def norm(tree: PyTree) -> Array:
     """The Euclidean norm over all leaves, without squares that over- or underflow."""
-    largest = jnp.asarray(optax.tree.max(jax.tree.map(jnp.abs, tree)))
+    sizes = jax.tree.map(lambda leaf: jnp.max(jnp.abs(leaf), initial=0), tree)
+    largest = jnp.asarray(optax.tree.max(sizes))
     unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
-    return unit * jnp.asarray(optax.tree.norm(scale(1 / unit, tree)))
+    return unit * jnp.asarray(optax.tree.norm(jax.tree.map(lambda leaf: leaf / unit, tree)))
 
 
 def float_dtype(tree: PyTree):

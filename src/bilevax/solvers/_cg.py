@@ -1,6 +1,7 @@
 """Conjugate gradient on the adjoint system."""
 
-from typing import ClassVar
+import math
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._result import Result, first_failure
 from .._sampling import AbstractSampler, as_sampler
-from .._tree import axpy, negative, scale
+from .._tree import axpy, negative, norm, scale
 from .._types import BatchSize, Number, NumSteps, Scalar
 from ._base import AbstractIterativeSolver, checked_num_steps
 from ._tolerance import checked_tolerance
@@ -21,11 +22,11 @@ _Number = Float[Array, ""]
 class _CGState(eqx.Module):
     residual: PyTree  # rhs - H z
     direction: PyTree
-    square: _Number  # squared norm of the residual, in units of `unit`
-    rhs_square: _Number
-    unit: _Number  # the scale of the system, so that squares neither under- nor overflow
+    size: _Number  # |residual|
+    rhs_size: _Number
+    start_size: _Number  # the larger of |rhs| and the first |residual|
     stiffness: _Number  # the largest |H p| / |p| seen, a lower bound on |H|
-    checks: Int[Array, ""]  # products spent on confirming a small curvature
+    checks: Int[Array, ""]  # products spent on examining doubtful steps
     finished: Bool[Array, ""]
     breakdown: Result
 
@@ -40,11 +41,14 @@ class CG(AbstractIterativeSolver):
     solve and kept for all its products.
 
     It stops early where the residual cannot be reduced further, being at `tol` or at
-    the rounding level of $b$ and $H z$. Where a direction's curvature is negative it stops with
-    `bx.Result.indefinite`; where it vanishes next to the largest seen, and a further
-    product confirms that the step would only amplify rounding errors, with
-    `bx.Result.singular`, unless the system is solved to half the digits already: never
-    with a NaN.
+    the rounding level of $b$ and $H z$. Where rounding errors may spoil a step, next to a
+    curvature that is negative or vanishes next to the largest seen, or at a z whose product
+    they rule, a further product tells whether the step is sound. If not, the solve
+    stops, unless the system is solved to half the digits already, and another product, with
+    $H p$, says why: with `bx.Result.indefinite` where H takes both signs on the
+    plane of p and $H p$ (of a semidefinite H, $p^\top H p = 0$ only where $H p = 0$), and
+    with `bx.Result.singular` otherwise: never with a NaN. Norms and products of unit vectors
+    neither under- nor overflow, whatever the scales of H and b.
 
     **Arguments:**
 
@@ -97,37 +101,41 @@ class CG(AbstractIterativeSolver):
 
     def step(self, equation, u, state, batch):
         s = state.method
-        product = equation.operator(batch)(s.direction)
-        curvature = _dot(s.direction, product, s.unit)
-        length = _dot(s.direction, s.direction, s.unit)
-        steepness = jnp.sqrt(_dot(product, product, s.unit) / length)
+        # Products of unit vectors and norms only: squares would over- and underflow.
+        length = norm(s.direction)
+        p = scale(1 / length, s.direction)
+        product = equation.operator(batch)(p)
+        curvature, steepness = _dot(p, product), norm(product)
         stiffness = jnp.maximum(s.stiffness, steepness)
-        a = s.square / curvature
-        z = axpy(a, s.direction, u)
+        a = s.size / length * s.size / curvature
+        z = axpy(a, p, u)
         residual = axpy(-a, product, s.residual)
 
-        noise = _eps(curvature) * stiffness * length
-        clear = lambda: (jnp.array(True), jnp.int32(0), Result.successful)
-        examine = lambda: _examine(equation, batch, s, curvature, noise, z, residual)
-        sound, checks, breakdown = jax.lax.cond(curvature > noise, clear, examine)
+        clear = lambda: (jnp.array(True), residual, jnp.int32(0), Result.successful)
+        seen = _Seen(product, curvature, steepness, stiffness)
+        examine = lambda: _examine(equation, batch, s, seen, z, residual)
+        # Whether rounding is small beside p^T H p, and beside the system at z.
+        noise = _eps(curvature) * stiffness
+        plain = (curvature > noise) & (noise * norm(z) <= s.start_size)
+        sound, new, checks, breakdown = jax.lax.cond(plain, clear, examine)
         kept = lambda new, old: jax.tree.map(lambda n, o: jnp.where(sound, n, o), new, old)
-        z, residual = kept((z, residual), (u, s.residual))
+        z, residual = kept((z, new), (u, s.residual))
 
-        square = _dot(residual, residual, s.unit)
-        direction = axpy(square / s.square, s.direction, residual)
-        finished = ~sound | self._at_floor(z, square, s, stiffness)
+        size = norm(residual)
+        direction = axpy((size / s.size) ** 2, s.direction, residual)
+        finished = ~sound | self._at_floor(z, size, s.rhs_size, stiffness)
         method = _CGState(
             residual,
             direction,
-            square,
-            s.rhs_square,
-            s.unit,
+            size,
+            s.rhs_size,
+            s.start_size,
             stiffness,
             s.checks + checks,
             finished,
             breakdown,
         )
-        return z, state.tick(method, s.unit * jnp.sqrt(square))
+        return z, state.tick(method, size)
 
     def done(self, state):
         return state.method.finished
@@ -157,55 +165,90 @@ class CG(AbstractIterativeSolver):
 
     def _start(self, residual, rhs) -> _CGState:
         """The state before the first product."""
-        unit = jnp.asarray(optax.tree.max(jax.tree.map(jnp.abs, (residual, rhs))))
-        unit = jnp.where(unit > 0, unit, 1)
-        square, rhs_square = _dot(residual, residual, unit), _dot(rhs, rhs, unit)
-        none = jnp.zeros_like(square)
-        solved = square <= self._floor(rhs_square)
-        state = residual, residual, square, rhs_square, unit, none, jnp.int32(0), solved
-        return _CGState(*state, Result.successful)
+        size, rhs_size = norm(residual), norm(rhs)
+        sizes = size, rhs_size, jnp.maximum(size, rhs_size), jnp.zeros_like(size)
+        solved = size <= self._floor(rhs_size)
+        return _CGState(residual, residual, *sizes, jnp.int32(0), solved, Result.successful)
 
-    def _floor(self, rhs_square):
-        relative = jnp.maximum(jnp.asarray(self.tol, rhs_square.dtype), _eps(rhs_square))
-        return relative**2 * rhs_square
+    def _floor(self, rhs_size):
+        relative = jnp.maximum(jnp.asarray(self.tol, rhs_size.dtype), _eps(rhs_size))
+        return relative * rhs_size
 
-    def _at_floor(self, z, square, s: _CGState, stiffness):
+    def _at_floor(self, z, size, rhs_size, stiffness):
         """Whether the residual is at the tolerance, or small and at the rounding level of H z.
 
         The level is that of the stiffest coordinate: it may be far above the residuals
         of the others, so it counts only where half the digits are there already.
         """
-        rounding = (_eps(square) * stiffness) ** 2 * _dot(z, z, s.unit)
-        rounding = jnp.minimum(rounding, _eps(square) * s.rhs_square)
-        return square <= jnp.maximum(self._floor(s.rhs_square), rounding)
+        rounding = _eps(size) * stiffness * norm(z)
+        rounding = jnp.minimum(rounding, math.sqrt(_eps(size)) * rhs_size)
+        return size <= jnp.maximum(self._floor(rhs_size), rounding)
 
 
-def _examine(equation, batch, s: _CGState, curvature, noise, z, residual):
-    """Whether a step along a direction of little curvature is sound, and if not, why.
+class _Seen(NamedTuple):
+    """What the product with a unit vector p tells."""
+
+    product: PyTree  # H p
+    curvature: _Number  # p^T H p
+    steepness: _Number  # |H p|
+    stiffness: _Number
+
+
+def _examine(equation, batch, s: _CGState, seen: _Seen, z, residual):
+    """Whether a step that rounding may have spoiled is sound, and if not, why.
 
     A small curvature may be right, as where one coordinate is much stiffer than the
     others, or be rounding noise, which the step would blow up. If it is right, the
-    recurrence's residual is the true one.
+    recurrence's residual is the true one, and grows by the root of the condition number at
+    most; the true one is carried on. If it is not, the curvature along H p tells a saddle
+    from a kernel.
     """
-    true_residual = negative(equation.residual(z, batch))
-    deviation = optax.tree.sub(true_residual, residual)
-    confirmed = _dot(deviation, deviation, s.unit) <= 0.01 * s.square
-    sound = (curvature > 0) & confirmed
-    solved = s.square <= _eps(s.square) * s.rhs_square
-    failure = Result.where(curvature < -noise, Result.indefinite, Result.singular)
-    failure = Result.where(sound | solved, Result.successful, failure)
-    failure = Result.where(jnp.isfinite(curvature), failure, Result.adjoint_nonfinite)
-    return sound, jnp.int32(1), failure
+    product, half = equation.operator(batch), math.sqrt(_eps(s.size))  # of the digits
+
+    def confirm():
+        true_residual = optax.tree.sub(equation.rhs, product(z))
+        close = norm(optax.tree.sub(true_residual, residual)) <= 0.1 * s.size
+        return close, true_residual, jnp.int32(1)
+
+    def look_across():
+        along = scale(jnp.where(seen.steepness > 0, 1 / seen.steepness, 0), seen.product)
+        return _is_saddle(seen, _dot(along, product(along))), jnp.int32(1)
+
+    likely = (seen.curvature > 0) & (half * norm(residual) <= s.size)
+    unlikely = lambda: (jnp.array(False), residual, jnp.int32(0))
+    sound, residual, checks = jax.lax.cond(likely, confirm, unlikely)
+    fine = sound | (s.size <= half * s.rhs_size)  # or solved already
+    nothing = lambda: (jnp.array(False), jnp.int32(0))
+    saddle, more = jax.lax.cond(fine, nothing, look_across)
+    failure = Result.where(saddle, Result.indefinite, Result.singular)
+    failure = Result.where(fine, Result.successful, failure)
+    failure = Result.where(jnp.isfinite(seen.curvature), failure, Result.adjoint_nonfinite)
+    return sound, residual, checks + more, failure
 
 
-def _dot(a: PyTree, b: PyTree, unit: _Number) -> _Number:
-    """The inner product in units of `unit` squared."""
-    return jnp.asarray(optax.tree.vdot(scale(1 / unit, a), scale(1 / unit, b)))
+def _is_saddle(seen: _Seen, across: _Number) -> Bool[Array, ""]:
+    """Whether H, on the plane of p and H p, has a negative eigenvalue beyond rounding.
+
+    There its entries are p^T H p, |H p| and the curvature along H p. Without the last,
+    p^T H p = 0 would be no kernel either, but rounded it is not 0.
+    """
+    unit = jnp.maximum(seen.stiffness, jnp.abs(across))
+    first, mixed, last = (v / unit for v in (seen.curvature, seen.steepness, across))
+    lift = _ROUNDINGS * _eps(unit)
+    first, last = first + lift, last + lift
+    return (first < 0) | (last < 0) | (first * last < mixed**2)
+
+
+def _dot(a: PyTree, b: PyTree) -> _Number:
+    return jnp.asarray(optax.tree.vdot(a, b))
 
 
 def _eps(number: _Number) -> float:
     return float(jnp.finfo(number.dtype).eps)
 
+
+# Of so many unit roundoffs, next to |H|, a product may be wrong.
+_ROUNDINGS = 8
 
 _NOT_SYMMETRIC = (
     "CG needs a symmetric adjoint system. If the Jacobian of the fixed-point map in y is "

@@ -25,9 +25,14 @@ class ByEstimator(NamedTuple):
 def orders(*, bilevel: bool = False) -> ByEstimator:
     r"""The powers of the distance $|y_t - y^*|$ by which the errors vanish.
 
-    1, 2 and 2 (Ablin et al. 2020, Props. 2.1 to 2.3). Where the outer objective is not the
-    inner one (`bilevel`) $g_1$ is inconsistent, 0, and the others are of order 1; along
-    gradient descent the Jacobian's error gives $g_2$ a further factor t.
+    1, 2 and 2 (Ablin et al. 2020, Props. 2.1 to 2.3). Along gradient descent that of $g_2$
+    carries a further factor t: its error is $\|J_t - J^*\|$ times the distance (Prop. 2.2),
+    and $\|J_t - J^*\| = O(t \kappa^t)$ where the distance is $O(\kappa^t)$. It is of order 2
+    up to logarithms of the distance, then, and not $O(|y_t - y^*|^2)$: on $L = x y^2 / 2 - y$,
+    with $e_0 = y_0 - y^*$, the ratio $|g_2 - g^*| / |y_t - y^*|^2$ is
+    $|1/2 + 1 / (x e_0) - \rho x t / \kappa|$. Quadratics do not have it. Where the outer
+    objective is not the inner one (`bilevel`) $g_1$ is inconsistent, 0, and the others are of
+    order 1, $g_2$ with the factor t.
 
     >>> from bilevax.theory import superefficiency as se
     >>> tuple(se.orders()), tuple(se.orders(bilevel=True))

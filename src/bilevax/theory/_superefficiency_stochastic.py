@@ -219,9 +219,11 @@ def stochastic_jacobian_distance(
     r"""Bounds the Jacobian's root mean square distance after t steps of SGD.
 
     $\sqrt{\delta_t} \le \kappa_2^t \|J_0 - J^*\|_F + t \kappa_2^{t-1} \alpha + B_2$ with
-    $\alpha = \rho \sqrt{r} \Lambda |y_0 - y^*| / \kappa_2$ (Ablin et al. 2020, Prop. 3.5, which
-    has $t \kappa_2^t \alpha$: too small by a factor $\kappa_2$, since unrolling
-    $u_{t+1} \le \kappa_2 u_t + \alpha \kappa_2^t$ leaves $t - 1$ factors to a term).
+    $\alpha = \rho \sqrt{r} \Lambda |y_0 - y^*| / \kappa_2$ (Ablin et al. 2020, Prop. 3.5). As
+    extracted it reads $t \kappa_2^t \alpha$, where the power of $\kappa_2$ in $\alpha$ is not
+    legible: with $\kappa_2^2$ below the line it is the same; with $\kappa_2$ it is too small
+    by a factor $\kappa_2$, since unrolling $u_{t+1} \le \kappa_2 u_t + \alpha \kappa_2^t$
+    leaves $t - 1$ factors to a term.
 
     **Arguments:** `steps` t, `initial_distance` $|y_0 - y^*|$, `initial_jacobian_distance`
     $\|J_0 - J^*\|_F$, the others as in `jacobian_floor`.

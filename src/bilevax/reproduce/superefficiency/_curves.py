@@ -1,5 +1,6 @@
 """What the figures of gradient errors share: the errors along a run, and their picture."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ NAMES = {
     "g3": "implicit, g3",
     "y": "iterate, |y - y*|",
 }
+_SEEDS = 5
 STYLES = {"g1": "-", "g2": "--", "g3": "-.", "y": ":"}
 
 
@@ -45,6 +47,18 @@ def gradient_errors(
     if solution is not None:
         found["y"] = np.linalg.norm(np.asarray(path.y) - np.asarray(solution), axis=1)
     return found
+
+
+def medians(
+    measure: Callable[[int], dict[str, float]], seed: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What is measured at a seed, and its medians over that and the next four seeds.
+
+    A mixture of modes spoils the slope of one seed in ten, and a fault that of all. NaN at
+    any of the seeds makes a median NaN.
+    """
+    found = [measure(s) for s in range(seed, seed + _SEEDS)]
+    return found[0], {name: float(np.median([f[name] for f in found])) for name in found[0]}
 
 
 def picture(curves: dict[str, np.ndarray], title: str, log_steps: bool = False) -> Figure:

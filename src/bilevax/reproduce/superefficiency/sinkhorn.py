@@ -4,7 +4,9 @@ Histograms of 30 and 100 points on grids of [0, 1], squared distances, epsilon 0
 53, 60 iterations of Sinkhorn in the kernel domain. Errors are compared without their mean,
 which means nothing for a histogram. Solved on the quotient by the constants, g3 is as
 super-efficient as g2; a pseudo-inverse chooses another constant than Sinkhorn's limit,
-so that its raw error decays only like that of g1. The instability that the
+so that its raw error decays only like that of g1, from where its quadratic part has
+vanished: its slope is fitted from t = 16 on (of 40 seeds three had one of 1.2 to 1.5 from t = 3
+on, and all one of 1.00 to 1.07 so). The instability that the
 paper shows is probably that of the public code, whose Hessian is in float32 and its
 eigenvalues cut at an absolute 1e-12: rounding leaves the null direction one above that. It is
 imitated here, and only reported.
@@ -23,6 +25,7 @@ from .._outcome import Outcome, at_most, reported, within
 from ._curves import gradient_errors, picture
 
 _FLOOR = 1e-13
+_LATE = 15  # from there on the raw error of g3 has its asymptote
 
 
 def make(quick: bool = False, seed: int = 53) -> Outcome:
@@ -56,7 +59,7 @@ def make(quick: bool = False, seed: int = 53) -> Outcome:
         within("slope of g3 against g1, on the quotient", against("g3"), 1.9, 2.15),
         within(
             "slope of g3 against g1, raw pseudo-inverse",
-            slope(raw["g3"], curves["g1"], above(raw["g3"], 1e-10)),
+            slope(raw["g3"], curves["g1"], above(raw["g3"], 1e-10) & (steps > _LATE)),
             0.9,
             1.1,
         ),
