@@ -14,7 +14,8 @@ from ._blocks import may_split
 from ._check import check_level, check_rows
 from ._data import num_rows, slice_rows
 from ._problem import FixedPointProblem, MinProblem, ObjectiveProblem
-from ._sampling import AbstractSampler, FullBatch
+from ._readers import samplers
+from ._sampling import FullBatch
 from ._tree import is_traced
 
 
@@ -30,12 +31,12 @@ def check_means(
     """
     if not isinstance(problem, ObjectiveProblem | FixedPointProblem):
         return
-    samplers = list(_samplers(readers))
+    found = list(samplers(readers))
     same_level = isinstance(problem, MinProblem)
     for name in levels:
         data = getattr(problem, f"{name}_data")
         check_rows(f"{name}_data", data)
-        reading = [s for level, s in samplers if same_level or level == name]
+        reading = [s for level, s in found if same_level or level == name]
         if any(is_traced(leaf) for leaf in jax.tree.leaves(data)):
             continue
         blocks = [s.block_size for s in reading if isinstance(s, FullBatch)]
@@ -53,15 +54,6 @@ def check_means(
 
 def _is_map(problem: Any, name: str) -> bool:
     return name == "inner" and isinstance(problem, FixedPointProblem)
-
-
-def _samplers(readers: PyTree):
-    """Each sampler, with the level whose data it reads."""
-    is_sampler = lambda node: isinstance(node, AbstractSampler)
-    for path, node in jax.tree_util.tree_leaves_with_path(readers, is_leaf=is_sampler):
-        if is_sampler(node):
-            outer = jax.tree_util.keystr(path).endswith("outer_sampler")
-            yield ("outer" if outer else "inner"), node
 
 
 def _known(tree: PyTree) -> PyTree:

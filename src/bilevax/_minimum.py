@@ -18,6 +18,7 @@ from ._guards import not_differentiable, reverse_only
 from ._lift import Lifted, Parts, split
 from ._means import check_means
 from ._problem import AbstractProblem, FixedPointProblem, Linearization, MinProblem
+from ._readers import check_readers
 from ._result import Result
 from ._sampling import full
 from ._tree import float_dtype, negative
@@ -79,6 +80,7 @@ def minimum(
     problem = _min_problem(objective, data)
     y = _start(y0)
     estimator = _estimator(gradient, inner, linear, y.real)
+    check_readers(problem, estimator)
     arrays, estimator = eqx.partition(estimator, eqx.is_array)
 
     def estimate(make, lifted, x, constants):
@@ -163,6 +165,7 @@ def argmin(
     y = _start(y0)
     if linear is None:
         linear = _default_linear(y.real, problem.symmetric)
+    check_readers(problem, (inner, linear))
     arrays, solvers = eqx.partition((inner, linear), eqx.is_array)
     block_size = common_block_size((inner, linear))
 

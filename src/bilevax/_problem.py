@@ -85,6 +85,7 @@ class ObjectiveProblem(AbstractProblem):
 
     inner: eqx.AbstractVar[Function]
     update: eqx.AbstractVar[Callable | None]
+    check: eqx.AbstractVar[Callable | None]
 
     @property
     def symmetric(self) -> bool:
@@ -128,6 +129,7 @@ class ObjectiveProblem(AbstractProblem):
             inner_data=self.inner_data,
             symmetric=True,
             gauge=self.gauge,
+            check=self.check,
         )
 
 
@@ -241,6 +243,7 @@ class FixedPointProblem(AbstractProblem):
     - `outer_data`, `inner_data`: as in `bx.BilevelProblem`.
     - `symmetric`: whether $\partial_y \phi$ is symmetric, which `bx.CG` needs.
     - `gauge`: as in `bx.BilevelProblem`, for a map that leaves known directions alone.
+    - `check`: as in `bx.BilevelProblem`.
 
     >>> import bilevax as bx, jax.numpy as jnp
     >>> problem = bx.FixedPointProblem(
@@ -259,6 +262,7 @@ class FixedPointProblem(AbstractProblem):
     inner_data: PyTree = eqx.field(default=None, converter=as_data)
     symmetric: bool = eqx.field(static=True, default=False)
     gauge: Callable | None = None
+    check: Callable | None = None
 
     def residual(self, x, y, batch):
         return subtract(y, self.sweep(x, y, batch))
