@@ -148,3 +148,16 @@ def test_the_gradient_map_keeps_the_problem_s_check():
     ):
         with pytest.raises(ValueError, match="out of the domain"):
             call()
+
+
+def test_what_changes_is_data_or_a_part_of_x_or_closed_over_anew():
+    scale = 1.0
+    inner = bx.GradientDescent(1.0, 1)
+    found = lambda loss, x, **data: bx.argmin(loss, 0.0, inner, **data)(x)
+    closes = lambda x, y: (y - scale * x) ** 2 / 2
+    first = found(closes, 2.0)
+    scale = 3.0
+    anew = found(lambda x, y: (y - scale * x) ** 2 / 2, 2.0)
+    part = found(lambda x, y: (y - x["scale"] * x["x"]) ** 2 / 2, {"x": 2.0, "scale": scale})
+    rows = found(lambda x, y, b: jnp.mean((y - b * x) ** 2) / 2, 2.0, data=jnp.full(3, scale))
+    assert (first, anew, part, rows) == (2.0, 6.0, 6.0, 6.0)

@@ -157,6 +157,10 @@ class BilevelProblem(ObjectiveProblem):
 
     x and y are any pytrees of float32 or float64 arrays, one dtype a level.
 
+    The functions are compiled once, as under `jax.jit`: what they read from a global or from
+    where they were defined is a constant of the program, and changing it later changes
+    nothing. Pass what changes as data or as a part of x, or make function and problem anew.
+
     >>> import bilevax as bx, jax.numpy as jnp
     >>> problem = bx.BilevelProblem(
     ...     outer=lambda x, y: jnp.sum((y - 1.0) ** 2) / 2,
