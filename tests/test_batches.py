@@ -64,12 +64,12 @@ def test_functions_and_paths():
     calls = (
         lambda: bx.minimum(MINIMUM, 0.0, descent())(1.0),
         lambda: jax.jit(lambda x: bx.minimum(loss, 0.0, descent(), data=ROWS)(x))(1.0),
-        lambda: bx.minimum(MINIMUM, 0.0, gradient=bx.Unrolled(descent())),
+        lambda: bx.minimum(MINIMUM, 0.0, gradient=bx.Unrolled(descent()))(1.0),
         lambda: jax.grad(lambda x: bx.argmin(loss, 0.0, descent(), data=ROWS)(x))(1.0),
         lambda: bx.argmin(MAP, 0.0, descent())(1.0),
         lambda: bx.argmin(
             loss, 0.0, DESCENT, linear=bx.CG(2, batch_size=bx.Batches(OUT)), data=ROWS
-        ),
+        )(1.0),
         lambda: bx.trajectory(MINIMUM, descent(), 1.0, 0.0, at=[0, 1]),
         lambda: bx.recommend(MINIMUM, descent(), 1.0, 0.0),
     )

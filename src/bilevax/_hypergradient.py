@@ -10,7 +10,6 @@ from ._check import as_variable, check_domain, check_kinds, check_numbers, check
 from ._cost import Cost
 from ._curvature import has_steps_to_measure, measure_step, with_steps
 from ._means import check_means
-from ._readers import check_readers
 from ._types import Estimator, Key, Problem
 
 
@@ -84,7 +83,6 @@ def checked(problem, estimator, variables, adjoint, key):
     check_numbers(**dict(zip(variables, (x, y), strict=True)), adjoint0=adjoint)
     check_domain(problem, x)
     check_numbers(outer_data=problem.outer_data, inner_data=problem.inner_data)
-    check_readers(problem, estimator)
     check_means(problem, estimator, x, y)
     if key is None and estimator.random:
         raise ValueError(

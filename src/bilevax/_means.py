@@ -14,29 +14,32 @@ from ._blocks import may_split
 from ._check import check_level, check_rows
 from ._data import num_rows, slice_rows
 from ._problem import FixedPointProblem, MinProblem, ObjectiveProblem
-from ._readers import samplers
-from ._sampling import FullBatch
+from ._sampling import AbstractSampler, FullBatch
 from ._tree import is_traced
 
 
 def check_means(
     problem: Any, readers: PyTree, x: PyTree, y: PyTree, levels=("inner", "outer")
 ) -> None:
-    """Check on a few rows that what reads data in parts reads means over rows.
+    """Check that samplers find their rows, and on a few of them that what reads data in
+    parts reads means over rows.
 
     `readers` holds the samplers: an estimator, or solvers. Where a full batch may be split
     in blocks, which the user may not know of, it raises; where random rows are drawn, it
     warns. Numbers of x and y that are not known yet are replaced; traced data are not
     looked at.
     """
+    samplers = list(_samplers(readers))
+    for level, sampler in samplers:
+        # Here what the caller gave is known; in a compiled program it is not.
+        sampler.check(getattr(problem, f"{level}_data"))
     if not isinstance(problem, ObjectiveProblem | FixedPointProblem):
         return
-    found = list(samplers(readers))
     same_level = isinstance(problem, MinProblem)
     for name in levels:
         data = getattr(problem, f"{name}_data")
         check_rows(f"{name}_data", data)
-        reading = [s for level, s in found if same_level or level == name]
+        reading = [s for level, s in samplers if same_level or level == name]
         if any(is_traced(leaf) for leaf in jax.tree.leaves(data)):
             continue
         blocks = [s.block_size for s in reading if isinstance(s, FullBatch)]
@@ -54,6 +57,15 @@ def check_means(
 
 def _is_map(problem: Any, name: str) -> bool:
     return name == "inner" and isinstance(problem, FixedPointProblem)
+
+
+def _samplers(readers: PyTree):
+    """Each sampler, with the level whose data it reads."""
+    is_sampler = lambda node: isinstance(node, AbstractSampler)
+    for path, node in jax.tree_util.tree_leaves_with_path(readers, is_leaf=is_sampler):
+        if is_sampler(node):
+            outer = jax.tree_util.keystr(path).endswith("outer_sampler")
+            yield ("outer" if outer else "inner"), node
 
 
 def _known(tree: PyTree) -> PyTree:

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ._algorithm import Algorithm
-from ._check import check_domain, check_kinds
 from ._cost import Cost
 from ._curvature import check_steps, has_steps_to_measure, measure_step, with_steps
 from ._history import History, columns_of
@@ -19,8 +18,8 @@ from ._loop import RECORDS, LoopState, chunk
 from ._numbers import as_count, as_nonnegative
 from ._problem import AbstractProblem
 from ._progress import Reporter
-from ._readers import check_readers
 from ._result import Result, first_failure
+from ._resume import check_state
 from ._types import AnyAlgorithm, Count, Key, Number, Problem
 
 # How long a chunk should last: long enough to hide its dispatch, short enough to watch.
@@ -140,7 +139,8 @@ def minimize(
     if state is None:
         state = initial_state(problem, algorithm, x0, y0, key=key, adjoint0=adjoint0)
     else:
-        _check_state(problem, algorithm, state)
+        needs_measured = has_steps_to_measure(algorithm)
+        check_state(problem, algorithm, state, needs_measured=needs_measured)
 
     first, result, history = int(state.loop.step), Result.successful, History()
     run = _Run(problem, algorithm, metrics, stop_at, record_every, measure_every)
@@ -200,33 +200,6 @@ def _measured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> S
     loop = state.loop
     step_size, cost = measure_step(problem, algorithm, loop.x, loop.hypergradient.y)
     return State(loop, state.cost + cost.on_host(), step_size)
-
-
-def _check_state(problem: AbstractProblem, algorithm: Algorithm, state: State) -> None:
-    """Raise unless this problem and algorithm make such states; nothing is computed."""
-    loop = state.loop
-    check_kinds(problem, algorithm.hypergradient)
-    check_domain(problem, loop.x)
-    check_readers(problem, algorithm.hypergradient)
-
-    def start():
-        key = jax.random.wrap_key_data(loop.key, impl=loop.key_impl)
-        return _start(problem, algorithm, loop.x, loop.hypergradient.y, None, key)
-
-    try:
-        expected = eqx.filter_eval_shape(start)
-    except Exception as error:
-        error.add_note(_OTHER_STATE)
-        raise
-    unmeasured = state.step_size is None and has_steps_to_measure(algorithm)
-    if unmeasured or _kinds(loop) != _kinds(expected):
-        raise ValueError(_OTHER_STATE)
-
-
-def _kinds(tree: PyTree):
-    """The structure, and each leaf's shape and dtype."""
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [(np.shape(leaf), leaf.dtype) for leaf in leaves]
 
 
 @eqx.filter_jit
@@ -315,11 +288,6 @@ def _next_length(length: int, seconds: float) -> int:
 
 
 _NEVER = ": leave it out to measure once, where the run starts"
-_OTHER_STATE = (
-    "state belongs to another algorithm or problem: what this algorithm keeps on this problem "
-    "has other parts, shapes or dtypes. Pass `solution.state` of the same problem and "
-    "algorithm, or start anew from its variables: x0=solution.x, y0=solution.y."
-)
 _NO_ALGORITHM = (
     "algorithm must be a bx.Algorithm, such as a preset of bx.algorithms or "
     "bx.Algorithm(estimator, outer_step_size), got {}."

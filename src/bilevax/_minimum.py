@@ -18,7 +18,6 @@ from ._guards import not_differentiable, reverse_only
 from ._lift import Lifted, Parts, split
 from ._means import check_means
 from ._problem import AbstractProblem, FixedPointProblem, Linearization, MinProblem
-from ._readers import check_readers
 from ._result import Result
 from ._sampling import full
 from ._tree import float_dtype, negative
@@ -85,7 +84,7 @@ def minimum(
     problem = _min_problem(objective, data)
     y = _start(y0)
     estimator = _estimator(gradient, inner, linear, y.real)
-    check_readers(problem, estimator)
+    readers = estimator
     arrays, estimator = eqx.partition(estimator, eqx.is_array)
 
     def estimate(make, lifted, x, constants):
@@ -108,7 +107,7 @@ def minimum(
 
     def ell(x: PyTree) -> Float[Array, ""]:
         check_domain(problem, x)
-        check_means(problem, estimator, x, y0)
+        check_means(problem, readers, x, y0)
         lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
         differentiable = jax.custom_jvp(partial(value, lifted))
 
@@ -170,7 +169,6 @@ def argmin(
     y = _start(y0)
     if linear is None:
         linear = _default_linear(y.real, problem.symmetric)
-    check_readers(problem, (inner, linear))
     arrays, solvers = eqx.partition((inner, linear), eqx.is_array)
     block_size = common_block_size((inner, linear))
 
