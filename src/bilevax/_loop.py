@@ -117,7 +117,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
         }
         return carry, row
 
-    return jax.lax.scan(record, Carry.start(state), jnp.arange(RECORDS))
+    return jax.lax.scan(record, Carry.start(state), jnp.arange(RECORDS, dtype=jnp.int32))
 
 
 def measure(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, Any]:
