@@ -83,12 +83,6 @@ def test_other_numbers_are_no_other_algorithm(changed):
     assert int(s.state.loop.step) == 1
 
 
-def test_a_measured_step_may_be_replaced():
-    state = start(algorithm(inner=bx.GradientDescent(num_steps=2)))
-    assert state.step_size is not None
-    bx.minimize(problem(), algorithm(), num_steps=1, state=state)
-
-
 @pytest.mark.parametrize(
     ("linear", "outer"),
     [
