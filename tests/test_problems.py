@@ -115,3 +115,49 @@ def test_shared_penalty_is_one_number():
     assert float(one.gradient) == pytest.approx(float(each.gradient.sum()), rel=1e-11)
     with pytest.raises(ValueError, match="penalty must be"):
         bx.problems.penalised_logistic(rows, rows, penalty="per-pixel")
+
+
+def test_a_quadratic_form_needs_a_symmetric_matrix():
+    A, B = np.array([[2.0, 1.0], [0.0, 2.0]]), np.eye(2)
+    for name, matrices in (("A_g", (B, A, B, B[0])), ("A_f", (A, B, B, B[0]))):
+        arrays = [jnp.asarray(matrix) for matrix in matrices]
+        with pytest.raises(ValueError, match=f"{name} must be symmetric.*transpose by 1: take"):
+            bx.problems.Quadratic(*arrays, coupling=jnp.asarray(0.0))
+    with pytest.raises(ValueError, match="A_g must be a square matrix"):
+        bx.problems.Quadratic(*map(jnp.asarray, (B, B[:1], B, B[0])), coupling=jnp.zeros(()))
+    # Symmetric to rounding is symmetric.
+    D = np.random.default_rng(0).standard_normal((50, 30)).astype(np.float32)
+    q = bx.problems.Quadratic(
+        *map(jnp.asarray, (D @ D.T, D.T @ D, D.T, D[0])), coupling=jnp.float32(0)
+    )
+    assert jax.jit(lambda q: q.A_g[0, 0])(q) == q.A_g[0, 0]
+    jax.vmap(lambda A: bx.problems.Quadratic(A, A, A, A[0], coupling=A[0, 0]).A_g)(
+        jnp.ones((3, 2, 2))
+    )
+
+
+def test_the_gradient_map_keeps_the_problem_s_check():
+    def check(x):
+        raise ValueError("x is out of the domain.")
+
+    problem = bx.MinProblem(lambda x, y: (y - x) ** 2, check=check).as_fixed_point(0.5)
+    solver = bx.FixedPointIteration(3)
+    for call in (
+        lambda: bx.hypergradient(problem, bx.Implicit(solver, solver), 1.0, 0.0),
+        lambda: bx.argmin(problem, 0.0, solver)(1.0),
+    ):
+        with pytest.raises(ValueError, match="out of the domain"):
+            call()
+
+
+def test_what_changes_is_data_or_a_part_of_x_or_closed_over_anew():
+    scale = 1.0
+    inner = bx.GradientDescent(1.0, 1)
+    found = lambda loss, x, **data: bx.argmin(loss, 0.0, inner, **data)(x)
+    closes = lambda x, y: (y - scale * x) ** 2 / 2
+    first = found(closes, 2.0)
+    scale = 3.0
+    anew = found(lambda x, y: (y - scale * x) ** 2 / 2, 2.0)
+    part = found(lambda x, y: (y - x["scale"] * x["x"]) ** 2 / 2, {"x": 2.0, "scale": scale})
+    rows = found(lambda x, y, b: jnp.mean((y - b * x) ** 2) / 2, 2.0, data=jnp.full(3, scale))
+    assert (first, anew, part, rows) == (2.0, 6.0, 6.0, 6.0)

@@ -42,7 +42,7 @@ class Wide(eqx.Module):
     def __add__(self, other: "Count") -> "Wide":
         other = Wide.of(other)
         low = self.low + other.low
-        return Wide(self.high + other.high + (low < self.low), low)
+        return Wide(self.high + other.high + (low < self.low).astype(jnp.uint32), low)
 
     def __radd__(self, other: "Count") -> "Wide":
         return self + other

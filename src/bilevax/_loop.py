@@ -150,7 +150,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
         }
         return carry, row
 
-    return jax.lax.scan(record, Carry.start(state), jnp.arange(RECORDS))
+    return jax.lax.scan(record, Carry.start(state), jnp.arange(RECORDS, dtype=jnp.int32))
 
 
 def residuals(state: LoopState) -> dict[str, Array]:

@@ -21,16 +21,20 @@ from ._tree import is_traced
 def check_means(
     problem: Any, readers: PyTree, x: PyTree, y: PyTree, levels=("inner", "outer")
 ) -> None:
-    """Check on a few rows that what reads data in parts reads means over rows.
+    """Check that samplers find their rows, and on a few of them that what reads data in
+    parts reads means over rows.
 
     `readers` holds the samplers: an estimator, or solvers. Where a full batch may be split
     in blocks, which the user may not know of, it raises; where random rows are drawn, it
     warns. Numbers of x and y that are not known yet are replaced; traced data are not
     looked at.
     """
+    samplers = list(_samplers(readers))
+    for level, sampler in samplers:
+        # Here what the caller gave is known; in a compiled program it is not.
+        sampler.check(getattr(problem, f"{level}_data"))
     if not isinstance(problem, ObjectiveProblem | FixedPointProblem):
         return
-    samplers = list(_samplers(readers))
     same_level = isinstance(problem, MinProblem)
     for name in levels:
         data = getattr(problem, f"{name}_data")

@@ -16,6 +16,7 @@ from ._loop import LoopState
 from ._numbers import as_count, as_nonnegative
 from ._progress import Reporter
 from ._result import Result, first_failure
+from ._resume import check_state
 from ._steps import ASTRAY, explain, has_steps_to_measure
 from ._types import AnyAlgorithm, Count, Key, Number, Problem
 
@@ -132,6 +133,9 @@ def minimize(
         raise TypeError("state must be `solution.state` of an earlier run.")
     if state is None:
         state = initial_state(problem, algorithm, x0, y0, key=key, adjoint0=adjoint0)
+    else:
+        needs_measured = has_steps_to_measure(algorithm)
+        check_state(problem, algorithm, state, needs_measured=needs_measured)
 
     first, result, history = int(state.loop.step), Result.successful, History()
     run = Run(problem, algorithm, metrics, stop_at, record_every, measure_every)

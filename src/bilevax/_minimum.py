@@ -66,6 +66,11 @@ def minimum(
     - `data`: rows; see `bx.BilevelProblem`.
     - `key`: for solvers that draw rows; the same at every call.
 
+    `objective` is compiled once for each function that is returned, as under `jax.jit`: a
+    global that it reads is a constant from then on, and changing it changes nothing. Pass what
+    changes as `data` or as a part of x, or close over it anew where it changes, in a new
+    objective for a new `bx.minimum`.
+
     **Returns:** a function of x. It works under `jit`, `vmap` and `grad`, and its
     derivatives with respect to values that `objective` has closed over are right too.
     Forward mode and second derivatives raise `TypeError`, as do derivatives with respect
@@ -81,6 +86,7 @@ def minimum(
     problem = _min_problem(objective, data)
     y = _start(y0)
     estimator = _estimator(gradient, inner, linear, y.real)
+    readers = estimator
     arrays, estimator = eqx.partition(estimator, eqx.is_array)
 
     def estimate(make, lifted, x, constants):
@@ -103,7 +109,7 @@ def minimum(
 
     def ell(x: PyTree) -> Float[Array, ""]:
         check_domain(problem, x)
-        check_means(problem, estimator, x, y0)
+        check_means(problem, readers, x, y0)
         lifted, lifted_x, constants = _lift(problem, x, y, arrays, key)
         differentiable = jax.custom_jvp(partial(value, lifted))
 
@@ -144,7 +150,7 @@ def argmin(
     - `inner`: the solver of the inner problem.
     - `linear`: the solver of the linear systems: `bx.Direct()` by default for a y of up to
       200 numbers and for maps that are not symmetric, conjugate gradient otherwise.
-    - `data`, `key`: as in `bx.minimum`.
+    - `data`, `key`: as in `bx.minimum`; what it says of globals holds here too.
 
     **Returns:** a function of x that gives a y like `y0`. It works under `jit`, `vmap`,
     forward mode and reverse mode, and its derivatives with respect to values that

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._transformation import Optax, SteepestDescent, as_outer
+from ._transformation import AbstractDirection, as_outer
 from ._types import Step
 
 
@@ -23,7 +23,7 @@ class Multiplicative(eqx.Module):
         return jax.tree.map(move, x, update)
 
 
-def mirror_descent(step_size: Step) -> tuple[SteepestDescent | Optax, Multiplicative]:
+def mirror_descent(step_size: Step) -> tuple[AbstractDirection, Multiplicative]:
     r"""The outer step and the `apply` of mirror descent with the entropy, for an Algorithm.
 
     $x_{k+1} \propto x_k \odot e^{-\eta_k \psi_k}$: x stays a histogram, and a constant

@@ -85,6 +85,7 @@ class ObjectiveProblem(AbstractProblem):
 
     inner: eqx.AbstractVar[Function]
     update: eqx.AbstractVar[Callable | None]
+    check: eqx.AbstractVar[Callable | None]
 
     @property
     def symmetric(self) -> bool:
@@ -128,6 +129,7 @@ class ObjectiveProblem(AbstractProblem):
             inner_data=self.inner_data,
             symmetric=True,
             gauge=self.gauge,
+            check=self.check,
         )
 
 
@@ -154,6 +156,10 @@ class BilevelProblem(ObjectiveProblem):
       called before any work. Under `jit` x is traced: only its shape is known then.
 
     x and y are any pytrees of float32 or float64 arrays, one dtype a level.
+
+    The functions are compiled once, as under `jax.jit`: what they read from a global or from
+    where they were defined is a constant of the program, and changing it later changes
+    nothing. Pass what changes as data or as a part of x, or make function and problem anew.
 
     >>> import bilevax as bx, jax.numpy as jnp
     >>> problem = bx.BilevelProblem(
@@ -241,6 +247,7 @@ class FixedPointProblem(AbstractProblem):
     - `outer_data`, `inner_data`: as in `bx.BilevelProblem`.
     - `symmetric`: whether $\partial_y \phi$ is symmetric, which `bx.CG` needs.
     - `gauge`: as in `bx.BilevelProblem`, for a map that leaves known directions alone.
+    - `check`: as in `bx.BilevelProblem`.
 
     >>> import bilevax as bx, jax.numpy as jnp
     >>> problem = bx.FixedPointProblem(
@@ -259,6 +266,7 @@ class FixedPointProblem(AbstractProblem):
     inner_data: PyTree = eqx.field(default=None, converter=as_data)
     symmetric: bool = eqx.field(static=True, default=False)
     gauge: Callable | None = None
+    check: Callable | None = None
 
     def residual(self, x, y, batch):
         return subtract(y, self.sweep(x, y, batch))

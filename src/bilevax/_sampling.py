@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from ._data import num_rows, row_leaves, take_rows
@@ -66,6 +67,10 @@ class AbstractSampler(eqx.Module):
         """The state before the first draw."""
         del data
         return ()
+
+    def check(self, data: PyTree) -> None:
+        """Raise where the data lack rows that it names."""
+        del data
 
     @abc.abstractmethod
     def rows(self, data: PyTree) -> int:
@@ -212,6 +217,10 @@ class Batches(AbstractSampler):
 
     - `batches`: arrays of row indices, all of one length.
 
+    Rows that the data do not have are refused before any work. Where the batches are traced
+    themselves, as arguments of a function under `jit` or `vmap`, they are not known then: an
+    index below 0 reads the first row, one beyond the data the last.
+
     >>> import bilevax as bx
     >>> sampler = bx.Batches([[0, 1], [2, 3], [4, 5]])
     """
@@ -227,21 +236,24 @@ class Batches(AbstractSampler):
                 "Batches needs at least one batch, and all of one length; got lengths "
                 f"{sorted(lengths)}."
             )
-        rows = jnp.asarray(batches)
+        known = not any(is_traced(leaf) for leaf in jax.tree.leaves(batches))
+        rows: Any = np.asarray(batches) if known else jnp.asarray(batches)
         if not jnp.issubdtype(rows.dtype, jnp.integer):
             raise TypeError(f"Batches needs integer row indices, got {rows.dtype}.")
-        self.batches = rows.astype(jnp.int32)
+        if known:
+            _check_range(rows, np.iinfo(np.int32).max)
+        # Known within a program that is being traced, too.
+        with jax.ensure_compile_time_eval():
+            self.batches = jnp.asarray(rows, jnp.int32)
 
     def init(self, data):
         _check_data(data, self.batches.shape[1])
-        if not is_traced(self.batches):
-            low, high = int(self.batches.min()), int(self.batches.max())
-            if low < 0 or high >= num_rows(data):
-                raise ValueError(
-                    f"Batches names rows {low} to {high}; the data have rows 0 to "
-                    f"{num_rows(data) - 1}."
-                )
+        self.check(data)
         return jnp.int32(0)
+
+    def check(self, data):
+        if not is_traced(self.batches):
+            _check_range(np.asarray(self.batches), num_rows(data))
 
     def rows(self, data):
         del data
@@ -249,6 +261,15 @@ class Batches(AbstractSampler):
 
     def next_indices(self, data, state, key):
         return self.batches[state], (state + 1) % self.batches.shape[0]
+
+
+def _check_range(rows: np.ndarray, num: int) -> None:
+    low, high = int(rows.min()), int(rows.max())
+    if low < 0 or high >= num:
+        raise ValueError(
+            f"Batches names rows {low} to {high}; the data have rows 0 to {num - 1}: leave out "
+            "the others."
+        )
 
 
 def as_sampler(batch_size: BatchSize) -> AbstractSampler:

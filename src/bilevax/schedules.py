@@ -29,6 +29,11 @@ def _positive(name: str) -> Callable[[Any], Scalar]:
     return lambda value: as_positive(name, value)
 
 
+def _float(number: Any) -> Array:
+    # Casts are explicit, so that schedules work under strict promotion of dtypes too.
+    return jnp.asarray(number, jnp.result_type(float))
+
+
 class Schedule(eqx.Module):
     """A step size that depends on the index of the step."""
 
@@ -88,7 +93,7 @@ class decreasing(Schedule):  # noqa: N801 - reads as a function: schedules.decre
     gamma: Scalar = eqx.field(converter=_positive("gamma"))
 
     def __call__(self, i):
-        return jnp.asarray(self.beta / (self.gamma + i))
+        return _float(self.beta) / (_float(self.gamma) + _float(i))
 
 
 class polynomial(Schedule):  # noqa: N801
@@ -103,7 +108,7 @@ class polynomial(Schedule):  # noqa: N801
     power: Scalar = eqx.field(converter=lambda power: as_finite("power", power))
 
     def __call__(self, i):
-        return jnp.asarray(self.scale * (1.0 + i) ** -self.power)
+        return _float(self.scale) * (1 + _float(i)) ** -_float(self.power)
 
 
 class two_phase(Schedule):  # noqa: N801
@@ -125,8 +130,9 @@ class two_phase(Schedule):  # noqa: N801
     gamma: Scalar = eqx.field(converter=_positive("gamma"))
 
     def __call__(self, i):
-        later = self.beta / (self.gamma + jnp.maximum(i - self.num_steps, 0.0))
-        return jnp.where(i < self.num_steps, self.step_size, later)
+        after = _float(i) - _float(self.num_steps)
+        later = _float(self.beta) / (_float(self.gamma) + jnp.maximum(after, 0))
+        return jnp.where(after < 0, _float(self.step_size), later)
 
 
 _BELOW = ": take one below 2 / smoothness of the inner problem, or None to have it measured"

@@ -98,7 +98,7 @@ class AbstractTwoStage(AbstractHypergradient):
 
 
 def no_value_yet(problem: AbstractProblem, x: PyTree, y: PyTree) -> Float[Array, ""]:
-    """NaN in the dtype of the outer objective: the value before the first estimate."""
+    """Infinity in the dtype of the outer objective: the value before the first estimate."""
     batch = full(problem.outer_data, None)
     value, _ = jax.eval_shape(lambda: problem.value_and_gradients(x, y, batch))
-    return jnp.full((), jnp.nan, value.dtype)
+    return jnp.full((), jnp.inf, value.dtype)

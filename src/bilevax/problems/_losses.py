@@ -51,7 +51,7 @@ def log_loss(logits: Float[Array, "rows"], labels: Array) -> Number:
     >>> round(float(log_loss(jnp.zeros(3), jnp.array([0, 1, 1]))), 4)
     0.6931
     """
-    return jnp.mean(jax.nn.softplus(logits) - labels * logits)
+    return jnp.mean(jax.nn.softplus(logits) - labels.astype(logits.dtype) * logits)
 
 
 def squared_error(predictions: Float[Array, "..."], targets: Array) -> Number:
@@ -67,7 +67,7 @@ def squared_error(predictions: Float[Array, "..."], targets: Array) -> Number:
 
 def accuracy(found: Float[Array, "rows *classes"], labels: Array) -> Number:
     """The share of rows whose largest score, or for one score its sign, is their label's."""
-    chosen = jnp.argmax(found, axis=1) if found.ndim == 2 else found > 0
+    chosen = jnp.argmax(found, axis=1) if found.ndim == 2 else (found > 0).astype(int)
     return jnp.mean(chosen == labels)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from .._constants import Constants
 from .._problem import BilevelProblem
+from .._tree import is_traced
 
 Matrix = Float[Array, "m m"]
 Vector = Float[Array, "m"]
@@ -80,7 +81,8 @@ class Quadratic(eqx.Module):
     $\rho > 0$ makes the inner accuracy matter.
 
     **Arguments:** `A_f` (dx x dx) and `A_g` (dy x dy), symmetric positive definite;
-    `B_g` (dy x dx); `C_f` (dy); `coupling`: $\rho \ge 0$. Use `problem` to solve it.
+    `B_g` (dy x dx); `C_f` (dy); `coupling`: $\rho \ge 0$. Use `problem` to solve it. A matrix
+    that is not symmetric raises `ValueError`: $A y$ would not be the gradient of its form.
     """
 
     A_f: Array
@@ -88,6 +90,10 @@ class Quadratic(eqx.Module):
     B_g: Array
     C_f: Array
     coupling: Array = eqx.field(kw_only=True)
+
+    def __check_init__(self):
+        for name in ("A_f", "A_g"):
+            _check_symmetric(name, getattr(self, name))
 
     @property
     def problem(self) -> BilevelProblem:
@@ -175,6 +181,22 @@ def quadratic(
     dtype = jnp.result_type(float) if dtype is None else dtype
     matrices = (jnp.asarray(a, dtype) for a in (A_f, A_g, B_g, C_f))
     return Quadratic(*matrices, coupling=jnp.asarray(coupling, dtype))
+
+
+def _check_symmetric(name: str, matrix: Any) -> None:
+    """To rounding; a matrix that is not known yet is not looked at."""
+    if is_traced(matrix):
+        return
+    values = np.asarray(matrix)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise ValueError(f"{name} must be a square matrix, got shape {values.shape}.")
+    largest = np.max(np.abs(values), initial=0.0)
+    error = np.max(np.abs(values - values.T), initial=0.0)
+    if not error <= 1e3 * float(jnp.finfo(matrix.dtype).eps) * largest:
+        raise ValueError(
+            f"{name} must be symmetric, and differs from its transpose by {error:.3g}: take "
+            f"({name} + {name}.T) / 2, which has the same quadratic form."
+        )
 
 
 def _spd(rng: np.random.Generator, size: int, condition: float) -> np.ndarray:

@@ -275,7 +275,7 @@ def _newton(objective, x, y, num_steps: int = 50):
     def step(_, y):
         slope = gradient(x, y)
         direction = -jnp.linalg.solve(hessian(x, y), slope)
-        sizes = 0.5 ** jnp.arange(20)
+        sizes = 0.5 ** jnp.arange(20.0)
         reached = jax.vmap(lambda size: value(y + size * direction))(sizes)
         enough = reached <= value(y) + 1e-4 * sizes * (slope @ direction)
         # Near the minimum values are equal to rounding, and the whole step is right.

@@ -51,7 +51,7 @@ class SolverState(eqx.Module):
         """Before the solve of outer step k, whose rows are drawn."""
         return SolverState(self.method, sampler, Clock.at(k), self.watch.begin())
 
-    def tick(self, method: PyTree, residual: Scalar | None = None) -> "SolverState":
+    def tick(self, method: PyTree, residual: Array | None = None) -> "SolverState":
         """The state after one step of the method, and the norm of the residual it saw."""
         watch = self.watch if residual is None else self.watch.see(residual)
         return SolverState(method, self.sampler, self.clock.tick(), watch)
@@ -113,18 +113,19 @@ class AbstractSolver(eqx.Module):
         """A solve from `start`; or the `last` u, untouched and for nothing, at an outer
         step k for which the solver has no steps."""
 
+        num_steps = self.length_at(k)
+        if num_steps is None:
+            return self.solve(equation, start, state, key, k)
+        negative = num_steps < 0
+
         def work():
             u, new_state, cost, result = self.solve(equation, start, state, key, k)
             return u, new_state, cost.wide(), result
 
         def keep():
-            failed = num_steps < 0
-            result = Result.where(failed, Result.negative_num_steps, Result.successful)
+            result = Result.where(negative, Result.negative_num_steps, Result.successful)
             return last, state, Cost().wide(), result
 
-        num_steps = self.length_at(k)
-        if num_steps is None:
-            return self.solve(equation, start, state, key, k)
         return jax.lax.cond(num_steps > 0, work, keep)
 
     def shortfall(self, state: SolverState, failure: Any) -> Any:
@@ -248,7 +249,8 @@ class AbstractIterativeSolver(AbstractSolver):
         """Iterations of the solve at outer step k."""
         del key
         n = self.length_at(k)
-        return self.num_steps if n is None else jnp.maximum(n, 0)
+        steps: Any = self.num_steps
+        return steps if n is None else jnp.maximum(n, 0)
 
     def length_at(self, k):
         if not callable(self.num_steps):

@@ -1,5 +1,7 @@
 """Descent along the residual, with any step-size rule or optax transformation."""
 
+from typing import Any
+
 import equinox as eqx
 import optax
 import optax.tree
@@ -54,11 +56,11 @@ class Descent(AbstractTolerantSolver):
     ):
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
-        direction = as_transformation(transformation)
-        left_out = isinstance(direction, SteepestDescent) and is_measured(direction.step_size)
-        if left_out and self.sampler.deterministic:
-            direction = FollowedDescent(direction.step_size)
-        self.transformation = direction
+        self.transformation = as_transformation(transformation)
+        plain = isinstance(self.transformation, SteepestDescent)
+        step: Any = self.transformation.step_size if plain else None
+        if is_measured(step) and self.sampler.deterministic:
+            self.transformation = FollowedDescent(step)
         self.tol = as_tolerance(tol, self.sampler)
         self.must_converge = must_converge
 

@@ -63,7 +63,8 @@ class FollowedDescent(AbstractDirection):
 def _shrinkage(new: PyTree, old: PyTree) -> Float[Array, ""]:
     """1 to keep a trial step; else by which factor it is too long."""
     new, old = jax.lax.stop_gradient((new, old))
-    unit = optax.tree.max(jax.tree.map(lambda a, b: jnp.maximum(abs(a), abs(b)), new, old))
+    larger = jax.tree.map(lambda a, b: jnp.maximum(abs(a), abs(b)), new, old)
+    unit = jnp.asarray(optax.tree.max(larger))
     unit = jnp.where(unit > 0, unit, 1)
     change = scale(1 / unit, subtract(new, old))
     along = -jnp.asarray(optax.tree.vdot(scale(1 / unit, old), change))
