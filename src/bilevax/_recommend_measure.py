@@ -16,6 +16,7 @@ from ._hypergradient import checked, hypergradient
 from ._problem import AbstractProblem, MinProblem
 from ._result import Result
 from ._sampling import full
+from ._steps import with_measured_steps
 from ._transformation import SteepestDescent
 from .hypergradients import Analytic, Implicit, Unrolled
 from .schedules import evaluate

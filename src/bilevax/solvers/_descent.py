@@ -56,11 +56,10 @@ class Descent(AbstractTolerantSolver):
     ):
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
-        self.transformation = as_transformation(transformation)
-        plain = isinstance(self.transformation, SteepestDescent)
-        step: Any = self.transformation.step_size if plain else None
-        if is_measured(step) and self.sampler.deterministic:
-            self.transformation = FollowedDescent(step)
+        direction = as_transformation(transformation)
+        step: Any = direction.step_size if isinstance(direction, SteepestDescent) else None
+        follows = is_measured(step) and self.sampler.deterministic
+        self.transformation = FollowedDescent(step) if follows else direction
         self.tol = as_tolerance(tol, self.sampler)
         self.must_converge = must_converge
 
