@@ -26,8 +26,6 @@ from ._settings import Settings
 from ._tables import Rows, Table
 
 _INNER_STEPS, _ADJOINT_STEPS = 20, 10
-# Outer steps between two measurements of the inner smoothness.
-MEASURE_EVERY = 50
 # All penalties as shares of the loss's smoothness: where they start, and the bounds within
 # which they stay. Below the least a penalty does nothing; above the largest a weight is
 # zero for all purposes, and the measured inner step, 1 / smoothness, stays stable.

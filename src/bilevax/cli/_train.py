@@ -14,7 +14,7 @@ from ._interruption import Interruption
 from ._last_good import LastGood
 from ._live import Progress
 from ._settings import Settings
-from ._task import MEASURE_EVERY, Task
+from ._task import Task
 
 # Outer steps between two records, of which the curves are made.
 _RECORD_EVERY = 5
@@ -46,7 +46,6 @@ def train(
             state=checkpoint.state,
             metrics=task.metrics,
             record_every=min(_RECORD_EVERY, settings.save_every),
-            measure_every=MEASURE_EVERY,
             callback=run.record,
         )
     for warning in {str(warning.message) for warning in caught}:

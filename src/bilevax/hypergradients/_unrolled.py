@@ -113,6 +113,9 @@ class Unrolled(AbstractTwoStage):
             _warn_of_size(x, y)
             y, jacobian, solver = _jacobian(iterate, x)
             transpose = lambda f_y: _contract(jacobian, f_y, x)
+        steps = self.inner.length_at(state.k)
+        if steps is not None:  # without steps y stays what it was, from a cold start too
+            y = jax.tree.map(lambda new, old: jnp.where(steps > 0, new, old), y, state.y)
         value, (f_x, f_y), sampler, outer_cost, outer_result = self.evaluate_outer(
             problem, x, y, state.outer_sampler, outer_key
         )
@@ -121,7 +124,7 @@ class Unrolled(AbstractTwoStage):
         inner = InnerState(y, state.inner.initial, solver)
         cost = outer_cost + self._cost(run, differentiated, x) + self.inner.cost(run, judging)
         result = first_failure(
-            self._length_result(differentiated),
+            self._length_result(differentiated, steps),
             self.inner.result(run.equation, y, solver),
             outer_result,
             finite_or(gradient, Result.outer_nonfinite),
@@ -155,11 +158,15 @@ class Unrolled(AbstractTwoStage):
             raise ValueError(_NEEDS_MAXIMUM)
         return min(rooms)
 
-    def _length_result(self, num):
-        """Whether there was room for all steps that should be differentiated."""
-        if isinstance(num, int) or self.mode == "forward":
+    def _length_result(self, num, steps):
+        """Whether the number of steps is one, and there was room for those to differentiate."""
+        if steps is None:
             return Result.successful
-        return Result.where(num <= self._room(), Result.successful, Result.unrolled_max_steps)
+        sound = Result.where(steps >= 0, Result.successful, Result.negative_num_steps)
+        if self.mode == "forward":
+            return sound
+        room = Result.where(num <= self._room(), Result.successful, Result.unrolled_max_steps)
+        return first_failure(sound, room)
 
     def _cost(self, run: Run, differentiated, x: PyTree) -> Cost:
         """T gradients forward; a product of each kind for every differentiated step."""
