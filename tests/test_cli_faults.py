@@ -1,5 +1,6 @@
 """Faulty requests: plain words, exit code 2, no traceback, nothing overwritten."""
 
+import functools
 import json
 import os
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bilevax import _minimize
+import bilevax as bx
+from bilevax import algorithms
 from bilevax.cli import _folder, _train
 from bilevax.cli._app import app
 from bilevax.cli._errors import UnusableError
@@ -182,16 +184,14 @@ def test_a_huge_step_is_held_by_the_bounds(tmp_path):
     assert np.isfinite(result["validation_loss"])
 
 
-def wrongly_measured(monkeypatch, first):
-    """An inner step that is far too large from an outer step on, as if measured wrongly."""
-    measured = _minimize._measured
+def too_long(monkeypatch, schedule):
+    """Inner steps by a schedule of the outer step that makes them far too large."""
+    step = schedule.outer()
+    preset = functools.partial(algorithms.amigo_gd, inner_step_size=step)
+    monkeypatch.setattr(algorithms, "amigo_gd", preset)
 
-    def wrong(problem, algorithm, state):
-        found = measured(problem, algorithm, state)
-        late = int(state.loop.step) >= first
-        return _minimize.State(found.loop, found.cost, found.step_size * (1e4 if late else 1))
 
-    monkeypatch.setattr(_minimize, "_measured", wrong)
+RIDGE = ("--model", "ridge")
 
 
 def numbers(path):
@@ -201,22 +201,23 @@ def numbers(path):
 def test_a_run_that_fails_at_once_says_why_and_leaves_the_folder_free(tmp_path, monkeypatch):
     data, folder = numbers(tmp_path / "a.csv"), tmp_path / "run"
     with monkeypatch.context() as context:
-        wrongly_measured(context, first=0)
-        done = run("tune", data, "--model", "ridge", "--output", folder)
-    assert done.exit_code == 1 and "became infinite or NaN" in done.stderr
+        too_long(context, bx.schedules.decreasing(beta=5.0, gamma=1.0))
+        done = run("tune", data, *RIDGE, "--algorithm", "amigo-gd", "--output", folder)
+    assert done.exit_code == 1 and "inner solver diverged" in " ".join(done.stderr.split())
     assert "Traceback" not in done.output
     done = run("tune", data, "--model", "ridge", "--seed", 1, "--steps", 3, "--output", folder)
     assert done.exit_code == 0, done.output
 
 
 def test_a_run_that_fails_on_the_way_keeps_what_it_had(tmp_path, monkeypatch):
-    wrongly_measured(monkeypatch, first=1)
+    too_long(monkeypatch, bx.schedules.two_phase(0.1, 50, beta=5.0, gamma=1.0))
     data, folder = numbers(tmp_path / "a.csv"), tmp_path / "run"
-    done = run("tune", data, "--model", "ridge", "--steps", 80, "--output", folder)
-    assert done.exit_code == 1 and "above 2 / smoothness" in done.stderr
+    options = (*RIDGE, "--algorithm", "amigo-gd", "--steps", 80, "--output", folder)
+    done = run("tune", data, *options)
+    assert done.exit_code == 1 and "nothing is wrong yet" in " ".join(done.stderr.split())
     result = json.loads((folder / "result.json").read_text())
-    assert result["steps"] == 50 and not result["finished"]
-    assert "y became infinite" in result["ended_because"]
+    assert 45 <= result["steps"] <= 50 and not result["finished"]
+    assert "inner solver diverged" in result["ended_because"]
     with np.load(folder / "hyperparameters.npz") as learned:
         assert np.isfinite(learned["x"]).all()
     assert "has not finished" in (folder / "report.html").read_text()
