@@ -373,7 +373,7 @@ def test_an_ill_conditioned_hessian_of_unknown_smoothness():
         for estimator in (bx.Unrolled(inner), bx.Implicit(inner, bx.Direct())):
             h = bx.hypergradient(problem, estimator, jnp.asarray(x), jnp.asarray(start))
             off = [Fraction(float(g)) + v for g, v in zip(h.gradient, exact, strict=True)]
-            bound = bx.error_bound(problem, estimator, x, h, bx.Constants(**known))
+            bound = bx.error_bound(problem, estimator, x, h, constants=bx.Constants(**known))
             ratios.append(np.linalg.norm(np.array(off, float)) / bound.value)
     assert min(ratios) > 1e-9 and max(ratios) <= 1
 
@@ -407,7 +407,7 @@ def test_what_cancels_within_a_gradient(level, dtype):
             problem, exact = bx.BilevelProblem(outer, plain, outer_data=s), -exact
         for estimator in estimators:
             h = bx.hypergradient(problem, estimator, x, jnp.zeros(3, dtype))
-            bound = bx.error_bound(problem, estimator, x, h, constants)
+            bound = bx.error_bound(problem, estimator, x, h, constants=constants)
             if size > 1 / eps ** (2 / 3):
                 assert level == "bilevel" or "does not change where y does" in bound.reason
                 continue
