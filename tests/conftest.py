@@ -2,9 +2,24 @@
 
 import os
 import pathlib
+import shutil
+import tempfile
+
+# Workers and the processes that tests start share what they compile, for one session.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["BILEVAX_TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="bilevax-programs-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["BILEVAX_TEST_PROGRAMS"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
+
+
+def pytest_unconfigure():
+    """The process that made the folder of programs removes it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["BILEVAX_TEST_PROGRAMS"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
