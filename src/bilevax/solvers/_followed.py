@@ -10,8 +10,8 @@ from .._transformation import AbstractDirection
 from .._tree import scale, subtract
 from ..schedules import Measured
 
-# How much a step shrinks at most at once, and how fast it recovers.
-_LEAST, _RECOVERY = 0.1, 1.2
+# How much a step shrinks at most at once.
+_LEAST = 0.1
 
 
 class Secant(eqx.Module):
@@ -29,9 +29,11 @@ class FollowedDescent(AbstractDirection):
     $2 / \alpha$, which is to say that the residual grew although the curvature is positive,
     the trial is taken back and tried again with $\alpha$ its inverse, from the residual that is
     known there. A residual that grows along negative curvature is on its way out of it.
-    The step recovers by a fifth at every step that is kept, up to the measured one.
+    The step stays as short until the solve ends. It must not grow again: where y has converged
+    its residual no longer tells of steps that are too long, and derivatives of the iterations,
+    which take the step for a constant, would grow along the steepest direction.
 
-    No oracle is called for this. A step is a constant under differentiation.
+    No oracle is called for this.
     """
 
     step_size: Measured
@@ -46,9 +48,8 @@ class FollowedDescent(AbstractDirection):
         first = clock.i == 0
         factor = jnp.where(first, 1, _shrinkage(direction, state.residual))
         kept = factor >= 1
-        recovered = jnp.where(first, measured, _RECOVERY * state.step_size)
-        tried = jnp.where(kept, jnp.minimum(recovered, measured), factor * state.step_size)
-        tried = jax.lax.stop_gradient(tried)
+        last = jnp.where(first, measured, state.step_size)
+        tried = jax.lax.stop_gradient(factor * jnp.minimum(last, measured))
         base = jax.tree.map(
             lambda new, old: jnp.where(kept, new, old), direction, state.residual
         )
