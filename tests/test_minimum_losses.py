@@ -227,7 +227,7 @@ def test_faulty_transport():
         ((C, b, 0.1, "fourier"), "domain must be"),
     ):
         with pytest.raises(ValueError, match=words):
-            make(*arguments)
+            make(*arguments[:3], **dict(zip(["domain"], arguments[3:], strict=False)))
     assert np.isfinite(make(C, b, 1e-4).sweep(x, make(C, b, 1e-4).y0())[0]).all()
 
 

@@ -10,12 +10,15 @@ import bilevax as bx
 RNG = np.random.default_rng(5)
 ROWS = RNG.standard_normal((8, 3))
 LIST = [[0, 1], [2, 3], [4, 5], [6, 7], [1, 2], [3, 4], [5, 6], [7, 0], [0, 2], [1, 3]]
-PROBLEM = bx.BilevelProblem(
-    outer=lambda x, y: jnp.sum((y - 1) ** 2) / 2 + x * y[0],
-    inner=lambda x, y, a: jnp.mean((a @ y) ** 2) / 2 + jnp.sum((y - x) ** 2) / 2,
-    inner_data=ROWS,
-)
-X, Y = jnp.asarray(0.5), jnp.array([1.0, -1.0, 2.0])
+X, Y = np.asarray(0.5), np.array([1.0, -1.0, 2.0])
+
+
+def problem():
+    return bx.BilevelProblem(
+        outer=lambda x, y: jnp.sum((y - 1) ** 2) / 2 + x * y[0],
+        inner=lambda x, y, a: jnp.mean((a @ y) ** 2) / 2 + jnp.sum((y - x) ** 2) / 2,
+        inner_data=ROWS,
+    )
 
 
 def hessian(rows):
@@ -25,8 +28,9 @@ def hessian(rows):
 
 def calls(estimator, num):
     """So many estimates at one x: z, y and costs of each."""
-    state, found = estimator.init(PROBLEM, X, Y), []
-    step = jax.jit(lambda state: estimator(PROBLEM, X, state, jax.random.key(0)))
+    x, p, found = jnp.asarray(X), problem(), []
+    state = estimator.init(p, x, jnp.asarray(Y))
+    step = jax.jit(lambda state: estimator(p, x, state, jax.random.key(0)))
     for _ in range(num):
         _, state, cost, result = step(state)
         found.append((np.asarray(state.adjoint), np.asarray(state.y), cost, result))
@@ -104,7 +108,7 @@ def test_a_negative_number_of_steps_is_told(kind):
         "CG": bx.Implicit(good, bx.CG(lambda k: -1)),
         "unrolled": bx.Unrolled(bad, max_num_steps=3),
     }[kind]
-    h = bx.hypergradient(PROBLEM, estimator, X, Y)
+    h = bx.hypergradient(problem(), estimator, X, Y)
     assert h.result == bx.Result.negative_num_steps
     with pytest.raises(ValueError, match="at least 1, got 0"):
         bx.GradientDescent(0.1, 0)
