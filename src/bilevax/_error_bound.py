@@ -137,7 +137,10 @@ def error_bound(
         names = ", ".join(missing or ["a positive strong_convexity"])
         return _unknown(f"not known: {names}. Pass them as constants=bx.Constants(...)")
     at = as_variable("x", x), h.y, h.adjoint, h.gradient
-    seen = jax.tree.map(float, jax.device_get(_look(problem, estimator, *at)))
+    # Its number of steps and the like would compile it anew.
+    kind = next(k for k in (Analytic, Unrolled, Implicit) if isinstance(estimator, k))
+    found = _look(problem, kind, common_block_size(estimator), *at)
+    seen = jax.tree.map(float, jax.device_get(found))
     if seen.stuck:
         return _unknown(_STUCK)
     known = _with_smoothness(known, problem, estimator, at[0], h.y)
@@ -201,16 +204,15 @@ class _Seen(NamedTuple):
 
 
 @eqx.filter_jit
-def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
+def _look(problem: AbstractProblem, kind: type, block_size, x, y, z, gradient) -> _Seen:
     away = lambda a, b: norm(optax.tree.sub(a, b))
-    block_size = common_block_size(estimator)
     batch, rows = (full(d, block_size) for d in (problem.inner_data, problem.outer_data))
     f_x, f_y = problem.value_and_gradients(x, y, rows)[1]
     linearization = problem.linearize(x, y, batch)
     equation = Adjoint(problem, x, y, f_y, linearization)
-    if isinstance(estimator, Analytic):
+    if kind is Analytic:
         z = optax.tree.zeros_like(y)
-    elif isinstance(estimator, Unrolled):
+    elif kind is Unrolled:
         solver = Direct(cutoff=None)
         z = solver.solve(equation, None, solver.init(equation, y), jax.random.key(0), 0)[0]
     at_z, cross_z = linearization.hvp(z), linearization.cross(z)
@@ -222,7 +224,7 @@ def _look(problem: AbstractProblem, estimator, x, y, z, gradient) -> _Seen:
 
     here = newton = point(y, at_y)
     newton_f_x = f_x
-    if isinstance(problem, MinProblem) and not isinstance(estimator, Analytic):
+    if isinstance(problem, MinProblem) and kind is not Analytic:
         after = optax.tree.add(y, z)
         newton = point(after, optax.tree.add(at_y, at_z))
         newton_f_x = problem.value_and_gradients(x, after, rows)[1][0]
