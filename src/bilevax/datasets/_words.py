@@ -2,9 +2,8 @@
 
 import contextlib
 import hashlib
-import os
+import io
 import pathlib
-import secrets
 from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
@@ -14,6 +13,7 @@ import sklearn
 from sklearn.datasets import _twenty_newsgroups as newsgroups
 from sklearn.feature_extraction.text import CountVectorizer
 
+from .._files import write
 from ._posts import Posts, read_posts
 
 # In the order in which they are applied.
@@ -75,20 +75,16 @@ def _counted(posts: dict[str, Posts], groups: list[str], steps: list[str]) -> Co
 
 
 def _save(path: pathlib.Path, found: Counts) -> None:
-    """Write the file whole or not at all."""
+    """Write the archive of the counts."""
     arrays: Any = {"words": _as_bytes(found.words), "groups": _as_bytes(found.groups)}
     for part, (matrix, target) in found.rows.items():
         for name in ("data", "indices", "indptr"):
             arrays[f"{part}_{name}"] = getattr(matrix, name)
         arrays[f"{part}_target"] = target
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(unfinished, "xb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write(path, content.getvalue())
 
 
 def _load(path: pathlib.Path) -> Counts:
