@@ -12,6 +12,7 @@ from ._means import check_means
 from ._result import first_failure
 from ._steps import has_steps_to_measure, measure_smoothness, with_steps
 from ._types import Estimator, Key, Problem
+from .hypergradients._base import last_residuals
 
 
 class Hypergradient(eqx.Module):
@@ -117,7 +118,5 @@ def _estimate(problem, estimator, x, y, adjoint, key) -> Hypergradient:
     state = initial_estimate(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)
     result = first_failure(result, estimator.shortfall(state))
-    last = {level: watch.last for level, watch in state.watches.items()}
-    residuals = last["inner"], last.get("adjoint")
-    found = state.value, gradient, state.y, state.adjoint, *residuals
+    found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
     return Hypergradient(*found, cost, result, state)

@@ -19,6 +19,7 @@ from ._result import Result, first_failure
 from ._resume import check_state
 from ._steps import ASTRAY, explain, has_steps_to_measure
 from ._types import AnyAlgorithm, Count, Key, Number, Problem
+from .hypergradients._base import last_residuals
 
 
 class Solution(eqx.Module):
@@ -56,8 +57,7 @@ class Solution(eqx.Module):
         """The solution so far."""
         loop = state.loop
         estimate = loop.hypergradient
-        last = {level: watch.last for level, watch in estimate.watches.items()}
-        residuals = last["inner"], last.get("adjoint")
+        residuals = last_residuals(estimate)
         variables = loop.x, estimate.y, estimate.adjoint
         return cls(*variables, history.columns(), *residuals, state.cost, result, state)
 

@@ -42,6 +42,12 @@ class HypergradientState(Protocol):
         ...
 
 
+def last_residuals(state: HypergradientState) -> tuple[Array, Array | None]:
+    """Those of the inner and the adjoint solver; `None` for an estimator without one."""
+    watches = state.watches
+    return watches["inner"].last, watches["adjoint"].last if "adjoint" in watches else None
+
+
 class AbstractHypergradient(eqx.Module):
     """Estimates the gradient of x -> f(x, y*(x)). Pure: its state is explicit."""
 
