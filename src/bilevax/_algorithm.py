@@ -1,14 +1,15 @@
 """An algorithm: a hypergradient, an outer step, and how x moves."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import optax
 from jaxtyping import PyTree
 
-from ._transformation import AbstractDirection, as_outer
-from ._types import Estimator, Step
+from ._transformation import AbstractDirection, Step, as_outer
 from .hypergradients import AbstractHypergradient
+from .hypergradients._base import Estimator
 
 
 class Algorithm(eqx.Module):
@@ -51,3 +52,10 @@ class Algorithm(eqx.Module):
         self.hypergradient = hypergradient
         self.outer = as_outer(outer, "outer")
         self.apply = optax.apply_updates if apply is None else apply
+
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    AnyAlgorithm = Algorithm
+else:
+    AnyAlgorithm = Any

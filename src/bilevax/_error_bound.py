@@ -23,11 +23,11 @@ from ._data import num_rows
 from ._equation import Adjoint
 from ._hypergradient import Hypergradient
 from ._noise import noise
-from ._problem import AbstractProblem, BilevelProblem, MinProblem
+from ._problem import AbstractProblem, BilevelProblem, MinProblem, Problem
 from ._sampling import full
 from ._tree import norm
-from ._types import Estimator, Problem
 from .hypergradients import Analytic, Implicit, Unrolled
+from .hypergradients._base import Estimator
 from .solvers import Direct
 
 

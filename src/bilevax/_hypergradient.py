@@ -9,10 +9,11 @@ from jaxtyping import Array, Float, PyTree
 from ._check import as_variable, check_domain, check_kinds, check_numbers, check_structures
 from ._cost import Cost
 from ._means import check_means
+from ._problem import Problem
 from ._result import first_failure
 from ._steps import has_steps_to_measure, measure_smoothness, with_steps
-from ._types import Estimator, Key, Problem
-from .hypergradients._base import last_residuals
+from ._types import Key
+from .hypergradients._base import Estimator, last_residuals
 
 
 class Hypergradient(eqx.Module):

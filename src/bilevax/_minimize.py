@@ -7,18 +7,19 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import PyTree
 
-from ._algorithm import Algorithm
+from ._algorithm import Algorithm, AnyAlgorithm
 from ._chunks import Run, State, measured
 from ._cost import Cost
 from ._history import History
 from ._hypergradient import checked, initial_estimate
 from ._loop import LoopState
 from ._numbers import as_count, as_nonnegative
+from ._problem import Problem
 from ._progress import Reporter
 from ._result import Result, first_failure
 from ._resume import check_state
 from ._steps import ASTRAY, explain, has_steps_to_measure
-from ._types import AnyAlgorithm, Count, Key, Number, Problem
+from ._types import Count, Key, Number
 from .hypergradients._base import last_residuals
 
 

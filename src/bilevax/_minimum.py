@@ -22,10 +22,11 @@ from ._result import Result, first_failure
 from ._sampling import full
 from ._steps import with_measured_steps
 from ._tree import float_dtype, negative
-from ._types import Estimator, Function, Key, Solver
+from ._types import Function, Key
 from .hypergradients import AbstractHypergradient, Analytic, Implicit, Unrolled
+from .hypergradients._base import Estimator
 from .solvers import CG, AbstractSolver, Direct
-from .solvers._base import check_solver
+from .solvers._base import Solver, check_solver
 
 # Up to this many numbers a dense factorisation is cheaper than anything else.
 _SMALL = 200

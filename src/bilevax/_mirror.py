@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._transformation import AbstractDirection, as_outer
-from ._types import Step
+from ._transformation import AbstractDirection, Step, as_outer
 
 
 class Multiplicative(eqx.Module):

@@ -7,6 +7,7 @@ or linearised. Everything that counts oracle calls counts calls of these methods
 import abc
 from collections.abc import Callable
 from dataclasses import KW_ONLY
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -78,6 +79,13 @@ class AbstractProblem(eqx.Module):
         # reverse mode multiplies by its transpose, which takes up to twice the time.
         _, pushforward = jax.linearize(lambda y: self.residual(x, y, batch), y)
         return Linearization(pushforward, lambda z: pullback(z)[0])
+
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Problem = AbstractProblem
+else:
+    Problem = Any
 
 
 class ObjectiveProblem(AbstractProblem):

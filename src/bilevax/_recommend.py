@@ -12,10 +12,13 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import PyTree
 
+from ._problem import Problem
 from ._recommend_measure import HAS_TOLERANCE, NOT_ITERATIVE, check_live, measure
-from ._types import Estimator, IterativeSolver, Key, Problem, Solver
+from ._types import Key
 from .hypergradients import Analytic, Implicit, Unrolled
+from .hypergradients._base import Estimator
 from .solvers import AbstractIterativeSolver, Direct
+from .solvers._base import IterativeSolver, Solver
 from .theory.superefficiency import negligible_error
 
 _Number = float | int

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from ._data import num_rows, row_leaves, take_rows
 from ._numbers import as_count
 from ._tree import is_traced
-from ._types import BatchSize, BlockSize
+from ._types import BlockSize
 
 Indices = Int[Array, "rows"]
 Stream = Callable[[Int[Array, ""], PyTree], tuple["Batch", PyTree]]
@@ -111,6 +111,13 @@ class AbstractSampler(eqx.Module):
             indices, state = self.all_indices(data, state, key, num)
             return lambda i, state: (take(data, indices[i]), state), state
         return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
+
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    BatchSize = int | AbstractSampler | None
+else:
+    BatchSize = Any
 
 
 class FullBatch(AbstractSampler):

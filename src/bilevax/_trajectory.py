@@ -12,10 +12,12 @@ from jaxtyping import Array, Float, Int, PyTree
 from ._check import as_variable
 from ._equation import Adjoint, Inner
 from ._hypergradient import checked
+from ._problem import Problem
 from ._sampling import full
-from ._types import IterativeSolver, Key, Problem, Solver
+from ._types import Key
 from .hypergradients import Unrolled
 from .solvers import AbstractSolver
+from .solvers._base import IterativeSolver, Solver
 
 
 class Trajectory(eqx.Module):

@@ -1,7 +1,7 @@
 """Descent directions: plain steps of bilevax and any optax transformation, alike."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from ._tree import scale
-from ._types import Index, Step, StepSize
+from ._types import Index, StepSize
 from .schedules import as_step_size, evaluate
 
 
@@ -46,6 +46,13 @@ class AbstractDirection(eqx.Module):
         """The residual of the iterate from which the update goes on."""
         del state
         return direction
+
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Step = StepSize | optax.GradientTransformation | AbstractDirection
+else:
+    Step = Any
 
 
 class SteepestDescent(AbstractDirection):

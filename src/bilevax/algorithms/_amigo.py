@@ -19,8 +19,9 @@ all).
 """
 
 from .._algorithm import Algorithm
-from .._transformation import as_outer
-from .._types import BatchSize, NumSteps, Step, StepSize
+from .._sampling import BatchSize
+from .._transformation import Step, as_outer
+from .._types import NumSteps, StepSize
 from ..hypergradients import Implicit
 from ..schedules import as_step_size
 from ..solvers import CG, AbstractSolver, Neumann

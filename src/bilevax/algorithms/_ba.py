@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 
 from .._algorithm import Algorithm
-from .._transformation import as_outer
-from .._types import BatchSize, NumSteps, Step, StepSize
+from .._sampling import BatchSize
+from .._transformation import Step, as_outer
+from .._types import NumSteps, StepSize
 from ..hypergradients import Implicit
 from ..solvers import Direct
 from ._batches import per_oracle

@@ -1,6 +1,6 @@
 """The batch sizes that presets take, one an oracle."""
 
-from .._types import BatchSize
+from .._sampling import BatchSize
 
 ALL = ("inner", "hvp", "cross", "outer")
 

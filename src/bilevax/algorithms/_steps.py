@@ -1,7 +1,8 @@
 """Gradient descent as presets take it, its numbers checked under the presets' names."""
 
+from .._sampling import BatchSize
 from .._transformation import as_transformation
-from .._types import BatchSize, NumSteps, StepSize
+from .._types import NumSteps, StepSize
 from ..solvers import Descent
 from ..solvers._base import checked_num_steps
 

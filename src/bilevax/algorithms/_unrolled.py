@@ -12,8 +12,9 @@ derivative uses the batches of the forward pass, so that of the batch sizes only
 
 from .._algorithm import Algorithm
 from .._numbers import as_count
-from .._transformation import as_outer
-from .._types import BatchSize, Count, NumSteps, Step, StepSize
+from .._sampling import BatchSize
+from .._transformation import Step, as_outer
+from .._types import Count, NumSteps, StepSize
 from ..hypergradients import Unrolled
 from ._batches import per_oracle
 from ._steps import descent

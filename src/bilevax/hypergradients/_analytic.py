@@ -3,10 +3,9 @@
 import jax
 
 from .._result import first_failure
-from .._sampling import AbstractSampler, as_sampler
-from .._types import BatchSize, Solver
+from .._sampling import AbstractSampler, BatchSize, as_sampler
 from ..solvers import AbstractSolver
-from ..solvers._base import check_solver
+from ..solvers._base import Solver, check_solver
 from ._stages import AbstractTwoStage, TwoStageState
 
 

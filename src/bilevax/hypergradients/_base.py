@@ -1,7 +1,7 @@
 """The hypergradient interface."""
 
 import abc
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
@@ -76,3 +76,10 @@ class AbstractHypergradient(eqx.Module):
         key: PRNGKeyArray,
     ) -> tuple[PyTree, Any, Cost, Any]:
         """The gradient, the new state, the cost and the result of one estimate at x."""
+
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Estimator = AbstractHypergradient
+else:
+    Estimator = Any

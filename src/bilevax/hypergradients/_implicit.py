@@ -9,10 +9,9 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._cost import Cost
 from .._equation import Adjoint
 from .._result import Result, finite_or, first_failure
-from .._sampling import AbstractSampler, FullBatch, as_sampler, full
-from .._types import BatchSize, Solver
+from .._sampling import AbstractSampler, BatchSize, FullBatch, as_sampler, full
 from ..solvers import AbstractSolver, SolverState
-from ..solvers._base import check_solver
+from ..solvers._base import Solver, check_solver
 from ._stages import AbstractTwoStage, InnerState, no_value_yet
 
 

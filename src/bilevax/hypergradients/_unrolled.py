@@ -14,10 +14,10 @@ from .._cost import Cost
 from .._equation import Inner
 from .._numbers import as_count
 from .._result import Result, finite_or, first_failure
-from .._sampling import AbstractSampler, as_sampler
-from .._types import BatchSize, Count, IterativeSolver
+from .._sampling import AbstractSampler, BatchSize, as_sampler
+from .._types import Count
 from ..solvers import AbstractIterativeSolver, Run
-from ..solvers._base import check_solver
+from ..solvers._base import IterativeSolver, check_solver
 from ._stages import AbstractTwoStage, InnerState, TwoStageState
 
 

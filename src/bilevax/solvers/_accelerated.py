@@ -6,10 +6,10 @@ import optax.tree
 from jaxtyping import Array, Float, PyTree
 
 from .._numbers import as_positive
-from .._sampling import AbstractSampler, as_sampler
+from .._sampling import AbstractSampler, BatchSize, as_sampler
 from .._transformation import SteepestDescent
 from .._tree import axpy
-from .._types import BatchSize, Number, NumSteps, Scalar, StepSize
+from .._types import Number, NumSteps, Scalar, StepSize
 from ..schedules import as_step_size
 from ._base import checked_num_steps
 from ._tolerance import AbstractTolerantSolver, as_tolerance

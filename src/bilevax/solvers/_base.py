@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -293,6 +293,14 @@ class AbstractIterativeSolver(AbstractSolver):
     def cost(self, run: "Run", calls: int | Array) -> Cost:
         """The cost of so many calls of the equation's oracle in a solve."""
         return run.equation.cost(calls, self.sampler.rows(run.equation.data))
+
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Solver = AbstractSolver
+    IterativeSolver = AbstractIterativeSolver
+else:
+    Solver = IterativeSolver = Any
 
 
 class Run(NamedTuple):

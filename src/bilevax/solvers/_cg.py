@@ -10,9 +10,9 @@ import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._result import Result, first_failure
-from .._sampling import AbstractSampler, as_sampler
+from .._sampling import AbstractSampler, BatchSize, as_sampler
 from .._tree import axpy, negative, norm, scale
-from .._types import BatchSize, Number, NumSteps, Scalar
+from .._types import Number, NumSteps, Scalar
 from ._base import AbstractIterativeSolver, checked_num_steps
 from ._tolerance import checked_tolerance
 

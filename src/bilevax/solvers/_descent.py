@@ -6,9 +6,9 @@ import equinox as eqx
 import optax
 import optax.tree
 
-from .._sampling import AbstractSampler, as_sampler
-from .._transformation import AbstractDirection, SteepestDescent, as_transformation
-from .._types import BatchSize, Number, NumSteps, Scalar, Step, StepSize
+from .._sampling import AbstractSampler, BatchSize, as_sampler
+from .._transformation import AbstractDirection, SteepestDescent, Step, as_transformation
+from .._types import Number, NumSteps, Scalar, StepSize
 from ..schedules import constant_step, is_measured
 from ._base import checked_num_steps
 from ._followed import FollowedDescent
