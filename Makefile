@@ -4,7 +4,7 @@ BIN = .venv/bin
 # Where real data are looked for: mnist/ and scikit_learn_data/ within.
 export BILEVAX_DATA ?= ../shared/data
 
-.PHONY: run test lint types doctest unit benchmark clean
+.PHONY: run test lint types doctest unit benchmark tree clean
 
 run: .venv/ready
 	$(BIN)/bilevax tune digits --output results/digits
@@ -14,6 +14,7 @@ test: lint types doctest unit
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: .venv/ready
 	$(BIN)/pyright
@@ -23,6 +24,10 @@ doctest: .venv/ready
 
 unit: .venv/ready
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
+
+# Every file, and what it is for.
+tree:
+	@grep -rm1 '"""' src/bilevax --include='*.py' | sort | sed -E 's/:r?"""/: /; s/"""$$//'
 
 # Beside its peers, in an environment of its own.
 benchmark: .venv-peers/ready

@@ -16,7 +16,7 @@ import numpy as np
 from _timing import Row, interleaved
 
 import bilevax as bx
-from bilevax._loop import chunk
+from bilevax._run.loop import chunk
 
 T = N = 10
 STEPS = 40

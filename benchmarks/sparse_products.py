@@ -15,7 +15,7 @@ from _timing import Row, interleaved
 from sklearn.model_selection import train_test_split
 
 import bilevax as bx
-from bilevax._loop import chunk
+from bilevax._run.loop import chunk
 
 T = N = 10
 STEPS, CLASSES, BATCH = 2, 20, 1000

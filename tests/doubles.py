@@ -5,8 +5,8 @@ import collections
 import equinox as eqx
 import jax
 
-from bilevax._data import num_rows
-from bilevax._problem import AbstractProblem, Linearization
+from bilevax._rows.data import num_rows
+from bilevax.problems._base import AbstractProblem, Linearization
 
 
 class Counter:

@@ -8,8 +8,8 @@ import scipy.sparse
 
 import bilevax as bx
 import doubles
-from bilevax import _blocks
-from bilevax._sampling import full
+from bilevax._rows import blocks
+from bilevax._rows.samplers import full
 
 SIZES = [("auto", False), (1, False), (7, False), (199, False), (1000, False), (7, True)]
 
@@ -42,7 +42,7 @@ def oracles(problem, x, y, size):
 
 @pytest.fixture
 def small_cache(monkeypatch):
-    monkeypatch.setattr(_blocks, "_CACHE", 20 * 7 * 8)
+    monkeypatch.setattr(blocks, "_CACHE", 20 * 7 * 8)
 
 
 @pytest.mark.usefixtures("small_cache")
@@ -148,7 +148,7 @@ def temporary_bytes(size, num):
 
 @pytest.mark.usefixtures("x32")
 def test_memory_does_not_grow_with_the_rows(monkeypatch):
-    monkeypatch.setattr(_blocks, "_MEMORY", 2**22)
+    monkeypatch.setattr(blocks, "_MEMORY", 2**22)
     few, many = (temporary_bytes("auto", num) for num in (40_000, 320_000))
     whole = temporary_bytes(None, 320_000)
     assert whole > 320_000 * 256 * 4
@@ -160,10 +160,10 @@ def test_memory_does_not_grow_with_the_rows(monkeypatch):
 
 def test_automatic_sizes():
     rows = lambda num, width: jnp.zeros((num, width), jnp.float32)
-    cached = lambda num, width, results: _blocks._cached_size(rows(num, width), results)
+    cached = lambda num, width, results: blocks._cached_size(rows(num, width), results)
     assert cached(60_000, 784, 3136) == 300  # 0.94 MB
     assert cached(60_000, 784, 31_360) == 2500  # ten times the results: blocks of 8 MB
-    assert not _blocks.may_split(rows(1000, 10), "auto")  # all of it fits
+    assert not blocks.may_split(rows(1000, 10), "auto")  # all of it fits
     assert cached(99_991, 784, 3136) is None  # a prime number of rows
 
 
@@ -275,7 +275,7 @@ def test_an_entry_for_each_row_needs_indices():
 
 def test_small_data_stay_whole_whatever_they_lead_to(monkeypatch):
     """A pairwise loss of few rows is no mean over them, and is not split."""
-    monkeypatch.setattr(_blocks, "_MEMORY", 10_000)
+    monkeypatch.setattr(blocks, "_MEMORY", 10_000)
     rows = jnp.linspace(0, 1, 300)[:, None]
     pairs = lambda x, y, b: jnp.mean(jnp.tanh(b @ y - x * (b @ y)[:, None]))
     batch = full(rows, "auto")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bilevax import _files
+from bilevax._core import files
 from bilevax.cli import _tune
 from bilevax.cli._app import app
 
@@ -230,11 +230,11 @@ def test_a_neighbour_of_the_answer_is_left_alone(folder, data, tmp_path):
 
 
 def test_a_temporary_name_that_is_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(_files.secrets, "token_hex", lambda size: "0")
-    taken = tmp_path / f"{_files.PART_START}0{_files.PART_END}"
+    monkeypatch.setattr(files.secrets, "token_hex", lambda size: "0")
+    taken = tmp_path / f"{files.PART_START}0{files.PART_END}"
     taken.symlink_to(tmp_path / "mine")
     with pytest.raises(FileExistsError):
-        _files.write(tmp_path / "file", b"content")
+        files.write(tmp_path / "file", b"content")
     assert taken.is_symlink() and not (tmp_path / "mine").exists()
 
 
@@ -266,7 +266,7 @@ def test_two_runs_that_start_together(data, tmp_path, monkeypatch):
 
 
 def test_what_a_killed_run_was_writing_is_cleared(folder, data):
-    left = folder / f"{_files.PART_START}1{_files.PART_END}"
+    left = folder / f"{files.PART_START}1{files.PART_END}"
     left.write_text("half")
     assert run("tune", "--resume", "--steps", 3, "--output", folder).exit_code == 0
     assert not left.exists()

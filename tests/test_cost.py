@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
-from bilevax._cost import Wide
+from bilevax._core.cost import Wide
 from doubles import Counted, Counter
 
 ORACLES = ("inner_gradient", "hvp", "cross", "outer_gradient")

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 import bilevax as bx
-from bilevax._data import as_data
+from bilevax._rows.data import as_data
 from cases import relative_error
 
 huber = lambda r: jnp.where(jnp.abs(r) < 1, r**2 / 2, jnp.abs(r) - 0.5)

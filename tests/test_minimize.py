@@ -112,7 +112,7 @@ def test_new_numbers_do_not_recompile():
 def test_data_are_arguments_of_the_program_not_constants():
     t = make()
     a = algorithm()
-    from bilevax._loop import chunk
+    from bilevax._run.loop import chunk
 
     state = bx.minimize(t.problem, a, t.x0, t.y0, num_steps=1).state.loop
     args = (t.problem, a, None, np.asarray(0.0), np.int32(1), state, np.int32(1), np.int32(5))

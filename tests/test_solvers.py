@@ -7,8 +7,8 @@ import optax
 import pytest
 
 import bilevax as bx
-from bilevax._equation import Adjoint, Inner
-from bilevax._sampling import full
+from bilevax._rows.samplers import full
+from bilevax.solvers._equation import Adjoint, Inner
 
 N, M = 40, 5
 

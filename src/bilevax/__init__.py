@@ -4,26 +4,26 @@ import importlib
 from typing import TYPE_CHECKING
 
 from . import algorithms, problems, schedules, theory
-from ._adaptive import adaptive_step
-from ._algorithm import Algorithm
-from ._chunks import State
-from ._constants import Constants
-from ._cost import Cost
-from ._curvature import Curvature, curvature
-from ._error_bound import ErrorBound, error_bound
-from ._hypergradient import Hypergradient, hypergradient
-from ._minimize import Solution, initial_state, minimize
-from ._minimum import argmin, minimum
-from ._mirror import mirror_descent
-from ._problem import BilevelProblem, FixedPointProblem, MinProblem
-from ._projection import projected
-from ._recommend import Recommendation, recommend
-from ._result import Result
-from ._sampling import Batches, Epochs, FullBatch, RandomRows
-from ._sparse import SparseMatrix
-from ._steps import check_steps, with_measured_steps
-from ._trajectory import Trajectory, trajectory
+from ._core.cost import Cost
+from ._core.result import Result
+from ._minimum.minimum import argmin, minimum
+from ._rows.samplers import Batches, Epochs, FullBatch, RandomRows
+from ._rows.sparse import SparseMatrix
+from ._run.chunks import State
+from ._run.curvature import Curvature, curvature
+from ._run.hypergradient import Hypergradient, hypergradient
+from ._run.minimize import Solution, initial_state, minimize
+from ._run.steps import check_steps, with_measured_steps
+from ._study.error_bound import ErrorBound, error_bound
+from ._study.recommend import Recommendation, recommend
+from ._study.trajectory import Trajectory, trajectory
+from .algorithms._adaptive import adaptive_step
+from .algorithms._base import Algorithm
+from .algorithms._mirror import mirror_descent
+from .algorithms._projected import projected
 from .hypergradients import Analytic, Implicit, Unrolled
+from .problems._base import BilevelProblem, FixedPointProblem, MinProblem
+from .problems._constants import Constants
 from .solvers import (
     CG,
     SGD,

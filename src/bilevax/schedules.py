@@ -20,9 +20,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._numbers import as_count, as_finite, as_positive
-from ._tree import as_scalar
-from ._types import Index, Scalar
+from ._core.numbers import as_count, as_finite, as_positive
+from ._core.tree import as_scalar
+from ._core.types import Index, Scalar
 
 
 def _positive(name: str) -> Callable[[Any], Scalar]:

@@ -18,14 +18,14 @@ warm conjugate gradient pays one for its first residual (the paper counts T + N 
 all).
 """
 
-from .._algorithm import Algorithm
-from .._sampling import BatchSize
-from .._transformation import Step, as_outer
-from .._types import NumSteps, StepSize
+from .._core.types import NumSteps, StepSize
+from .._rows.samplers import BatchSize
 from ..hypergradients import Implicit
 from ..schedules import as_step_size
 from ..solvers import CG, AbstractSolver, Neumann
 from ..solvers._base import checked_num_steps
+from ..solvers._directions import Step, as_outer
+from ._base import Algorithm
 from ._batches import ALL, per_oracle
 from ._steps import descent
 

@@ -2,12 +2,12 @@
 
 import jax.numpy as jnp
 
-from .._algorithm import Algorithm
-from .._sampling import BatchSize
-from .._transformation import Step, as_outer
-from .._types import NumSteps, StepSize
+from .._core.types import NumSteps, StepSize
+from .._rows.samplers import BatchSize
 from ..hypergradients import Implicit
 from ..solvers import Direct
+from ..solvers._directions import Step, as_outer
+from ._base import Algorithm
 from ._batches import per_oracle
 from ._steps import descent
 

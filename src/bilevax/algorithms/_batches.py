@@ -1,6 +1,6 @@
 """The batch sizes that presets take, one an oracle."""
 
-from .._sampling import BatchSize
+from .._rows.samplers import BatchSize
 
 ALL = ("inner", "hvp", "cross", "outer")
 

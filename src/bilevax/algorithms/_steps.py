@@ -1,10 +1,10 @@
 """Gradient descent as presets take it, its numbers checked under the presets' names."""
 
-from .._sampling import BatchSize
-from .._transformation import as_transformation
-from .._types import NumSteps, StepSize
+from .._core.types import NumSteps, StepSize
+from .._rows.samplers import BatchSize
 from ..solvers import Descent
 from ..solvers._base import checked_num_steps
+from ..solvers._directions import as_transformation
 
 
 def descent(

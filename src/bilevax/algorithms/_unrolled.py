@@ -10,12 +10,12 @@ derivative uses the batches of the forward pass, so that of the batch sizes only
 `batch_size`, `inner_batch_size` and `outer_batch_size` have a meaning here.
 """
 
-from .._algorithm import Algorithm
-from .._numbers import as_count
-from .._sampling import BatchSize
-from .._transformation import Step, as_outer
-from .._types import Count, NumSteps, StepSize
+from .._core.numbers import as_count
+from .._core.types import Count, NumSteps, StepSize
+from .._rows.samplers import BatchSize
 from ..hypergradients import Unrolled
+from ..solvers._directions import Step, as_outer
+from ._base import Algorithm
 from ._batches import per_oracle
 from ._steps import descent
 

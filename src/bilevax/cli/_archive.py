@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._files import write
+from .._core.files import write
 from ._folder import check_ordinary
 
 _CHECKSUM = "checksum"

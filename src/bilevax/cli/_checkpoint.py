@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._minimize import State
+from .._run.minimize import State
 from . import _archive as archive
 from ._errors import UnusableError
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from .._files import PART_END, PART_START, is_part, write
+from .._core.files import PART_END, PART_START, is_part, write
 from ._errors import UnusableError
 from ._settings import Settings, differences, from_saved, option
 

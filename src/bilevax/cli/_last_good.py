@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._minimize import State
+from .._run.minimize import State
 from ._checkpoint import Checkpoint
 
 # A run's losses have often grown for a while before its failure is noticed.

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from .. import datasets
-from .._files import write
+from .._core.files import write
 from ._errors import UnusableError, unreadable
 from ._folder import CHECKPOINT, saved_settings
 from ._model import WEIGHTS, Model

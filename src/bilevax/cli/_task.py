@@ -11,13 +11,13 @@ import numpy as np
 from optax.projections import projection_box
 
 from .. import algorithms, problems
-from .._adaptive import adaptive_step
-from .._algorithm import Algorithm
-from .._chunks import State
-from .._curvature import curvature
-from .._minimize import initial_state
-from .._problem import BilevelProblem
-from .._projection import projected
+from .._run.chunks import State
+from .._run.curvature import curvature
+from .._run.minimize import initial_state
+from ..algorithms._adaptive import adaptive_step
+from ..algorithms._base import Algorithm
+from ..algorithms._projected import projected
+from ..problems._base import BilevelProblem
 from ..problems._losses import accuracy, explained, scores
 from ..problems._penalised import as_features
 from ._errors import UnusableError

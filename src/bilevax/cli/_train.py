@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._minimize import Solution, minimize
-from .._result import Result
+from .._core.result import Result
+from .._run.minimize import Solution, minimize
 from ._checkpoint import ALL_STEPS, OUT_OF_TIME, Checkpoint, save
 from ._interruption import Interruption
 from ._last_good import LastGood

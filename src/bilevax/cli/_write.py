@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._files import write
+from .._core.files import write
 from . import _archive as archive
 from . import _figures as figures
 from ._baseline import Baseline

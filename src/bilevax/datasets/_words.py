@@ -13,7 +13,7 @@ import sklearn
 from sklearn.datasets import _twenty_newsgroups as newsgroups
 from sklearn.feature_extraction.text import CountVectorizer
 
-from .._files import write
+from .._core.files import write
 from ._posts import Posts, read_posts
 
 # In the order in which they are applied.

@@ -2,8 +2,8 @@
 
 import jax
 
-from .._result import first_failure
-from .._sampling import AbstractSampler, BatchSize, as_sampler
+from .._core.result import first_failure
+from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..solvers import AbstractSolver
 from ..solvers._base import Solver, check_solver
 from ._stages import AbstractTwoStage, TwoStageState

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from .._cost import Cost
-from .._problem import AbstractProblem
-from .._result import Result
+from .._core.cost import Cost
+from .._core.result import Result
+from ..problems._base import AbstractProblem
 from ..solvers import Watch
 
 

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._cost import Cost
-from .._equation import Adjoint
-from .._result import Result, finite_or, first_failure
-from .._sampling import AbstractSampler, BatchSize, FullBatch, as_sampler, full
+from .._core.cost import Cost
+from .._core.result import Result, finite_or, first_failure
+from .._rows.samplers import AbstractSampler, BatchSize, FullBatch, as_sampler, full
 from ..solvers import AbstractSolver, SolverState
 from ..solvers._base import Solver, check_solver
+from ..solvers._equation import Adjoint
 from ._stages import AbstractTwoStage, InnerState, no_value_yet
 
 

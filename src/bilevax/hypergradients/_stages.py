@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from .._cost import Cost
-from .._equation import Inner
-from .._problem import AbstractProblem
-from .._result import Result, finite_or
-from .._sampling import AbstractSampler, full
+from .._core.cost import Cost
+from .._core.result import Result, finite_or
+from .._rows.samplers import AbstractSampler, full
+from ..problems._base import AbstractProblem
 from ..solvers import AbstractSolver, SolverState
+from ..solvers._equation import Inner
 from ._base import AbstractHypergradient
 
 

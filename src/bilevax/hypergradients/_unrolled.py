@@ -10,14 +10,14 @@ import optax.tree
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
-from .._cost import Cost
-from .._equation import Inner
-from .._numbers import as_count
-from .._result import Result, finite_or, first_failure
-from .._sampling import AbstractSampler, BatchSize, as_sampler
-from .._types import Count
+from .._core.cost import Cost
+from .._core.numbers import as_count
+from .._core.result import Result, finite_or, first_failure
+from .._core.types import Count
+from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..solvers import AbstractIterativeSolver, Run
 from ..solvers._base import IterativeSolver, check_solver
+from ..solvers._equation import Inner
 from ._stages import AbstractTwoStage, InnerState, TwoStageState
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._problem import BilevelProblem
-from .._tree import as_scalar
-from .._types import Scalar
+from .._core.tree import as_scalar
+from .._core.types import Scalar
+from ._base import BilevelProblem
 from ._losses import accuracy, cross_entropies, cross_entropy, scores
 from ._penalised import Rows, ValidationLoss, as_features, as_labelled, check_features
 

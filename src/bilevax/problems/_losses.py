@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._sparse import is_sparse
+from .._rows.sparse import is_sparse
 
 Number = Float[Array, ""]
 

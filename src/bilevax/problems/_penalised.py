@@ -10,11 +10,11 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
-from .._data import as_data
-from .._problem import BilevelProblem
-from .._sparse import is_sparse
-from .._tree import as_scalar
-from .._types import Scalar
+from .._core.tree import as_scalar
+from .._core.types import Scalar
+from .._rows.data import as_data
+from .._rows.sparse import is_sparse
+from ._base import BilevelProblem
 from ._losses import accuracy, cross_entropy, explained, log_loss, scores, squared_error
 
 # Features (dense, a SciPy sparse matrix or a bx.SparseMatrix) and one target a row.

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._constants import Constants
-from .._problem import BilevelProblem
-from .._tree import is_traced
+from .._core.tree import is_traced
+from ._base import BilevelProblem
+from ._constants import Constants
 
 Matrix = Float[Array, "m m"]
 Vector = Float[Array, "m"]

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._constants import Constants
-from .._problem import MinProblem
-from .._tree import as_scalar
-from .._types import Scalar
+from .._core.tree import as_scalar
+from .._core.types import Scalar
+from ._base import MinProblem
+from ._constants import Constants
 from ._losses import squared_error
 
 Design = Float[Array, "rows features"]

@@ -9,10 +9,10 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
-from .._constants import Constants
-from .._problem import BilevelProblem, MinProblem
-from .._tree import as_scalar, is_traced
-from .._types import Scalar
+from .._core.tree import as_scalar, is_traced
+from .._core.types import Scalar
+from ._base import BilevelProblem, MinProblem
+from ._constants import Constants
 
 # Potentials of x and of the other histogram; batched over histograms or not.
 Numbers = Array | np.ndarray

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._files import write
+from .._core.files import write
 
 PASS, FAIL, REPORTED = "PASS", "FAIL", "REPORTED"
 

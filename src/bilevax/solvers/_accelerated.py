@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, PyTree
 
-from .._numbers import as_positive
-from .._sampling import AbstractSampler, BatchSize, as_sampler
-from .._transformation import SteepestDescent
-from .._tree import axpy
-from .._types import Number, NumSteps, Scalar, StepSize
+from .._core.numbers import as_positive
+from .._core.tree import axpy
+from .._core.types import Number, NumSteps, Scalar, StepSize
+from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import as_step_size
 from ._base import checked_num_steps
+from ._directions import SteepestDescent
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
 

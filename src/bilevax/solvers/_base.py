@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
-from .._cost import Cost
-from .._equation import ANY, AbstractEquation
-from .._numbers import as_count
-from .._result import Result, finite_or, first_failure
-from .._sampling import AbstractSampler, Stream
-from .._transformation import Clock
-from .._tree import float_dtype, norm
-from .._types import Index, NumSteps, Scalar
+from .._core.cost import Cost
+from .._core.numbers import as_count
+from .._core.result import Result, finite_or, first_failure
+from .._core.tree import float_dtype, norm
+from .._core.types import Index, NumSteps, Scalar
+from .._rows.samplers import AbstractSampler, Stream
+from ._directions import Clock
+from ._equation import ANY, AbstractEquation
 from ._watch import Watch
 
 

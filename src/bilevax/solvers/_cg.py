@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._result import Result, first_failure
-from .._sampling import AbstractSampler, BatchSize, as_sampler
-from .._tree import axpy, negative, norm, scale
-from .._types import Number, NumSteps, Scalar
+from .._core.result import Result, first_failure
+from .._core.tree import axpy, negative, norm, scale
+from .._core.types import Number, NumSteps, Scalar
+from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ._base import AbstractIterativeSolver, checked_num_steps
 from ._tolerance import checked_tolerance
 

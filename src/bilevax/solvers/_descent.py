@@ -6,11 +6,11 @@ import equinox as eqx
 import optax
 import optax.tree
 
-from .._sampling import AbstractSampler, BatchSize, as_sampler
-from .._transformation import AbstractDirection, SteepestDescent, Step, as_transformation
-from .._types import Number, NumSteps, Scalar, StepSize
+from .._core.types import Number, NumSteps, Scalar, StepSize
+from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import constant_step, is_measured
 from ._base import checked_num_steps
+from ._directions import AbstractDirection, SteepestDescent, Step, as_transformation
 from ._followed import FollowedDescent
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import lineax as lx
 from jax.flatten_util import ravel_pytree
 
-from .._numbers import as_positive
-from .._result import Result, all_finite, finite_or, first_failure
-from .._sampling import AbstractSampler, FullBatch
-from .._tree import is_traced, norm
-from .._types import BlockSize, Number, Scalar
+from .._core.numbers import as_positive
+from .._core.result import Result, all_finite, finite_or, first_failure
+from .._core.tree import is_traced, norm
+from .._core.types import BlockSize, Number, Scalar
+from .._rows.samplers import AbstractSampler, FullBatch
 from ._base import AbstractSolver, SolverState
 
 

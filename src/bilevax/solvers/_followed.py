@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, PyTree
 
-from .._transformation import AbstractDirection
-from .._tree import scale, subtract
+from .._core.tree import scale, subtract
 from ..schedules import Measured
+from ._directions import AbstractDirection
 
 # How much a step shrinks at most at once.
 _LEAST = 0.1

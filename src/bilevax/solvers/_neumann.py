@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import optax.tree
 
-from .._sampling import AbstractSampler, BatchSize, as_sampler
-from .._tree import axpy, norm, scale
-from .._types import NumSteps, StepSize
+from .._core.tree import axpy, norm, scale
+from .._core.types import NumSteps, StepSize
+from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import as_step_size, constant_step, evaluate
 from ._base import AbstractIterativeSolver, checked_num_steps
 

@@ -1,6 +1,6 @@
 """Sinkhorn's algorithm: alternate minimisation of the transport dual."""
 
-from .._types import Number, NumSteps
+from .._core.types import Number, NumSteps
 from ._fixed_point import FixedPointIteration
 
 

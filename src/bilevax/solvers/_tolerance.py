@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, PyTree
 
-from .._numbers import as_nonnegative
-from .._result import Result
-from .._sampling import AbstractSampler
-from .._types import Number, Scalar
+from .._core.numbers import as_nonnegative
+from .._core.result import Result
+from .._core.types import Number, Scalar
+from .._rows.samplers import AbstractSampler
 from ._base import AbstractIterativeSolver
 
 

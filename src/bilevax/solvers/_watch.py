@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._growth import LARGE, Growth, half_the_digits
+from .._core.growth import LARGE, Growth, half_the_digits
 
 _Number = Float[Array, ""]
 

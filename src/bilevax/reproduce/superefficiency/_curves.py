@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..._trajectory import trajectory
+from ..._study.trajectory import trajectory
 from ...solvers import Direct
 from ...solvers._base import AbstractSolver
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 from matplotlib.figure import Figure
 
-from ..._trajectory import trajectory
+from ..._study.trajectory import trajectory
 from ...problems import LogisticRegression
 from ...solvers import SGD, Direct
 from ._curves import COLORS, NAMES, STYLES

@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..._algorithm import Algorithm
-from ..._minimize import minimize
-from ..._mirror import mirror_descent
+from ..._run.minimize import minimize
+from ...algorithms._base import Algorithm
+from ...algorithms._mirror import mirror_descent
 from ...hypergradients import Analytic, Unrolled
 from ...problems import EntropicTransport, wasserstein_barycentre
 from ...problems._transport import centred

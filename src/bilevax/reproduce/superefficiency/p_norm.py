@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._trajectory import trajectory
+from ..._study.trajectory import trajectory
 from ...problems import PNormRegression
 from ...solvers import GradientDescent
 from .._fit import log_steps, slope

@@ -17,8 +17,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..._problem import MinProblem
 from ...problems import EntropicTransport
+from ...problems._base import MinProblem
 from ...solvers import Direct, Sinkhorn
 from .._fit import rate, slope
 from .._outcome import Outcome, at_most, reported, within

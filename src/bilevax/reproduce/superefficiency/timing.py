@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
-from ..._hypergradient import hypergradient
+from ..._run.hypergradient import hypergradient
 from ...hypergradients import Analytic, Implicit, Unrolled
 from ...problems import EntropicTransport
 from ...solvers import Direct, Sinkhorn

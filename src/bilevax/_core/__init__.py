@@ -1,0 +1,1 @@
+"""What everything uses: trees, numbers, costs, results."""

@@ -1,0 +1,125 @@
+"""Counts of oracle calls: the one currency in which all methods are compared."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Integer
+
+from .tree import is_traced
+
+
+class Wide(eqx.Module):
+    """An exact unsigned 64-bit integer in compiled code, as two 32-bit words.
+
+    JAX has 32-bit integers only unless told otherwise, and a hundred full-batch gradients
+    on a data set of 10^8 rows are more than they can count.
+    """
+
+    high: Array
+    low: Array
+
+    @classmethod
+    def of(cls, number: "Count") -> "Wide":
+        """A number that fits."""
+        if isinstance(number, Wide):
+            return number
+        if isinstance(number, int):
+            return cls(jnp.uint32(number >> 32), jnp.uint32(number & 0xFFFFFFFF))
+        return cls(jnp.zeros_like(number, jnp.uint32), jnp.asarray(number, jnp.uint32))
+
+    @classmethod
+    def product(cls, calls: Array, rows: int) -> "Wide":
+        """calls x rows, by long multiplication with digits of 16 bits."""
+        calls = jnp.asarray(calls, jnp.uint32)
+        low, high = calls & 0xFFFF, calls >> 16
+        low_rows, high_rows = jnp.uint32(rows & 0xFFFF), jnp.uint32(rows >> 16)
+        total = cls(high * high_rows, low * low_rows)
+        for middle in (low * high_rows, high * low_rows):
+            total = total + cls(middle >> 16, middle << 16)
+        return total
+
+    def __add__(self, other: "Count") -> "Wide":
+        other = Wide.of(other)
+        low = self.low + other.low
+        return Wide(self.high + other.high + (low < self.low).astype(jnp.uint32), low)
+
+    def __radd__(self, other: "Count") -> "Wide":
+        return self + other
+
+    def on_host(self):
+        """The same number as a Python integer, or as 64-bit NumPy integers."""
+        if self.low.ndim == 0:
+            return int(self.high) * 2**32 + int(self.low)
+        high, low = (np.asarray(word, np.int64) for word in (self.high, self.low))
+        return high * 2**32 + low
+
+
+Count = int | np.integer | Integer[Array | np.ndarray, "..."] | Wide
+
+
+class Oracles(eqx.Module):
+    """One number for each kind of oracle."""
+
+    inner_gradient: Count = 0
+    hvp: Count = 0
+    cross: Count = 0
+    outer_gradient: Count = 0
+
+    @property
+    def total(self) -> Count:
+        """Sum over the kinds."""
+        return self.inner_gradient + self.hvp + self.cross + self.outer_gradient
+
+
+class Cost(Oracles):
+    r"""What was called, as exact integers.
+
+    - `inner_gradient`: evaluations of the inner residual $F(x, y)$, that is of
+      $\nabla_y g$ or of the map $\phi$;
+    - `hvp`: products $(\partial_y F)^\top z$, Hessian-vector products where
+      $F = \nabla_y g$;
+    - `cross`: products $(\partial_x F)^\top z$;
+    - `outer_gradient`: evaluations of $\nabla f$, both partial gradients together;
+    - `rows`: the same four, each call weighted by the rows of data it read. A level
+      without data counts one row a call, so that a deterministic method has the cost of
+      Arbel and Mairal (2022, Eq. 8) with unit batches;
+    - `total`: the number of calls of any kind.
+
+    >>> import bilevax as bx
+    >>> cost = bx.Cost.of("hvp", calls=10, rows=50) + bx.Cost.of("cross", calls=1, rows=50)
+    >>> cost.hvp, cost.total, cost.rows.total
+    (10, 11, 550)
+    """
+
+    rows: Oracles = Oracles()
+
+    @classmethod
+    def of(cls, oracle: str, calls: int | Array, rows: int = 1) -> "Cost":
+        """The cost of `calls` calls of one oracle, each reading `rows` rows."""
+        known = isinstance(calls, int)
+        read = calls * rows if known else Wide.product(calls, rows)
+        return cls(**{oracle: calls}, rows=Oracles(**{oracle: read}))
+
+    def wide(self) -> "Cost":
+        """The same cost with every number in 64 bits, for a compiled sum."""
+        return jax.tree.map(Wide.of, self, is_leaf=is_wide)
+
+    def on_host(self) -> "Cost":
+        """The same numbers as Python integers, where they are known."""
+
+        def known(number):
+            if any(is_traced(leaf) for leaf in jax.tree.leaves(number)):
+                return number
+            number = number.on_host() if is_wide(number) else number
+            return int(number) if np.ndim(number) == 0 else number
+
+        return jax.tree.map(known, self, is_leaf=is_wide)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return jax.tree.map(lambda a, b: a + b, self, other, is_leaf=is_wide)
+
+
+def is_wide(node) -> bool:
+    """Whether a node of a cost is a 64-bit number."""
+    return isinstance(node, Wide)

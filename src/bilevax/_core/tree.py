@@ -1,0 +1,57 @@
+"""The few operations on pytrees that optax does not have."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax.tree
+from jax.core import Tracer
+from jaxtyping import Array, PyTree
+
+from .types import Scalar
+
+
+def axpy(a, x: PyTree, y: PyTree) -> PyTree:
+    """`a * x + y`, with the scalar `a` cast to each leaf's own dtype."""
+    return jax.tree.map(lambda xi, yi: jnp.asarray(a, yi.dtype) * xi + yi, x, y)
+
+
+def scale(a, x: PyTree) -> PyTree:
+    """`a * x`, with the scalar `a` cast to each leaf's own dtype."""
+    return jax.tree.map(lambda xi: jnp.asarray(a, xi.dtype) * xi, x)
+
+
+def negative(x: PyTree) -> PyTree:
+    """`-x`."""
+    return jax.tree.map(jnp.negative, x)
+
+
+def subtract(x: PyTree, y: PyTree) -> PyTree:
+    """`x - y`."""
+    return jax.tree.map(jnp.subtract, x, y)
+
+
+def norm(tree: PyTree) -> Array:
+    """The Euclidean norm over all leaves, without squares that over- or underflow."""
+    sizes = jax.tree.map(lambda leaf: jnp.max(jnp.abs(leaf), initial=0), tree)
+    largest = jnp.asarray(optax.tree.max(sizes))
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    return unit * jnp.asarray(optax.tree.norm(jax.tree.map(lambda leaf: leaf / unit, tree)))
+
+
+def float_dtype(tree: PyTree):
+    """The common floating-point dtype of a tree (float32 for an empty one)."""
+    leaves = jax.tree.leaves(tree)
+    return jnp.result_type(*leaves) if leaves else jnp.dtype(jnp.float32)
+
+
+def as_scalar(value) -> Scalar:
+    """A scalar as an array leaf, so that changing it does not recompile.
+
+    Kept as a NumPy double until it is cast to the dtype of the variable it acts on.
+    """
+    return value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
+
+
+def is_traced(leaf) -> bool:
+    """Whether a number is not known yet, because a program is being traced."""
+    return isinstance(leaf, Tracer)

@@ -1,0 +1,1 @@
+"""Value functions and solution maps that JAX can differentiate."""

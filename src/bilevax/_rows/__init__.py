@@ -1,0 +1,1 @@
+"""Rows of data: dense and sparse, drawn and in blocks."""

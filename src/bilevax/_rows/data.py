@@ -1,0 +1,64 @@
+"""The data of a level: a pytree whose leaves, dense or sparse, share their rows."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import scipy.sparse
+from jax.typing import ArrayLike
+from jaxtyping import Array, Int, PyTree
+
+from .sparse import AbstractSparse, SparseMatrix, is_sparse
+
+
+def as_data(data: PyTree) -> PyTree:
+    """Data as JAX arrays, moved to the device once and not at every call.
+
+    SciPy's sparse matrices become a `bx.SparseMatrix`.
+    """
+
+    def convert(leaf):
+        if isinstance(leaf, AbstractSparse):
+            return leaf
+        return SparseMatrix(leaf) if scipy.sparse.issparse(leaf) else jnp.asarray(leaf)
+
+    return jax.tree.map(convert, data, is_leaf=_is_matrix)
+
+
+def row_leaves(data: PyTree) -> list[Any]:
+    """The arrays and sparse matrices, each with one leading axis of rows."""
+    return jax.tree.leaves(data, is_leaf=is_sparse)
+
+
+def num_rows(data: PyTree) -> int:
+    """Rows of a data set; one for a level without data, whose every call reads "one"."""
+    leaves = row_leaves(data)
+    return leaves[0].shape[0] if leaves else 1
+
+
+def take_rows(data: PyTree, indices: Int[Array, "batch"]) -> PyTree:
+    """The given rows."""
+
+    def take(leaf):
+        return leaf.take(indices) if is_sparse(leaf) else _take_dense(leaf, indices)
+
+    return jax.tree.map(take, data, is_leaf=is_sparse)
+
+
+def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
+    """`size` consecutive rows."""
+
+    def cut(leaf):
+        if is_sparse(leaf):
+            return leaf.take(start + jnp.arange(size))
+        return jax.lax.dynamic_slice_in_dim(leaf, start, size)
+
+    return jax.tree.map(cut, data, is_leaf=is_sparse)
+
+
+def _take_dense(leaf: ArrayLike, indices: Int[Array, "batch"]) -> Array:
+    return jnp.take(leaf, indices, axis=0, mode="clip")
+
+
+def _is_matrix(leaf: Any) -> bool:
+    return is_sparse(leaf) or scipy.sparse.issparse(leaf)

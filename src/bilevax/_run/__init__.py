@@ -1,0 +1,1 @@
+"""From a problem and an algorithm to a solution: checks, measurements, the only outer loop."""

@@ -1,0 +1,170 @@
+"""A run taken one compiled chunk at a time, and taken back where it went astray."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from .._core.cost import Cost
+from .._core.result import Result
+from ..algorithms._base import Algorithm
+from ..problems._base import AbstractProblem
+from .history import History, columns_of
+from .loop import RECORDS, LoopState, chunk
+from .steps import has_steps_to_measure, measure_smoothness
+
+# How long a chunk should last: long enough to hide its dispatch, short enough to watch.
+_SECONDS = 0.5
+# Whose growth a failure is blamed on.
+_BLAMED = {
+    "inner": (Result.inner_nonfinite, Result.inner_diverged),
+    "adjoint": (Result.adjoint_nonfinite, Result.adjoint_diverged),
+    "outer": (Result.outer_nonfinite, Result.outer_diverged),
+}
+
+
+class State(eqx.Module):
+    """Everything a run needs to go on bit for bit: pass it back to `bx.minimize`."""
+
+    loop: LoopState
+    cost: Cost
+
+    @property
+    def step_size(self) -> Array | None:
+        """The step that those left out stand for at present."""
+        smoothness = self.loop.smoothness
+        return None if smoothness is None else smoothness.step_size
+
+
+def measured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> State:
+    """The state with the step measured at its own x and y."""
+    loop = state.loop
+    smoothness, cost = measure_smoothness(problem, algorithm, loop.x, loop.hypergradient.y)
+    return State(loop.with_smoothness(smoothness), state.cost + cost.on_host())
+
+
+class Run:
+    """A problem, an algorithm and how to watch them, taken one chunk at a time."""
+
+    def __init__(self, problem, algorithm, metrics, tol, every, measure_every):
+        self._problem, self._algorithm, self._metrics = problem, algorithm, metrics
+        self._tol, self._every = tol, every
+        measures = measure_every is not None and has_steps_to_measure(algorithm)
+        self._measure_every = measure_every if measures else None
+        self._started = time.perf_counter()
+
+    def chunks(
+        self, state: State, last: int, history: History, one_by_one: bool
+    ) -> Iterator[tuple[State, Any, bool]]:
+        """The state after each chunk, the result so far, and whether the history has grown."""
+        step, length, ended = int(state.loop.step), 1, False
+        sound = recent = state
+        records = 1 if one_by_one else RECORDS
+        while step < last and not ended:
+            began = time.perf_counter()
+            stop_at = min(self._boundary(step) if one_by_one else step + length, last)
+            if self._measure_every is not None:
+                if step > 0 and step % self._measure_every == 0:
+                    state = sound = recent = measured(self._problem, self._algorithm, state)
+                stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
+            if int(recent.loop.step) <= step - max(_streaks(state.loop).values()):
+                sound, recent = recent, state
+            done = self._advance(state, records, stop_at)
+            step, result = done.step, done.result
+            failed = bool(result != Result.successful)
+            ended = failed or done.converged
+            if step == last and not ended and np.isfinite(self._tol):
+                result = Result.max_steps_reached
+            before = len(history)
+            self._record(history, state, done, ended or step == last, began)
+            state = State(done.loop, state.cost + done.cost.on_host())
+            if failed:
+                state = self._retreat(history, sound, state, result)
+            yield state, result, len(history) > before
+            length = _next_length(length, time.perf_counter() - began)
+
+    def _record(self, history, state: State, done: "_Chunk", to_end: bool, began) -> None:
+        """Add the rows of a chunk to the history."""
+        rows = done.rows
+        recorded = rows["taken"] & (rows["step"] % self._every == 0)
+        recorded |= rows["taken"] & (rows["step"] == done.step) & to_end
+        seconds = (began - self._started, time.perf_counter() - self._started)
+        history.append(columns_of(rows, recorded, state.cost, seconds))
+
+    def _retreat(self, history, sound: State, failed: State, result) -> State:
+        """The state before things went wrong, taken again from one that was sound.
+
+        The history ends there too, unless nothing would be left of it. What was called for
+        the failed steps stays in the cost.
+        """
+        step = int(failed.loop.step) - max(_streak(failed.loop, result), 1)
+        step, state = max(step, int(sound.loop.step)), sound
+        last_row = history.last_row()
+        history.cut(step)
+        while int(state.loop.step) < step:
+            began = time.perf_counter()
+            done = self._advance(state, RECORDS, step)
+            if done.step == step and not history.ends_at(step):
+                self._record(history, state, done.last_row(), True, began)
+            state = State(done.loop, state.cost + done.cost.on_host())
+        if not len(history):
+            history.append(last_row)
+        return State(state.loop, failed.cost)
+
+    def _boundary(self, step: int) -> int:
+        """The step of the next record."""
+        return (step // self._every + 1) * self._every
+
+    def _advance(self, state: State, records: int, stop_at: int) -> "_Chunk":
+        # As arrays, so that other numbers are no other program.
+        tol = np.asarray(self._tol, float)
+        every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
+        fixed = self._problem, self._algorithm, self._metrics, tol, every
+        carry, rows = chunk(*fixed, state.loop, records, stop_at)
+        # Only what the host reads leaves the device, all at once.
+        step, cost, converged, rows = jax.device_get(
+            (carry.state.step, carry.cost, carry.converged, rows)
+        )
+        return _Chunk(carry.state, carry.result, int(step), cost, bool(converged), rows)
+
+
+class _Chunk(NamedTuple):
+    """What a chunk came to: the loop's state on the device, the rest on the host."""
+
+    loop: LoopState
+    result: Any
+    step: int
+    cost: Cost
+    converged: bool
+    rows: dict[str, Any]
+
+    def last_row(self) -> "_Chunk":
+        """The same, as if only its last step had been recorded."""
+        taken = self.rows["taken"] & (self.rows["step"] == self.step)
+        return self._replace(rows=self.rows | {"taken": taken})
+
+
+def _next_length(length: int, seconds: float) -> int:
+    """Steps of the next chunk, from those of the last one and how long they took."""
+    if seconds < _SECONDS / 2:
+        return 4 * length
+    return max(1, length // 2) if seconds > 2 * _SECONDS else length
+
+
+def _streaks(loop: LoopState) -> dict[str, int]:
+    """For how many steps what is watched has been growing."""
+    watches = loop.hypergradient.watches
+    counts = {level: watch.solves.count for level, watch in watches.items()}
+    found = jax.device_get(counts | {"outer": loop.ascent.count})
+    return {level: int(count) for level, count in found.items()}
+
+
+def _streak(loop: LoopState, result: Any) -> int:
+    """For how many steps what failed had been growing."""
+    streaks = _streaks(loop)
+    blamed = [level for level, codes in _BLAMED.items() if any(result == c for c in codes)]
+    return max((streaks.get(level, 0) for level in blamed), default=0)

@@ -1,0 +1,123 @@
+"""One hypergradient, once."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PyTree
+
+from .._core.cost import Cost
+from .._core.result import first_failure
+from .._core.types import Key
+from ..hypergradients._base import Estimator, last_residuals
+from ..problems._base import Problem
+from .check import as_variable, check_domain, check_kinds, check_numbers, check_structures
+from .means import check_means
+from .steps import has_steps_to_measure, measure_smoothness, with_steps
+
+
+class Hypergradient(eqx.Module):
+    """An estimate of the gradient of x -> f(x, y*(x)), and how it was obtained.
+
+    - `value`: $f(x, y)$ at the approximate y, on the outer batch.
+    - `gradient`: the estimate, of x's structure.
+    - `y`, `adjoint`: the approximate inner and adjoint solutions.
+    - `inner_residual`, `adjoint_residual`: the norms of the last residual that each solver
+      computed, infinite where it computes none; `None` without an adjoint.
+    - `cost`: a `bx.Cost`; `result`: a `bx.Result`.
+    - `state`: the estimator's state, from which the next estimate is warm-started.
+    """
+
+    value: Float[Array, ""]
+    gradient: PyTree
+    y: PyTree
+    adjoint: PyTree
+    inner_residual: Float[Array, ""]
+    adjoint_residual: Float[Array, ""] | None
+    cost: Cost
+    result: Any
+    state: PyTree
+
+
+def hypergradient(
+    problem: Problem,
+    estimator: Estimator,
+    x: PyTree,
+    y0: PyTree,
+    *,
+    key: Key | None = None,
+    adjoint0: PyTree | None = None,
+) -> Hypergradient:
+    r"""Estimates the gradient of $x \mapsto f(x, y^*(x))$ at one x.
+
+    **Arguments:**
+
+    - `problem`: a `bx.BilevelProblem`, `bx.FixedPointProblem` or `bx.MinProblem`.
+    - `estimator`: how, such as `bx.Implicit(inner, linear)`.
+    - `x`, `y0`: the outer variable, and where the inner solver starts.
+    - `key`: a `jax.random.key`; needed if the estimator draws rows.
+    - `adjoint0`: where the adjoint solver starts, zero by default.
+
+    **Returns:** a `bx.Hypergradient` with `value`, `gradient`, `y`, `adjoint`, `cost`,
+    `result` and `state`.
+
+    Works under `jit` and `vmap`. A failure of a solver does not raise: look at `result`,
+    or print `bx.Result[h.result]`.
+
+    >>> import bilevax as bx
+    >>> problem = bx.BilevelProblem(
+    ...     outer=lambda x, y: y**2 / 2, inner=lambda x, y: (y - 2 * x) ** 2)
+    >>> h = bx.hypergradient(
+    ...     problem, bx.Implicit(bx.GradientDescent(0.4, 30), bx.CG(1)), x=1.0, y0=0.0)
+    >>> float(h.gradient.round(4)), h.cost.inner_gradient, h.result == bx.Result.successful
+    (4.0, 30, Array(True, dtype=bool))
+    """
+    x, y, adjoint, key = checked(problem, estimator, {"x": x, "y0": y0}, adjoint0, key)
+    measuring = Cost()
+    if has_steps_to_measure(estimator):
+        smoothness, measuring = measure_smoothness(problem, estimator, x, y)
+        estimator = with_steps(estimator, smoothness.step_size)
+    h = _estimate(problem, estimator, x, y, adjoint, key)
+    return eqx.tree_at(lambda h: h.cost, h, (h.cost + measuring).on_host())
+
+
+def checked(problem, estimator, variables, adjoint, key):
+    """The inputs of a computation as arrays, once their values have been looked at."""
+    check_kinds(problem, estimator)
+    x, y = (as_variable(name, value) for name, value in variables.items())
+    if adjoint is not None:
+        adjoint = _like_y(as_variable("adjoint0", adjoint), y)
+    check_numbers(**dict(zip(variables, (x, y), strict=True)), adjoint0=adjoint)
+    check_domain(problem, x)
+    check_numbers(outer_data=problem.outer_data, inner_data=problem.inner_data)
+    check_means(problem, estimator, x, y)
+    if key is None and estimator.random:
+        raise ValueError(
+            "This method draws random rows: pass a key, as in key=jax.random.key(0)."
+        )
+    key = jax.random.key(0) if key is None else key
+    if not isinstance(key, jax.Array):
+        raise TypeError(f"key must be a JAX key, as in jax.random.key({key!r}).")
+    return x, y, adjoint, key
+
+
+def _like_y(adjoint: PyTree, y: PyTree) -> PyTree:
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), adjoint)
+    if shapes != jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), y):
+        raise ValueError("adjoint0 must have the structure, the shapes and the dtype of y.")
+    return adjoint
+
+
+def initial_estimate(problem, estimator, x, y, adjoint):
+    """The estimator's first state, after the checks that need shapes only."""
+    check_structures(problem, x, y)
+    return estimator.init(problem, x, y, adjoint)
+
+
+@eqx.filter_jit
+def _estimate(problem, estimator, x, y, adjoint, key) -> Hypergradient:
+    state = initial_estimate(problem, estimator, x, y, adjoint)
+    gradient, state, cost, result = estimator(problem, x, state, key)
+    result = first_failure(result, estimator.shortfall(state))
+    found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
+    return Hypergradient(*found, cost, result, state)

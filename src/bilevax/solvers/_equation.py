@@ -1,0 +1,180 @@
+r"""Equations: the inner problem and the adjoint system, seen through one interface.
+
+A solver works on an equation $R(u) = 0$ and does not know which level it is at:
+
+    level     u   residual                              oracle
+    Inner     y   F(x, y)                               inner gradient
+    Adjoint   z   (d_y F)^T z + d_y f   (linear)        Hessian-vector product
+"""
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar
+
+import equinox as eqx
+import optax.tree
+from jaxtyping import Array, PyTree
+
+from .._core.cost import Cost
+from .._core.result import Result
+from .._core.tree import negative, subtract
+from .._rows.samplers import Batch
+from ..problems._base import AbstractProblem, Linearization
+
+# Stands for the batch of an equation that is fixed on one already.
+ANY = Batch()
+
+
+class AbstractEquation(eqx.Module):
+    """An equation R(u) = 0 whose residual may be averaged over data."""
+
+    problem: eqx.AbstractVar[AbstractProblem]
+
+    oracle: eqx.AbstractClassVar[str]
+    linear: eqx.AbstractClassVar[bool]
+    nonfinite: eqx.AbstractClassVar[Result]
+    diverged: eqx.AbstractClassVar[Result]
+    unconverged: eqx.AbstractClassVar[Result]
+
+    @property
+    def data(self) -> PyTree:
+        """The data the residual is averaged over."""
+        return self.problem.inner_data
+
+    def cost(self, calls: int | Array, rows: int) -> Cost:
+        """The cost of so many residuals or products on batches of so many rows."""
+        return Cost.of(self.oracle, calls, rows)
+
+    @abc.abstractmethod
+    def fix(self, batch: Batch) -> "AbstractEquation":
+        """The equation on one batch for good: later batches are ignored."""
+
+    @abc.abstractmethod
+    def residual(self, u: PyTree, batch: Batch = ANY) -> PyTree:
+        """R(u), on one batch."""
+
+    @abc.abstractmethod
+    def update(self, u: PyTree, batch: Batch = ANY) -> PyTree:
+        """One sweep of the fixed-point form, whose fixed point solves the equation."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the Jacobian of R is known to be symmetric."""
+        return self.problem.symmetric
+
+    @property
+    def rhs(self) -> PyTree:
+        """Of a linear equation: its right-hand side, `operator(u) = rhs`."""
+        raise TypeError(_NOT_LINEAR)
+
+    def operator(self, batch: Batch = ANY) -> Callable[[PyTree], PyTree]:
+        """Of a linear equation: its operator on a batch, linearised once."""
+        raise TypeError(_NOT_LINEAR)
+
+    def zeros(self) -> PyTree:
+        """Of a linear equation: the zero of the unknown's space."""
+        raise TypeError(_NOT_LINEAR)
+
+    def at_zero(self) -> "AbstractEquation":
+        """Of a linear equation: itself at zero, where products are known for free."""
+        raise TypeError(_NOT_LINEAR)
+
+
+class Inner(AbstractEquation):
+    """The inner problem: find y with F(x, y) = 0."""
+
+    problem: AbstractProblem
+    x: PyTree
+    fixed: Batch | None = None
+
+    oracle: ClassVar[str] = "inner_gradient"
+    linear: ClassVar[bool] = False
+    nonfinite: ClassVar[Result] = Result.inner_nonfinite
+    diverged: ClassVar[Result] = Result.inner_diverged
+    unconverged: ClassVar[Result] = Result.inner_max_steps
+
+    def fix(self, batch):
+        return Inner(self.problem, self.x, batch)
+
+    def residual(self, u, batch=ANY):
+        return self.problem.residual(self.x, u, self.fixed or batch)
+
+    def update(self, u, batch=ANY):
+        return self.problem.sweep(self.x, u, self.fixed or batch)
+
+
+class Adjoint(AbstractEquation):
+    r"""The adjoint system: find z with $(\partial_y F)^\top z + \partial_y f = 0$.
+
+    $\partial_y f$ is frozen in `offset`. With a declared gauge, a projection P off the
+    kernel of the Hessian, the system is $(P H P + I - P) z + P \partial_y f = 0$: regular,
+    and its solution is the one of least norm.
+    """
+
+    problem: AbstractProblem
+    x: PyTree
+    y: PyTree
+    offset: PyTree
+    linearization: Linearization | None = None
+
+    oracle: ClassVar[str] = "hvp"
+    linear: ClassVar[bool] = True
+    nonfinite: ClassVar[Result] = Result.adjoint_nonfinite
+    diverged: ClassVar[Result] = Result.adjoint_diverged
+    unconverged: ClassVar[Result] = Result.linear_max_steps
+
+    def __init__(self, problem, x, y, offset, linearization=None):
+        gauge = problem.gauge
+        self.problem, self.x, self.y = problem, x, y
+        self.offset = offset if gauge is None else gauge(offset)
+        self.linearization = linearization
+
+    @property
+    def rhs(self):
+        return negative(self.offset)
+
+    def zeros(self):
+        return optax.tree.zeros_like(self.offset)
+
+    def fix(self, batch):
+        if self.linearization is not None:
+            return self
+        return self._with(self.problem.linearize(self.x, self.y, batch))
+
+    def at_zero(self):
+        return self._with(_Zero())
+
+    def operator(self, batch=ANY):
+        linear = self.linearization or self.problem.linearize(self.x, self.y, batch)
+        hvp, gauge = linear.hvp, self.problem.gauge
+        if gauge is None:
+            return hvp
+
+        def on_quotient(z):
+            projected = gauge(z)
+            kernel_part = subtract(z, projected)
+            return optax.tree.add(gauge(hvp(projected)), kernel_part)
+
+        return on_quotient
+
+    def residual(self, u, batch=ANY):
+        return optax.tree.add(self.operator(batch)(u), self.offset)
+
+    def update(self, u, batch=ANY):
+        return self.problem.adjoint_map(u, self.residual(u, batch))
+
+    def _with(self, linearization) -> "Adjoint":
+        return Adjoint(self.problem, self.x, self.y, self.offset, linearization)
+
+
+class _Zero(eqx.Module):
+    """Stands for a linearisation whose product with z = 0 is wanted."""
+
+    def hvp(self, z: PyTree) -> PyTree:
+        return optax.tree.zeros_like(z)
+
+
+_NOT_LINEAR = (
+    "This solver is for linear equations, and the inner problem is not known to be one: "
+    "pass it as `linear=`, and take bx.GradientDescent as the inner solver."
+)

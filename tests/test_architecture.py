@@ -1,0 +1,66 @@
+"""Dependencies between rooms point one way."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINTER = Path(sys.executable).with_name("lint-imports")
+
+
+def lint(project):
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    command = [LINTER, "--no-cache"]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=skip)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_contract_is_kept(copy):
+    done = lint(copy)
+    assert done.returncode == 0, done.stdout
+    assert "1 kept, 0 broken" in done.stdout
+
+
+VIOLATIONS = {
+    "upwards": ("_rows/data.py", "from ..solvers import CG", "bilevax.solvers"),
+    "for a type checker": (
+        "_core/types.py",
+        "if TYPE_CHECKING:\n    from ..problems._base import AbstractProblem",
+        "bilevax.problems",
+    ),
+    "inside a function": (
+        "hypergradients/_base.py",
+        "def f():\n    from .._run import loop",
+        "bilevax._run",
+    ),
+    "the whole library": ("problems/_base.py", "import bilevax as bx", "bilevax.algorithms"),
+    "beside each other": ("_minimum/lift.py", "from .._study import noise", "bilevax._study"),
+}
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_a_violation_is_caught(copy, name):
+    place, statement, imported = VIOLATIONS[name]
+    file = copy / "src/bilevax" / place
+    file.write_text(f"{file.read_text()}\n\n{statement}\n")
+    done = lint(copy)
+    assert done.returncode == 1
+    room = place.split("/")[0]
+    assert f"bilevax.{room} is not allowed to import {imported}" in done.stdout
+
+
+def test_a_room_that_the_contract_does_not_know(copy):
+    (copy / "src/bilevax/attic.py").write_text('"""Old things."""\n')
+    done = lint(copy)
+    assert done.returncode == 1 and "attic" in done.stdout
