@@ -11,6 +11,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["BILEVAX_TEST_PROGRAMS"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# A test runs most programs once, so that they should compile fast rather than run fast: a third
+# of the time. Doctests and the processes that tests start are compiled as users' programs are.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 
 import jax
 import pytest

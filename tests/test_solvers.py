@@ -8,7 +8,7 @@ import pytest
 
 import bilevax as bx
 from bilevax._rows.samplers import full
-from bilevax.solvers._equation import Adjoint, Inner
+from bilevax.solvers._equation import AdjointEquation, InnerEquation
 
 N, M = 40, 5
 
@@ -35,9 +35,9 @@ def equations(as_map=False):
     f_y = 3 * np.asarray(y) ** 2
     scale = 0.4 if as_map else 1.0
     return {
-        "inner": (Inner(problem, x), y, np.linalg.solve(H, A.T @ (b + c * 0.7) / N)),
+        "inner": (InnerEquation(problem, x), y, np.linalg.solve(H, A.T @ (b + c * 0.7) / N)),
         "adjoint": (
-            Adjoint(problem, x, y, jnp.asarray(f_y)),
+            AdjointEquation(problem, x, y, jnp.asarray(f_y)),
             y,
             -np.linalg.solve(scale * H, f_y),
         ),
@@ -153,7 +153,7 @@ def test_accelerated_equals_its_transcription():
 def test_accelerated_rate():
     """Spec amigo 2.2: the error contracts like (1 - kappa^-1/2)^T, here kappa = 1,000."""
     q = bx.problems.quadratic(3, 60, inner_condition=1e3)
-    equation = Inner(q.problem, jnp.zeros(3))
+    equation = InnerEquation(q.problem, jnp.zeros(3))
     solver = bx.AcceleratedGradientDescent(1.0, 400, strong_convexity=1e-3)
     start = jnp.ones(60)
     y, _, _, _ = solver.solve(equation, start, solver.init(equation, start), None_key(), 0)
@@ -336,9 +336,9 @@ def test_a_cold_start_forgets_the_method_but_not_the_sampler():
     inner = bx.Descent(optax.sgd(0.05, momentum=0.9), 3, batch_size=bx.Batches(BATCHES))
     cold = bx.Implicit(inner, bx.CG(2), warm_start_inner=False)
     state = cold.init(problem, jnp.asarray(0.7), jnp.zeros(M))
-    fresh = state.inner.solver.method
+    fresh = state.inner_state.solver.method
     _, state, _, _ = cold(problem, jnp.asarray(0.7), state, jax.random.key(0))
-    y, solver = cold.start_inner(problem, jnp.asarray(0.7), state.inner)
+    y, solver = cold.start_inner(problem, jnp.asarray(0.7), state.inner_state)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), solver.method, fresh))
     assert int(solver.sampler) == 3 and not np.any(y)
 

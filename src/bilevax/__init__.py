@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 from . import algorithms, problems, schedules, theory
 from ._core.cost import Cost
 from ._core.result import Result
-from ._minimum.minimum import argmin, minimum
+from ._minimum.argmin import argmin
+from ._minimum.minimum import minimum
 from ._rows.samplers import Batches, Epochs, FullBatch, RandomRows
 from ._rows.sparse import SparseMatrix
 from ._run.chunks import State
 from ._run.curvature import Curvature, curvature
+from ._run.diagnosis import check_steps
 from ._run.hypergradient import Hypergradient, hypergradient
 from ._run.minimize import Solution, initial_state, minimize
-from ._run.steps import check_steps, with_measured_steps
+from ._run.steps import with_measured_steps
 from ._study.error_bound import ErrorBound, error_bound
-from ._study.recommend import Recommendation, recommend
+from ._study.recommend import recommend
+from ._study.recommendation import Recommendation
 from ._study.trajectory import Trajectory, trajectory
 from .algorithms._adaptive import adaptive_step
 from .algorithms._base import Algorithm

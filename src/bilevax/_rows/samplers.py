@@ -294,3 +294,11 @@ def _check_data(data: PyTree, batch_size: int) -> None:
             f"batch_size={batch_size} was given for a level without data: pass "
             "inner_data= or outer_data= to the problem, or leave the batch size out."
         )
+
+
+def common_block_size(readers: PyTree) -> BlockSize:
+    """How full batches may be split: not at all where any reader says so."""
+    is_sampler = lambda node: isinstance(node, FullBatch)
+    nodes = jax.tree.leaves(readers, is_leaf=is_sampler)
+    sizes = [node.block_size for node in nodes if is_sampler(node)]
+    return None if None in sizes else next(iter(sizes), "auto")

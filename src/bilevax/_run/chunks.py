@@ -15,7 +15,8 @@ from ..algorithms._base import Algorithm
 from ..problems._base import AbstractProblem
 from .history import History, columns_of
 from .loop import RECORDS, LoopState, chunk
-from .steps import has_steps_to_measure, measure_smoothness
+from .smoothness import measure_smoothness
+from .steps import has_steps_to_measure
 
 # How long a chunk should last: long enough to hide its dispatch, short enough to watch.
 _SECONDS = 0.5
@@ -40,7 +41,7 @@ class State(eqx.Module):
         return None if smoothness is None else smoothness.step_size
 
 
-def measured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> State:
+def remeasured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> State:
     """The state with the step measured at its own x and y."""
     loop = state.loop
     smoothness, cost = measure_smoothness(problem, algorithm, loop.x, loop.hypergradient.y)
@@ -69,7 +70,7 @@ class Run:
             stop_at = min(self._boundary(step) if one_by_one else step + length, last)
             if self._measure_every is not None:
                 if step > 0 and step % self._measure_every == 0:
-                    state = sound = recent = measured(self._problem, self._algorithm, state)
+                    state = sound = recent = remeasured(self._problem, self._algorithm, state)
                 stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
             if int(recent.loop.step) <= step - max(_streaks(state.loop).values()):
                 sound, recent = recent, state

@@ -8,12 +8,12 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
 from .._core.numbers import as_count
-from .._core.tree import norm
 from .._core.types import BlockSize, Count
 from .._rows.data import num_rows
 from .._rows.samplers import FullBatch, full
 from ..problems._base import AbstractProblem, FixedPointProblem
 from .check import as_variable
+from .lanczos import lanczos
 from .means import check_means
 
 _Number = Float[Array, ""]
@@ -93,11 +93,11 @@ def curvature(
     key = jax.random.key(0) if key is None else key
     sampler = FullBatch(block_size)
     check_means(problem, sampler, x, y, levels=("inner",))
-    return _measure(problem, x, y, num_products, strong_convexity, key, sampler.block_size)
+    return _curvature(problem, x, y, num_products, strong_convexity, key, sampler.block_size)
 
 
 @eqx.filter_jit
-def _measure(problem, x, y, num_products, bound, key, block_size) -> Curvature:
+def _curvature(problem, x, y, num_products, bound, key, block_size) -> Curvature:
     flat, unravel = ravel_pytree(y)
     batch = full(problem.inner_data, block_size)
     hvp = problem.linearize(x, y, batch).hvp
@@ -110,7 +110,7 @@ def _measure(problem, x, y, num_products, bound, key, block_size) -> Curvature:
         _, pushforward = jax.linearize(sweep, flat)
         product, per_step = lambda v: pushforward(v - ravelled(v)), 2
     num = min(num_products, flat.size)
-    values, residuals, leading = _lanczos(product, flat, num, key)
+    values, residuals, leading = lanczos(product, flat, num, key)
     cost = Cost.of("hvp", num * per_step, num_rows(problem.inner_data))
 
     extreme = residuals[-1], residuals[0]
@@ -125,47 +125,3 @@ def _measure(problem, x, y, num_products, bound, key, block_size) -> Curvature:
     else:
         q = jnp.sqrt(jnp.maximum(values[-1] + residuals[-1], 0))
     return Curvature(1 + q, 1 - q, False, extreme, q, None, cost)
-
-
-def _lanczos(product, like, num: int, key):
-    """Ritz values in increasing order, their residuals, and the vector of the largest in
-    absolute value, after `num` products."""
-    start = jax.random.normal(key, like.shape, like.dtype)
-    basis = jnp.zeros((num + 1, like.size), like.dtype)
-    basis = basis.at[0].set(start / norm(start))
-
-    def orthogonal(vector, basis):
-        # Twice is enough: the second pass removes what rounding left.
-        for _ in range(2):
-            vector = vector - (basis @ vector) @ basis
-        return vector
-
-    def step(carry, inputs):
-        basis, scale = carry
-        i, fresh_key = inputs
-        image = product(basis[i])
-        alpha = basis[i] @ image
-        rest = orthogonal(image, basis)
-        beta = norm(rest)
-        scale = jnp.maximum(scale, norm(image))
-        # An invariant subspace is found: go on in its complement, not coupled to it.
-        closed = beta <= 10 * jnp.finfo(like.dtype).eps * scale
-        fresh = orthogonal(jax.random.normal(fresh_key, like.shape, like.dtype), basis)
-        rest = jnp.where(closed, fresh / norm(fresh), rest / beta)
-        return (basis.at[i + 1].set(rest), scale), (alpha, jnp.where(closed, 0, beta))
-
-    keys = jax.random.split(jax.random.fold_in(key, 1), num)
-    inputs = jnp.arange(num), keys
-    carry, (alphas, betas) = jax.lax.scan(step, (basis, jnp.zeros((), like.dtype)), inputs)
-    tridiagonal = jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1)
-    values, vectors = jnp.linalg.eigh(tridiagonal)
-    leading = carry[0][:num].T @ vectors[:, jnp.argmax(jnp.abs(values))]
-    return values, jnp.abs(betas[-1] * vectors[-1]), leading
-
-
-def common_block_size(readers: PyTree) -> BlockSize:
-    """How full batches may be split: not at all where any reader says so."""
-    is_sampler = lambda node: isinstance(node, FullBatch)
-    nodes = jax.tree.leaves(readers, is_leaf=is_sampler)
-    sizes = [node.block_size for node in nodes if is_sampler(node)]
-    return None if None in sizes else next(iter(sizes), "auto")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float, PyTree
 
 from .._core.cost import Cost
@@ -11,9 +10,9 @@ from .._core.result import first_failure
 from .._core.types import Key
 from ..hypergradients._base import Estimator, last_residuals
 from ..problems._base import Problem
-from .check import as_variable, check_domain, check_kinds, check_numbers, check_structures
-from .means import check_means
-from .steps import has_steps_to_measure, measure_smoothness, with_steps
+from .arguments import checked, initial_estimate
+from .smoothness import measure_smoothness
+from .steps import has_steps_to_measure, with_steps
 
 
 class Hypergradient(eqx.Module):
@@ -79,39 +78,6 @@ def hypergradient(
         estimator = with_steps(estimator, smoothness.step_size)
     h = _estimate(problem, estimator, x, y, adjoint, key)
     return eqx.tree_at(lambda h: h.cost, h, (h.cost + measuring).on_host())
-
-
-def checked(problem, estimator, variables, adjoint, key):
-    """The inputs of a computation as arrays, once their values have been looked at."""
-    check_kinds(problem, estimator)
-    x, y = (as_variable(name, value) for name, value in variables.items())
-    if adjoint is not None:
-        adjoint = _like_y(as_variable("adjoint0", adjoint), y)
-    check_numbers(**dict(zip(variables, (x, y), strict=True)), adjoint0=adjoint)
-    check_domain(problem, x)
-    check_numbers(outer_data=problem.outer_data, inner_data=problem.inner_data)
-    check_means(problem, estimator, x, y)
-    if key is None and estimator.random:
-        raise ValueError(
-            "This method draws random rows: pass a key, as in key=jax.random.key(0)."
-        )
-    key = jax.random.key(0) if key is None else key
-    if not isinstance(key, jax.Array):
-        raise TypeError(f"key must be a JAX key, as in jax.random.key({key!r}).")
-    return x, y, adjoint, key
-
-
-def _like_y(adjoint: PyTree, y: PyTree) -> PyTree:
-    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), adjoint)
-    if shapes != jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), y):
-        raise ValueError("adjoint0 must have the structure, the shapes and the dtype of y.")
-    return adjoint
-
-
-def initial_estimate(problem, estimator, x, y, adjoint):
-    """The estimator's first state, after the checks that need shapes only."""
-    check_structures(problem, x, y)
-    return estimator.init(problem, x, y, adjoint)
 
 
 @eqx.filter_jit

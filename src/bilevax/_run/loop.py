@@ -15,7 +15,8 @@ from .._core.tree import float_dtype
 from ..algorithms._base import Algorithm
 from ..solvers._directions import Clock
 from .history import RESERVED
-from .steps import Smoothness, with_steps
+from .smoothness import Smoothness
+from .steps import with_steps
 
 # Records a chunk can hold. All chunks run one program: its length never changes, so a run
 # cut in two takes the same steps bit for bit, whatever its length.
@@ -146,7 +147,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
             "gradient_norm": carry.gradient_norm,
             "residuals": residuals(carry.state),
             "cost": carry.cost,
-            "metrics": measure(metrics, carry.state, taken),
+            "metrics": evaluate(metrics, carry.state, taken),
         }
         return carry, row
 
@@ -162,7 +163,7 @@ def residuals(state: LoopState) -> dict[str, Array]:
     return found
 
 
-def measure(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, Any]:
+def evaluate(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, Any]:
     """The user's metrics, computed only where wanted."""
     if metrics is None:
         return {}

@@ -14,13 +14,14 @@ from .._core.types import Count, Key, Number
 from ..algorithms._base import Algorithm, AnyAlgorithm
 from ..hypergradients._base import last_residuals
 from ..problems._base import Problem
-from .chunks import Run, State, measured
+from .arguments import checked, initial_estimate
+from .chunks import Run, State, remeasured
+from .diagnosis import ASTRAY, explain
 from .history import History
-from .hypergradient import checked, initial_estimate
 from .loop import LoopState
 from .progress import Reporter
 from .resume import check_state
-from .steps import ASTRAY, explain, has_steps_to_measure
+from .steps import has_steps_to_measure
 
 
 class Solution(eqx.Module):
@@ -185,7 +186,7 @@ def initial_state(
     x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
     state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
     if has_steps_to_measure(algorithm):
-        state = measured(problem, algorithm, state)
+        state = remeasured(problem, algorithm, state)
     return state
 
 

@@ -9,8 +9,8 @@ from jaxtyping import PyTree
 
 from ..algorithms._base import Algorithm
 from ..problems._base import AbstractProblem
+from .arguments import initial_estimate
 from .check import check_domain, check_kinds
-from .hypergradient import initial_estimate
 from .means import check_means
 
 

@@ -18,16 +18,16 @@ from jaxtyping import PyTree
 
 from .._core.tree import norm
 from .._rows.data import num_rows
-from .._rows.samplers import full
+from .._rows.samplers import common_block_size, full
 from .._run.check import as_variable
-from .._run.curvature import common_block_size, curvature
+from .._run.curvature import curvature
 from .._run.hypergradient import Hypergradient
 from ..hypergradients import Analytic, Implicit, Unrolled
 from ..hypergradients._base import Estimator
 from ..problems._base import AbstractProblem, BilevelProblem, MinProblem, Problem
 from ..problems._constants import Constants
 from ..solvers import Direct
-from ..solvers._equation import Adjoint
+from ..solvers._equation import AdjointEquation
 from .noise import noise
 
 
@@ -209,7 +209,7 @@ def _look(problem: AbstractProblem, kind: type, block_size, x, y, z, gradient) -
     batch, rows = (full(d, block_size) for d in (problem.inner_data, problem.outer_data))
     f_x, f_y = problem.value_and_gradients(x, y, rows)[1]
     linearization = problem.linearize(x, y, batch)
-    equation = Adjoint(problem, x, y, f_y, linearization)
+    equation = AdjointEquation(problem, x, y, f_y, linearization)
     if kind is Analytic:
         z = optax.tree.zeros_like(y)
     elif kind is Unrolled:

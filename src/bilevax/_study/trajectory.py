@@ -11,13 +11,13 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.types import Key
 from .._rows.samplers import full
+from .._run.arguments import checked
 from .._run.check import as_variable
-from .._run.hypergradient import checked
 from ..hypergradients import Unrolled
 from ..problems._base import Problem
 from ..solvers import AbstractSolver
 from ..solvers._base import IterativeSolver, Solver
-from ..solvers._equation import Adjoint, Inner
+from ..solvers._equation import AdjointEquation, InnerEquation
 
 
 class Trajectory(eqx.Module):
@@ -121,13 +121,13 @@ def trajectory(
 @eqx.filter_jit
 def _trajectory(problem, inner, linear, x, y, steps, key) -> Trajectory:
     flat_x, unravel_x = ravel_pytree(x)
-    equation = Inner(problem, x)
+    equation = InnerEquation(problem, x)
     run = inner.prepare(equation, y, inner.init(equation, y), key, jnp.int32(0))
     numbers, rest = eqx.partition(run.carry, eqx.is_inexact_array)
 
     def advance(x, numbers, rest, num):
         carry = eqx.combine(numbers, rest)
-        carry = run.of(Inner(problem, unravel_x(x))).advance(inner, carry, num)
+        carry = run.of(InnerEquation(problem, unravel_x(x))).advance(inner, carry, num)
         return eqx.partition(carry, eqx.is_inexact_array)
 
     def segment(state, num):
@@ -162,7 +162,7 @@ def _record(problem, linear: AbstractSolver | None, x, state):
     if linear is None:
         return flatten(y), jacobian, f_x, automatic, None
     linearization = problem.linearize(x, y, full(problem.inner_data, "auto"))
-    adjoint = Adjoint(problem, x, y, f_y, linearization)
+    adjoint = AdjointEquation(problem, x, y, f_y, linearization)
     state = linear.init(adjoint, adjoint.zeros())
     z, _, _, _ = linear.solve(adjoint, None, state, jax.random.key(0), jnp.int32(0))
     return flatten(y), jacobian, f_x, automatic, f_x + flatten(linearization.cross(z))

@@ -14,7 +14,7 @@ Arguments that presets share, keyword-only:
 
 from ._amigo import aid_cg, aid_cg_ws, aid_fp, aid_gd, aid_n, amigo_cg, amigo_gd
 from ._ba import ba
-from ._unrolled import itd, reverse
+from ._itd import itd, reverse
 
 __all__ = [
     "aid_cg",

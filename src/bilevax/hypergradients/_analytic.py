@@ -50,7 +50,9 @@ class Analytic(AbstractTwoStage):
 
     def __call__(self, problem, x, state, key):
         inner_key, outer_key = jax.random.split(key)
-        inner, cost, result = self.solve_inner(problem, x, state.inner, inner_key, state.k)
+        inner, cost, result = self.solve_inner(
+            problem, x, state.inner_state, inner_key, state.k
+        )
         value, (f_x, _), sampler, outer_cost, outer_result = self.evaluate_outer(
             problem, x, inner.y, state.outer_sampler, outer_key
         )

@@ -11,7 +11,7 @@ from .._core.result import Result, finite_or, first_failure
 from .._rows.samplers import AbstractSampler, BatchSize, FullBatch, as_sampler, full
 from ..solvers import AbstractSolver, SolverState
 from ..solvers._base import Solver, check_solver
-from ..solvers._equation import Adjoint
+from ..solvers._equation import AdjointEquation
 from ._stages import AbstractTwoStage, InnerState, no_value_yet
 
 
@@ -19,22 +19,25 @@ class ImplicitState(eqx.Module):
     """The state of `Implicit`: the warm starts, and the states of solvers and samplers."""
 
     k: Int[Array, ""]
-    inner: InnerState
+    inner_state: InnerState
     adjoint: PyTree
     value: Float[Array, ""]
-    linear: SolverState
+    linear_state: SolverState
     outer_sampler: PyTree
     cross_sampler: PyTree
 
     @property
     def y(self):
         """The last inner variable."""
-        return self.inner.y
+        return self.inner_state.y
 
     @property
     def watches(self):
         """What is known of both residuals."""
-        return {"inner": self.inner.solver.watch, "adjoint": self.linear.watch}
+        return {
+            "inner": self.inner_state.solver.watch,
+            "adjoint": self.linear_state.watch,
+        }
 
 
 class Implicit(AbstractTwoStage):
@@ -103,10 +106,10 @@ class Implicit(AbstractTwoStage):
         adjoint = optax.tree.zeros_like(y) if adjoint is None else adjoint
         return ImplicitState(
             k=jnp.int32(0),
-            inner=self.init_inner(problem, x, y),
+            inner_state=self.init_inner(problem, x, y),
             adjoint=adjoint,
             value=no_value_yet(problem, x, y),
-            linear=self.linear.init(Adjoint(problem, x, y, adjoint), adjoint),
+            linear_state=self.linear.init(AdjointEquation(problem, x, y, adjoint), adjoint),
             outer_sampler=self.outer_sampler.init(problem.outer_data),
             cross_sampler=self.cross_sampler.init(problem.inner_data),
         )
@@ -114,7 +117,7 @@ class Implicit(AbstractTwoStage):
     def __call__(self, problem, x, state, key):
         inner_key, outer_key, linear_key, cross_key = jax.random.split(key, 4)
         inner, inner_cost, inner_result = self.solve_inner(
-            problem, x, state.inner, inner_key, state.k
+            problem, x, state.inner_state, inner_key, state.k
         )
         value, (f_x, f_y), outer_sampler, outer_cost, outer_result = self.evaluate_outer(
             problem, x, inner.y, state.outer_sampler, outer_key
@@ -141,19 +144,19 @@ class Implicit(AbstractTwoStage):
         )
 
     def _solve_adjoint(self, equation, state, key):
-        z, solver = state.adjoint, state.linear
+        z, solver = state.adjoint, state.linear_state
         if not self.warm_start_adjoint:
             solver = self.linear.restart(equation, z, solver)
             z = None
         return self.linear.solve_or_keep(equation, z, state.adjoint, solver, key, state.k)
 
     def shortfall(self, state):
-        linear = self.linear.shortfall(state.linear, Result.linear_max_steps)
+        linear = self.linear.shortfall(state.linear_state, Result.linear_max_steps)
         return first_failure(super().shortfall(state), linear)
 
     def _adjoint_system(self, problem, x, y, f_y):
         """The adjoint system, linearised once where all its products share one batch."""
-        equation = Adjoint(problem, x, y, f_y)
+        equation = AdjointEquation(problem, x, y, f_y)
         batch, cross = self.linear.sampler, self.cross_sampler
         if isinstance(batch, FullBatch) and isinstance(cross, FullBatch) and batch == cross:
             equation = equation.fix(full(problem.inner_data, batch.block_size))

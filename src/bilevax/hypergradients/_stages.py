@@ -12,7 +12,7 @@ from .._core.result import Result, finite_or
 from .._rows.samplers import AbstractSampler, full
 from ..problems._base import AbstractProblem
 from ..solvers import AbstractSolver, SolverState
-from ..solvers._equation import Inner
+from ..solvers._equation import InnerEquation
 from ._base import AbstractHypergradient
 
 
@@ -28,7 +28,7 @@ class TwoStageState(eqx.Module):
     """The state of an estimator without an adjoint."""
 
     k: Int[Array, ""]
-    inner: InnerState
+    inner_state: InnerState
     value: Float[Array, ""]
     outer_sampler: PyTree
     adjoint: None = None
@@ -36,12 +36,12 @@ class TwoStageState(eqx.Module):
     @property
     def y(self):
         """The last inner variable."""
-        return self.inner.y
+        return self.inner_state.y
 
     @property
     def watches(self):
         """What is known of the inner residual."""
-        return {"inner": self.inner.solver.watch}
+        return {"inner": self.inner_state.solver.watch}
 
 
 class AbstractTwoStage(AbstractHypergradient):
@@ -57,23 +57,23 @@ class AbstractTwoStage(AbstractHypergradient):
 
     def init(self, problem, x, y, adjoint=None) -> Any:
         del adjoint
-        inner = self.init_inner(problem, x, y)
+        inner_state = self.init_inner(problem, x, y)
         sampler = self.outer_sampler.init(problem.outer_data)
-        return TwoStageState(jnp.int32(0), inner, no_value_yet(problem, x, y), sampler)
+        return TwoStageState(jnp.int32(0), inner_state, no_value_yet(problem, x, y), sampler)
 
     def shortfall(self, state):
-        return self.inner.shortfall(state.inner.solver, Result.inner_max_steps)
+        return self.inner.shortfall(state.inner_state.solver, Result.inner_max_steps)
 
     def init_inner(self, problem: AbstractProblem, x: PyTree, y: PyTree) -> InnerState:
         """The state before the first inner solve."""
         initial = None if self.warm_start_inner else y
-        return InnerState(y, initial, self.inner.init(Inner(problem, x), y))
+        return InnerState(y, initial, self.inner.init(InnerEquation(problem, x), y))
 
     def start_inner(self, problem: AbstractProblem, x: PyTree, state: InnerState):
         """Where the next inner solve starts: y and the solver's state, warm or cold."""
         if self.warm_start_inner:
             return state.y, state.solver
-        solver = self.inner.restart(Inner(problem, x), state.initial, state.solver)
+        solver = self.inner.restart(InnerEquation(problem, x), state.initial, state.solver)
         return state.initial, solver
 
     def solve_inner(
@@ -82,7 +82,7 @@ class AbstractTwoStage(AbstractHypergradient):
         """The improved y, in its state; the cost and the result."""
         start, solver = self.start_inner(problem, x, state)
         y, solver, cost, result = self.inner.solve_or_keep(
-            Inner(problem, x), start, state.y, solver, key, k
+            InnerEquation(problem, x), start, state.y, solver, key, k
         )
         return InnerState(y, state.initial, solver), cost, result
 

@@ -15,9 +15,9 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.types import Count
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
-from ..solvers import AbstractIterativeSolver, Run
+from ..solvers import AbstractIterativeSolver, Solve
 from ..solvers._base import IterativeSolver, check_solver
-from ..solvers._equation import Inner
+from ..solvers._equation import InnerEquation
 from ._stages import AbstractTwoStage, InnerState, TwoStageState
 
 
@@ -98,13 +98,15 @@ class Unrolled(AbstractTwoStage):
 
     def __call__(self, problem, x, state, key):
         inner_key, outer_key = jax.random.split(key)
-        y, solver = self.start_inner(problem, x, state.inner)
-        run = self.inner.prepare(Inner(problem, x), y, solver, inner_key, state.k)
+        y, solver = self.start_inner(problem, x, state.inner_state)
+        run = self.inner.prepare(InnerEquation(problem, x), y, solver, inner_key, state.k)
         differentiated = self._differentiated(run.num_steps)
         carry = run.advance(self.inner, run.carry, run.num_steps - differentiated)
 
         def iterate(x):
-            return self._differentiable(run.of(Inner(problem, x)), carry, differentiated)
+            return self._differentiable(
+                run.of(InnerEquation(problem, x)), carry, differentiated
+            )
 
         if self.mode == "reverse":
             y, pullback, solver = jax.vjp(iterate, x, has_aux=True)
@@ -121,7 +123,7 @@ class Unrolled(AbstractTwoStage):
         )
         gradient = optax.tree.add(f_x, transpose(f_y))
         solver, judging = self.inner.finish(run, y, solver)
-        inner = InnerState(y, state.inner.initial, solver)
+        inner = InnerState(y, state.inner_state.initial, solver)
         cost = outer_cost + self._cost(run, differentiated, x) + self.inner.cost(run, judging)
         result = first_failure(
             self._length_result(differentiated, steps),
@@ -131,7 +133,7 @@ class Unrolled(AbstractTwoStage):
         )
         return gradient, TwoStageState(state.k + 1, inner, value, sampler), cost, result
 
-    def _differentiable(self, run: Run, carry, num):
+    def _differentiable(self, run: Solve, carry, num):
         """`num` iterations in a form that the mode can pass: y, and the solver's state."""
         if not isinstance(num, int) and self.mode == "reverse":
             iterate = run.iterate(self.inner)
@@ -168,7 +170,7 @@ class Unrolled(AbstractTwoStage):
         room = Result.where(num <= self._room(), Result.successful, Result.unrolled_max_steps)
         return first_failure(sound, room)
 
-    def _cost(self, run: Run, differentiated, x: PyTree) -> Cost:
+    def _cost(self, run: Solve, differentiated, x: PyTree) -> Cost:
         """T gradients forward; a product of each kind for every differentiated step."""
         recomputed = self.mode == "reverse" and self.checkpoint is not None
         gradients = run.num_steps + (differentiated if recomputed else 0)

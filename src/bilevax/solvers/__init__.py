@@ -1,7 +1,7 @@
 """Solvers of equations, for the inner problem and the adjoint system alike."""
 
 from ._accelerated import AcceleratedGradientDescent
-from ._base import AbstractIterativeSolver, AbstractSolver, Run, SolverState
+from ._base import AbstractIterativeSolver, AbstractSolver, Solve, SolverState
 from ._cg import CG
 from ._descent import SGD, Descent, GradientDescent
 from ._direct import Direct
@@ -21,8 +21,8 @@ __all__ = [
     "FixedPointIteration",
     "GradientDescent",
     "Neumann",
-    "Run",
     "Sinkhorn",
+    "Solve",
     "SolverState",
     "Watch",
 ]

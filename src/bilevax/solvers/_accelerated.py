@@ -12,6 +12,7 @@ from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import as_step_size
 from ._base import checked_num_steps
 from ._directions import SteepestDescent
+from ._equation import as_linear
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
 
@@ -70,7 +71,7 @@ class AcceleratedGradientDescent(AbstractTolerantSolver):
         return _Momentum(u, jnp.ones((), optax.tree.dtype(u)))
 
     def begin(self, equation, u, state):
-        start = equation.zeros() if u is None else u
+        start = as_linear(equation).zeros() if u is None else u
         state = state.with_method(self.init_method(equation, start))
         return super().begin(equation, u, state)
 

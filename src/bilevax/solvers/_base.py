@@ -17,7 +17,7 @@ from .._core.tree import float_dtype, norm
 from .._core.types import Index, NumSteps, Scalar
 from .._rows.samplers import AbstractSampler, Stream
 from ._directions import Clock
-from ._equation import ANY, AbstractEquation
+from ._equation import ANY, AbstractEquation, AbstractLinearEquation, as_linear
 from ._watch import Watch
 
 
@@ -169,7 +169,8 @@ class AbstractIterativeSolver(AbstractSolver):
         """
         if u is not None:
             return u, state, 0, 0
-        u, state = self.step(equation.at_zero(), equation.zeros(), state, ANY)
+        linear = as_linear(equation)
+        u, state = self.step(linear.at_zero(), linear.zeros(), state, ANY)
         return u, state, 1, 0
 
     def done(self, state: SolverState) -> Bool[Array, ""]:
@@ -207,7 +208,8 @@ class AbstractIterativeSolver(AbstractSolver):
         self, equation: AbstractEquation, u: PyTree, state: SolverState
     ) -> Bool[Array, ""]:
         """Whether the solve, or the solves up to it, went astray though all is finite."""
-        if not (equation.linear and self.steady(equation) and self.sampler.deterministic):
+        linear = isinstance(equation, AbstractLinearEquation)
+        if not (linear and self.steady(equation) and self.sampler.deterministic):
             return state.watch.diverged()
         stiffness = 2 / jnp.asarray(self.plain_step, state.residual.dtype)
         rounding = 1000 * jnp.finfo(stiffness.dtype).eps
@@ -215,7 +217,7 @@ class AbstractIterativeSolver(AbstractSolver):
         return state.watch.diverged() | state.watch.turned(noise)
 
     def finish(
-        self, run: "Run", u: PyTree, state: SolverState
+        self, run: "Solve", u: PyTree, state: SolverState
     ) -> tuple[SolverState, int | Int[Array, ""]]:
         """The state after a solve that ended at u, and the calls it took to judge it."""
         watch, start = state.watch, run.carry[0]
@@ -274,7 +276,7 @@ class AbstractIterativeSolver(AbstractSolver):
         state, judging = self.finish(run, u, state)
         return u, state, self.cost(run, calls + judging), self.result(run.equation, u, state)
 
-    def prepare(self, equation, u, state, key, k) -> "Run":
+    def prepare(self, equation, u, state, key, k) -> "Solve":
         """All that comes before the first iteration, batches drawn."""
         length_key, batch_key = jax.random.split(key)
         n = self.length(length_key, k)
@@ -288,9 +290,9 @@ class AbstractIterativeSolver(AbstractSolver):
             # A first step from zero reads no rows; its place in a list of batches is its own.
             _, drawn = next_batch(jnp.int32(0), state.sampler)
             state = state.with_sampler(drawn)
-        return Run(equation, next_batch, n, (u, state), taken, calls)
+        return Solve(equation, next_batch, n, (u, state), taken, calls)
 
-    def cost(self, run: "Run", calls: int | Array) -> Cost:
+    def cost(self, run: "Solve", calls: int | Array) -> Cost:
         """The cost of so many calls of the equation's oracle in a solve."""
         return run.equation.cost(calls, self.sampler.rows(run.equation.data))
 
@@ -303,7 +305,7 @@ else:
     Solver = IterativeSolver = Any
 
 
-class Run(NamedTuple):
+class Solve(NamedTuple):
     """A solve about to iterate."""
 
     equation: AbstractEquation
@@ -329,8 +331,8 @@ class Run(NamedTuple):
         iterate = self.iterate(solver)
         return jax.lax.fori_loop(0, num, lambda _, c: iterate(c), carry)
 
-    def of(self, equation: AbstractEquation) -> "Run":
-        """The same run, on the same batches, of another equation."""
+    def of(self, equation: AbstractEquation) -> "Solve":
+        """The same solve, on the same batches, of another equation."""
         return self._replace(equation=equation)
 
 

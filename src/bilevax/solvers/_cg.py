@@ -14,6 +14,7 @@ from .._core.tree import axpy, negative, norm, scale
 from .._core.types import Number, NumSteps, Scalar
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ._base import AbstractIterativeSolver, checked_num_steps
+from ._equation import as_linear
 from ._tolerance import checked_tolerance
 
 _Number = Float[Array, ""]
@@ -90,9 +91,11 @@ class CG(AbstractIterativeSolver):
     def init_method(self, equation, u):
         if not equation.symmetric:
             raise TypeError(_NOT_SYMMETRIC)
-        return self._start(equation.zeros(), equation.zeros())
+        zeros = as_linear(equation).zeros()
+        return self._start(zeros, zeros)
 
     def begin(self, equation, u, state):
+        equation = as_linear(equation)
         rhs = equation.rhs
         if u is None:
             return equation.zeros(), state.with_method(self._start(rhs, rhs)), 0, 0
@@ -100,7 +103,7 @@ class CG(AbstractIterativeSolver):
         return u, state.with_method(self._start(residual, rhs)), 0, 1
 
     def step(self, equation, u, state, batch):
-        s = state.method
+        equation, s = as_linear(equation), state.method
         # Products of unit vectors and norms only: squares would over- and underflow.
         length = norm(s.direction)
         p = scale(1 / length, s.direction)

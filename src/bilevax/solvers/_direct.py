@@ -11,6 +11,7 @@ from .._core.tree import is_traced, norm
 from .._core.types import BlockSize, Number, Scalar
 from .._rows.samplers import AbstractSampler, FullBatch
 from ._base import AbstractSolver, SolverState
+from ._equation import as_linear
 
 
 class Direct(AbstractSolver):
@@ -48,12 +49,13 @@ class Direct(AbstractSolver):
             raise ValueError(f"cutoff must be between 0 and 1, got {cutoff}.")
 
     def init(self, equation, u):
-        equation.zeros()  # raises where the equation is not linear
+        as_linear(equation)
         return SolverState.start((), self.sampler.init(equation.data), u)
 
     def solve(self, equation, u, state, key, k):
         del u, k
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
+        equation = as_linear(equation)
         rhs, unravel = ravel_pytree(equation.rhs)
         matrix = _matrix(equation.operator(batch), unravel, rhs)
         if self.cutoff is None:

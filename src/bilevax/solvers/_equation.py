@@ -31,7 +31,6 @@ class AbstractEquation(eqx.Module):
     problem: eqx.AbstractVar[AbstractProblem]
 
     oracle: eqx.AbstractClassVar[str]
-    linear: eqx.AbstractClassVar[bool]
     nonfinite: eqx.AbstractClassVar[Result]
     diverged: eqx.AbstractClassVar[Result]
     unconverged: eqx.AbstractClassVar[Result]
@@ -54,7 +53,7 @@ class AbstractEquation(eqx.Module):
         """R(u), on one batch."""
 
     @abc.abstractmethod
-    def update(self, u: PyTree, batch: Batch = ANY) -> PyTree:
+    def sweep(self, u: PyTree, batch: Batch = ANY) -> PyTree:
         """One sweep of the fixed-point form, whose fixed point solves the equation."""
 
     @property
@@ -62,25 +61,36 @@ class AbstractEquation(eqx.Module):
         """Whether the Jacobian of R is known to be symmetric."""
         return self.problem.symmetric
 
+
+class AbstractLinearEquation(AbstractEquation):
+    """An equation operator(u) = rhs."""
+
     @property
+    @abc.abstractmethod
     def rhs(self) -> PyTree:
-        """Of a linear equation: its right-hand side, `operator(u) = rhs`."""
-        raise TypeError(_NOT_LINEAR)
+        """The right-hand side."""
 
+    @abc.abstractmethod
     def operator(self, batch: Batch = ANY) -> Callable[[PyTree], PyTree]:
-        """Of a linear equation: its operator on a batch, linearised once."""
-        raise TypeError(_NOT_LINEAR)
+        """The operator on a batch, linearised once."""
 
+    @abc.abstractmethod
     def zeros(self) -> PyTree:
-        """Of a linear equation: the zero of the unknown's space."""
+        """The zero of the unknown's space."""
+
+    @abc.abstractmethod
+    def at_zero(self) -> "AbstractLinearEquation":
+        """The equation at zero, where products are known for free."""
+
+
+def as_linear(equation: AbstractEquation) -> AbstractLinearEquation:
+    """The same equation, if a solver of linear equations can take it."""
+    if not isinstance(equation, AbstractLinearEquation):
         raise TypeError(_NOT_LINEAR)
-
-    def at_zero(self) -> "AbstractEquation":
-        """Of a linear equation: itself at zero, where products are known for free."""
-        raise TypeError(_NOT_LINEAR)
+    return equation
 
 
-class Inner(AbstractEquation):
+class InnerEquation(AbstractEquation):
     """The inner problem: find y with F(x, y) = 0."""
 
     problem: AbstractProblem
@@ -88,22 +98,21 @@ class Inner(AbstractEquation):
     fixed: Batch | None = None
 
     oracle: ClassVar[str] = "inner_gradient"
-    linear: ClassVar[bool] = False
     nonfinite: ClassVar[Result] = Result.inner_nonfinite
     diverged: ClassVar[Result] = Result.inner_diverged
     unconverged: ClassVar[Result] = Result.inner_max_steps
 
     def fix(self, batch):
-        return Inner(self.problem, self.x, batch)
+        return InnerEquation(self.problem, self.x, batch)
 
     def residual(self, u, batch=ANY):
         return self.problem.residual(self.x, u, self.fixed or batch)
 
-    def update(self, u, batch=ANY):
+    def sweep(self, u, batch=ANY):
         return self.problem.sweep(self.x, u, self.fixed or batch)
 
 
-class Adjoint(AbstractEquation):
+class AdjointEquation(AbstractLinearEquation):
     r"""The adjoint system: find z with $(\partial_y F)^\top z + \partial_y f = 0$.
 
     $\partial_y f$ is frozen in `offset`. With a declared gauge, a projection P off the
@@ -118,7 +127,6 @@ class Adjoint(AbstractEquation):
     linearization: Linearization | None = None
 
     oracle: ClassVar[str] = "hvp"
-    linear: ClassVar[bool] = True
     nonfinite: ClassVar[Result] = Result.adjoint_nonfinite
     diverged: ClassVar[Result] = Result.adjoint_diverged
     unconverged: ClassVar[Result] = Result.linear_max_steps
@@ -160,11 +168,11 @@ class Adjoint(AbstractEquation):
     def residual(self, u, batch=ANY):
         return optax.tree.add(self.operator(batch)(u), self.offset)
 
-    def update(self, u, batch=ANY):
+    def sweep(self, u, batch=ANY):
         return self.problem.adjoint_map(u, self.residual(u, batch))
 
-    def _with(self, linearization) -> "Adjoint":
-        return Adjoint(self.problem, self.x, self.y, self.offset, linearization)
+    def _with(self, linearization) -> "AdjointEquation":
+        return AdjointEquation(self.problem, self.x, self.y, self.offset, linearization)
 
 
 class _Zero(eqx.Module):

@@ -47,5 +47,5 @@ class FixedPointIteration(AbstractTolerantSolver):
         return ()
 
     def step(self, equation, u, state, batch):
-        new = equation.update(u, batch)
+        new = equation.sweep(u, batch)
         return new, state.tick(state.method, self.seen(optax.tree.sub(new, u)))

@@ -11,6 +11,7 @@ from .._core.types import NumSteps, StepSize
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import as_step_size, constant_step, evaluate
 from ._base import AbstractIterativeSolver, checked_num_steps
+from ._equation import as_linear
 
 
 class Neumann(AbstractIterativeSolver):
@@ -63,7 +64,7 @@ class Neumann(AbstractIterativeSolver):
         return self.randomized or super().random
 
     def init_method(self, equation, u):
-        return equation.zeros()
+        return as_linear(equation).zeros()
 
     def terms(self, k):
         """N at outer step k."""
@@ -75,17 +76,17 @@ class Neumann(AbstractIterativeSolver):
 
     def begin(self, equation, u, state):
         del u
-        factor = evaluate(self.step_size, *state.clock)
+        factor, rhs = evaluate(self.step_size, *state.clock), as_linear(equation).rhs
         if self.randomized:
             factor = factor * self.terms(state.clock.k)
-        first_term = scale(factor, equation.rhs)
+        first_term = scale(factor, rhs)
         watch = state.watch.forget()
         if self._watches:
-            watch = watch.see(norm(equation.rhs))
+            watch = watch.see(norm(rhs))
         return first_term, state.with_method(first_term).with_watch(watch), 0, 0
 
     def step(self, equation, u, state, batch):
-        product = equation.operator(batch)(state.method)
+        product = as_linear(equation).operator(batch)(state.method)
         eta = evaluate(self.step_size, *state.clock)
         term = axpy(-eta, product, state.method)
         if not self._watches:

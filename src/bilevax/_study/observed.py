@@ -11,16 +11,16 @@ import numpy as np
 import optax.tree
 
 from .._core.result import Result
-from .._rows.samplers import full
-from .._run.curvature import common_block_size
-from .._run.hypergradient import checked, hypergradient
+from .._rows.samplers import common_block_size, full
+from .._run.arguments import checked
+from .._run.hypergradient import hypergradient
 from .._run.steps import with_measured_steps
 from ..hypergradients import Analytic, Implicit, Unrolled
 from ..problems._base import AbstractProblem, MinProblem
 from ..schedules import evaluate
 from ..solvers import AbstractIterativeSolver, Direct
 from ..solvers._directions import SteepestDescent
-from ..solvers._equation import Inner
+from ..solvers._equation import InnerEquation
 
 _RECORDS = 12
 _TIMED_STEPS, _REPEATS = 1000, 5
@@ -53,7 +53,7 @@ def check_live(live: dict[str, Any]) -> None:
         raise ValueError(HAS_TOLERANCE)
 
 
-def measure(problem: Any, inner: Any, x, y0, key, stated: dict[str, Any]) -> dict[str, Any]:
+def observe(problem: Any, inner: Any, x, y0, key, stated: dict[str, Any]) -> dict[str, Any]:
     """What was stated, and in the place of each `None` what a measurement tells."""
     x, y, _, key = checked(problem, Analytic(inner), {"x": x, "y0": y0}, None, key)
     inner = with_measured_steps(inner, problem, x, y)
@@ -92,7 +92,9 @@ def _sizes(problem: AbstractProblem, inner: AbstractIterativeSolver, x, y) -> di
 @eqx.filter_jit
 def _run(problem, inner, x, y, key, steps):
     """The norms of the residual on all rows after so many steps, and the last y."""
-    run = inner.prepare(Inner(problem, x), y, inner.init(Inner(problem, x), y), key, 0)
+    run = inner.prepare(
+        InnerEquation(problem, x), y, inner.init(InnerEquation(problem, x), y), key, 0
+    )
     batch = full(problem.inner_data, common_block_size(inner))
 
     def segment(carry, length):

@@ -1,0 +1,40 @@
+"""The arguments of a computation: all that is checked of them before any work."""
+
+import jax
+from jaxtyping import PyTree
+
+from .check import as_variable, check_domain, check_kinds, check_numbers, check_structures
+from .means import check_means
+
+
+def checked(problem, estimator, variables, adjoint, key):
+    """The inputs of a computation as arrays, once their values have been looked at."""
+    check_kinds(problem, estimator)
+    x, y = (as_variable(name, value) for name, value in variables.items())
+    if adjoint is not None:
+        adjoint = _like_y(as_variable("adjoint0", adjoint), y)
+    check_numbers(**dict(zip(variables, (x, y), strict=True)), adjoint0=adjoint)
+    check_domain(problem, x)
+    check_numbers(outer_data=problem.outer_data, inner_data=problem.inner_data)
+    check_means(problem, estimator, x, y)
+    if key is None and estimator.random:
+        raise ValueError(
+            "This method draws random rows: pass a key, as in key=jax.random.key(0)."
+        )
+    key = jax.random.key(0) if key is None else key
+    if not isinstance(key, jax.Array):
+        raise TypeError(f"key must be a JAX key, as in jax.random.key({key!r}).")
+    return x, y, adjoint, key
+
+
+def _like_y(adjoint: PyTree, y: PyTree) -> PyTree:
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), adjoint)
+    if shapes != jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), y):
+        raise ValueError("adjoint0 must have the structure, the shapes and the dtype of y.")
+    return adjoint
+
+
+def initial_estimate(problem, estimator, x, y, adjoint):
+    """The estimator's first state, after the checks that need shapes only."""
+    check_structures(problem, x, y)
+    return estimator.init(problem, x, y, adjoint)

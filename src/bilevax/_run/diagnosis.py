@@ -1,0 +1,105 @@
+"""What makes a run diverge: steps, and the curvature where they were taken."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .._core.result import Result
+from .._core.tree import is_traced
+from .._rows.samplers import common_block_size
+from ..algorithms._base import Algorithm
+from ..problems._base import AbstractProblem
+from ..schedules import constant_step
+from ..solvers import Neumann
+from ..solvers._directions import SteepestDescent
+from ..solvers._followed import FollowedDescent
+from .curvature import Curvature, curvature
+from .smoothness import Smoothness
+from .steps import with_steps
+
+
+def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) -> Curvature:
+    """Measures the curvature at (x, y), and warns of what cannot converge there.
+
+    Warns of constant inner and adjoint steps above 2 / smoothness, and of a fixed-point map
+    whose Jacobian has a norm of 1 or more. `bx.minimize` calls it where a run ended because
+    y or z diverged; call it yourself before a long run.
+
+    **Arguments:**
+
+    - `problem`, `x`, `y`: where to look.
+    - `tree`: an algorithm, an estimator or a solver.
+
+    **Returns:** the `bx.Curvature`.
+
+    >>> import bilevax as bx, warnings
+    >>> problem = bx.MinProblem(lambda x, y: (y - x) ** 2)
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    ...     c = bx.check_steps(problem, bx.GradientDescent(1.5, 10), 1.0, 0.0)
+    >>> print(str(caught[0].message)[:54])
+    A step of 1.5 in SteepestDescent is above 2 / smoothne
+    """
+    tree = tree.hypergradient if isinstance(tree, Algorithm) else tree
+    measured = curvature(problem, x, y, block_size=common_block_size(tree))
+    if is_traced(measured.smoothness) or not jnp.isfinite(measured.smoothness):
+        return measured
+    if measured.contraction is not None and measured.contraction >= 1:
+        warnings.warn(
+            f"The fixed-point map does not contract here: the norm of its Jacobian is about "
+            f"{float(measured.contraction):.3g}, and must be below 1.",
+            stacklevel=2,
+        )
+    limit = 2 / float(measured.smoothness)
+    for name, step in _constant_steps(tree):
+        if float(step) > limit:
+            warnings.warn(
+                f"A step of {float(step):.3g} in {name} is above 2 / smoothness = "
+                f"{limit:.3g}, measured here: iterations with it diverge. Leave the step out "
+                "to have it measured and followed.",
+                stacklevel=2,
+            )
+    return measured
+
+
+def explain(
+    problem: AbstractProblem, algorithm: Algorithm, followed: Smoothness | None, x, y
+) -> None:
+    """Warn of what made a run diverge that ended at (x, y), with numbers."""
+    if followed is not None:
+        algorithm = with_steps(algorithm, followed.step_size)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        measured = check_steps(problem, algorithm, x, y)
+    used = ", ".join(f"{float(step):.3g}" for _, step in _constant_steps(algorithm))
+    smoothness = float(measured.smoothness)
+    nothing_yet = _NOTHING_YET.format(smoothness, 2 / smoothness, used or "none constant")
+    for text in [str(warning.message) for warning in caught] or [nothing_yet]:
+        warnings.warn(text, stacklevel=3)
+
+
+_NOTHING_YET = (
+    "At the iterate that is returned nothing is wrong yet: the smoothness is {:.3g}, and so "
+    "steps below {:.3g} converge there (here: {}). The curvature grows where x goes from "
+    "there: leave steps out, to have them follow it, or reduce the outer step."
+)
+# The results that `explain` is for.
+ASTRAY = (
+    Result.inner_nonfinite,
+    Result.inner_diverged,
+    Result.adjoint_nonfinite,
+    Result.adjoint_diverged,
+)
+
+
+def _constant_steps(tree: PyTree) -> Iterator[tuple[str, Any]]:
+    """The constant step sizes of solvers and Neumann series, with the solver's name."""
+    kinds = SteepestDescent | FollowedDescent | Neumann
+    for node in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, kinds)):
+        if not isinstance(node, kinds):
+            continue
+        step = constant_step(node.step_size)
+        if step is not None and not is_traced(step):
+            yield type(node).__name__, step
