@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
@@ -242,6 +243,44 @@ def test_bad_arguments():
         bx.minimum(CASES["nested"]().problem, jnp.zeros(4), inner)
     with pytest.raises(TypeError, match="x has dtype int64"):
         bx.minimum(ridge, jnp.zeros(4), inner)(jnp.arange(5))
+
+
+def test_the_default_linear_solver_is_accurate_or_raises():
+    h = jnp.logspace(-6, 0, 300)
+    v = jnp.asarray(np.random.default_rng(0).standard_normal(300))
+    loss = lambda x, y: jnp.sum(h * (y - x) ** 2) / 2
+    once = bx.GradientDescent(0.5, 3)
+    solution = bx.argmin(loss, jnp.ones(300), once)  # y0 solves it at x = 1
+    got = jax.grad(lambda x: v @ solution(x))(1.0)
+    assert float(got) == pytest.approx(float(v.sum()), rel=1e-4)
+    short = bx.argmin(loss, jnp.ones(300), once, linear=bx.CG(5, must_converge=True))
+    with pytest.raises(Exception, match="used all its steps"):
+        jax.block_until_ready(jax.grad(lambda x: v @ short(x))(1.0))
+
+
+def test_infinite_gradients_raise():
+    inner = bx.GradientDescent(0.3, 100)
+    start = jnp.zeros(2)
+    loss = lambda x, y: jnp.sum((y - x) ** 2) / 2
+    adam = lambda **kwargs: bx.Descent(optax.adam(0.1, **kwargs), 7)
+    with pytest.raises(Exception, match="hypergradient became infinite or NaN"):
+        jax.block_until_ready(
+            jax.grad(bx.minimum(loss, start, adam(), gradient="automatic"))(0.0)
+        )
+    smooth = jax.grad(bx.minimum(loss, start, adam(eps_root=1e-8), gradient="automatic"))(0.0)
+    assert np.isfinite(smooth)
+    root = bx.BilevelProblem(lambda x, y: y**2, lambda x, y: (y - jnp.sqrt(x) - 1) ** 2 / 2)
+    for estimator in (bx.Implicit(inner, bx.CG(2)), bx.Unrolled(inner)):
+        h = bx.hypergradient(root, estimator, 0.0, 0.0)
+        assert h.result == bx.Result.outer_nonfinite
+
+
+def test_data_may_not_be_given_twice():
+    inner = bx.GradientDescent(0.3, 100)
+    problem = bx.MinProblem(lambda x, y, b: jnp.mean((y - b * x) ** 2), jnp.ones(4))
+    for make in (bx.minimum, bx.argmin):
+        with pytest.raises(TypeError, match="data of its own"):
+            make(problem, 0.0, inner, data=jnp.ones(4))
 
 
 # -- argmin -------------------------------------------------------------------------------
