@@ -22,11 +22,19 @@ from jaxtyping import Array, Float
 
 from ._core.numbers import as_count, as_finite, as_positive
 from ._core.tree import as_scalar
-from ._core.types import Index, Scalar
+from ._core.types import Count, Index, Number, Scalar
 
 
-def _positive(name: str) -> Callable[[Any], Scalar]:
+def _positive(name: str) -> Callable[[Number], Scalar]:
     return lambda value: as_positive(name, value)
+
+
+def _power(value: Number) -> Scalar:
+    return as_finite("power", value)
+
+
+def _num_steps(value: Count) -> Scalar:
+    return as_scalar(as_count("num_steps", value))
 
 
 def _float(number: Any) -> Array:
@@ -89,10 +97,10 @@ class decreasing(Schedule):  # noqa: N801 - reads as a function: schedules.decre
     0.5
     """
 
-    beta: Scalar = eqx.field(converter=_positive("beta"))
-    gamma: Scalar = eqx.field(converter=_positive("gamma"))
+    beta: Number = eqx.field(converter=_positive("beta"))
+    gamma: Number = eqx.field(converter=_positive("gamma"))
 
-    def __call__(self, i):
+    def __call__(self, i: Index) -> Float[Array, ""]:
         return _float(self.beta) / (_float(self.gamma) + _float(i))
 
 
@@ -104,10 +112,10 @@ class polynomial(Schedule):  # noqa: N801
     1.0
     """
 
-    scale: Scalar = eqx.field(converter=_positive("scale"))
-    power: Scalar = eqx.field(converter=lambda power: as_finite("power", power))
+    scale: Number = eqx.field(converter=_positive("scale"))
+    power: Number = eqx.field(converter=_power)
 
-    def __call__(self, i):
+    def __call__(self, i: Index) -> Float[Array, ""]:
         return _float(self.scale) * (1 + _float(i)) ** -_float(self.power)
 
 
@@ -123,13 +131,13 @@ class two_phase(Schedule):  # noqa: N801
     (0.5, 0.5, 0.4000000059604645)
     """
 
-    step_size: Scalar = eqx.field(converter=_positive("step_size"))
-    num_steps: Scalar = eqx.field(converter=lambda num: as_scalar(as_count("num_steps", num)))
+    step_size: Number = eqx.field(converter=_positive("step_size"))
+    num_steps: Number = eqx.field(converter=_num_steps)
     _: KW_ONLY
-    beta: Scalar = eqx.field(converter=_positive("beta"))
-    gamma: Scalar = eqx.field(converter=_positive("gamma"))
+    beta: Number = eqx.field(converter=_positive("beta"))
+    gamma: Number = eqx.field(converter=_positive("gamma"))
 
-    def __call__(self, i):
+    def __call__(self, i: Index) -> Float[Array, ""]:
         after = _float(i) - _float(self.num_steps)
         later = _float(self.beta) / (_float(self.gamma) + jnp.maximum(after, 0))
         return jnp.where(after < 0, _float(self.step_size), later)

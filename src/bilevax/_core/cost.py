@@ -1,5 +1,7 @@
 """Counts of oracle calls: the one currency in which all methods are compared."""
 
+from typing import TYPE_CHECKING, Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -57,17 +59,23 @@ class Wide(eqx.Module):
 
 Count = int | np.integer | Integer[Array | np.ndarray, "..."] | Wide
 
+# To who reads a finished run's costs they are integers; arrays they are within a program.
+if TYPE_CHECKING:
+    Calls = int
+else:
+    Calls = Count
+
 
 class Oracles(eqx.Module):
     """One number for each kind of oracle."""
 
-    inner_gradient: Count = 0
-    hvp: Count = 0
-    cross: Count = 0
-    outer_gradient: Count = 0
+    inner_gradient: Calls = 0
+    hvp: Calls = 0
+    cross: Calls = 0
+    outer_gradient: Calls = 0
 
     @property
-    def total(self) -> Count:
+    def total(self) -> Calls:
         """Sum over the kinds."""
         return self.inner_gradient + self.hvp + self.cross + self.outer_gradient
 
@@ -98,8 +106,9 @@ class Cost(Oracles):
     def of(cls, oracle: str, calls: int | Array, rows: int = 1) -> "Cost":
         """The cost of `calls` calls of one oracle, each reading `rows` rows."""
         known = isinstance(calls, int)
-        read = calls * rows if known else Wide.product(calls, rows)
-        return cls(**{oracle: calls}, rows=Oracles(**{oracle: read}))
+        own: dict[str, Any] = {oracle: calls}
+        read: dict[str, Any] = {oracle: calls * rows if known else Wide.product(calls, rows)}
+        return cls(**own, rows=Oracles(**read))
 
     def wide(self) -> "Cost":
         """The same cost with every number in 64 bits, for a compiled sum."""

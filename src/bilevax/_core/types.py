@@ -2,26 +2,35 @@
 
 At run time the second group is `Any`: these arguments are checked by hand, so that the
 error names the remedy. What a solver or a sampler argument accepts stands with its class.
+A function's own argument is left open, since users name it as they like: an index is an int
+to them, though it may be an array.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 import numpy as np
 from jaxtyping import Array, Int
 
-Scalar = Array | np.ndarray
+Numbers = Array | np.ndarray
+Scalar = Numbers
 Index = int | np.integer | Int[Array, ""]
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    from jax.typing import ArrayLike as Returned
     from jaxtyping import PRNGKeyArray
 
     Key = PRNGKeyArray
     Function = Callable[..., Any]
-    StepSize = float | Scalar | Callable[[Index], Scalar] | None
-    Number = float | Scalar
+    ArrayLike = npt.ArrayLike
+    Number = float | np.floating | np.integer | Scalar
     Count = int | np.integer
-    NumSteps = int | Callable[[Index], Index]
-    BlockSize = int | str | None
+    StepSize = Number | Callable[[Any], Returned] | None
+    NumSteps = Count | Callable[[Any], Count | Array]
+    BlockSize = Count | Literal["auto"] | None
+    Refused = Never
 else:
-    Key = Function = StepSize = Number = Count = NumSteps = BlockSize = Any
+    Key = Function = ArrayLike = Number = Count = StepSize = NumSteps = BlockSize = Refused = (
+        Any
+    )

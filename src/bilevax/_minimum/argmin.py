@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -21,9 +21,15 @@ from ..solvers._equation import InnerEquation
 from .linear import default_linear, solve_linear
 from .problem import DATA_TWICE, from_objective, lift, start
 
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Solved = Function | AbstractProblem
+else:
+    Solved = Any
+
 
 def argmin(
-    objective: Function,
+    objective: Solved,
     y0: PyTree,
     inner: Solver,
     *,

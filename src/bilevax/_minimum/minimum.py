@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import equinox as eqx
 import jax
@@ -14,20 +14,26 @@ from .._core.types import Function, Key
 from .._run.check import check_domain
 from .._run.means import check_means
 from ..hypergradients import AbstractHypergradient, Analytic, Implicit, Unrolled
-from ..hypergradients._base import Estimator
 from ..problems._base import AbstractProblem, MinProblem
 from ..solvers._base import Solver, check_solver
 from .guards import not_differentiable, reverse_only
 from .linear import default_linear
 from .problem import DATA_TWICE, from_objective, lift, start
 
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Gradient = Literal["analytic", "automatic", "implicit"] | AbstractHypergradient
+    Minimised = Function | MinProblem
+else:
+    Gradient = Minimised = Any
+
 
 def minimum(
-    objective: Function,
+    objective: Minimised,
     y0: PyTree,
     inner: Solver | None = None,
     *,
-    gradient: str | Estimator = "analytic",
+    gradient: Gradient = "analytic",
     linear: Solver | None = None,
     data: PyTree = None,
     key: Key | None = None,

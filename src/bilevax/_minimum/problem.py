@@ -18,7 +18,7 @@ from .lift import Lifted, Parts, split
 
 def from_objective(objective: Any, data: PyTree) -> MinProblem:
     """The problem of an objective and its data."""
-    return MinProblem(objective, data)  # pyright: ignore[reportCallIssue]
+    return MinProblem(objective, data)
 
 
 def start(y0: PyTree) -> Parts:
@@ -118,14 +118,14 @@ def _functions(problem: Any) -> dict[str, Callable]:
 def _like(problem: Any, functions: dict, gauge, data: PyTree) -> AbstractProblem:
     """The same inner problem with other functions and data, and no outer level."""
     if isinstance(problem, FixedPointProblem):
-        return FixedPointProblem(  # pyright: ignore[reportCallIssue]
+        return FixedPointProblem(
             outer=_no_outer,
             fixed_point=functions["fixed_point"],
             inner_data=data,
             symmetric=problem.symmetric,
             gauge=gauge,
         )
-    return MinProblem(  # pyright: ignore[reportCallIssue]
+    return MinProblem(
         objective=functions["inner"], data=data, gauge=gauge, update=functions.get("update")
     )
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from .._core.numbers import as_count
 from .._core.tree import is_traced
-from .._core.types import BlockSize
+from .._core.types import BlockSize, Count
 from .data import num_rows, row_leaves, take_rows
 
 Indices = Int[Array, "rows"]
@@ -42,12 +42,12 @@ def full(data: PyTree, block_size: BlockSize) -> Batch:
     return Batch(data, None, block_size)
 
 
-def _as_batch_size(batch_size) -> int:
+def _as_batch_size(batch_size: Count) -> int:
     kind = "None (all rows), an int (random rows) or a sampler"
     return as_count("batch_size", batch_size, kind=kind)
 
 
-def _as_block_size(size) -> BlockSize:
+def _as_block_size(size: BlockSize) -> BlockSize:
     if size is None or (isinstance(size, str) and size == "auto"):
         return size
     return as_count("block_size", size, kind="an int, 'auto' or None (all rows)")
@@ -115,7 +115,7 @@ class AbstractSampler(eqx.Module):
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
 if TYPE_CHECKING:
-    BatchSize = int | AbstractSampler | None
+    BatchSize = Count | AbstractSampler | None
 else:
     BatchSize = Any
 

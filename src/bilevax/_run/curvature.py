@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
 from .._core.numbers import as_count
-from .._core.types import BlockSize, Count
+from .._core.types import BlockSize, Count, Number
 from .._rows.data import num_rows
 from .._rows.samplers import FullBatch, full
 from ..problems._base import AbstractProblem, FixedPointProblem
@@ -58,7 +58,7 @@ def curvature(
     y: PyTree,
     *,
     num_products: Count = 30,
-    strong_convexity: float | None = None,
+    strong_convexity: Number | None = None,
     key: PRNGKeyArray | None = None,
     block_size: BlockSize = "auto",
 ) -> Curvature:

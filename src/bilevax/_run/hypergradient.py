@@ -1,12 +1,10 @@
 """One hypergradient, once."""
 
-from typing import Any
-
 import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
 from .._core.cost import Cost
-from .._core.result import first_failure
+from .._core.result import Result, first_failure
 from .._core.types import Key
 from ..hypergradients._base import Estimator, last_residuals
 from ..problems._base import Problem
@@ -34,7 +32,7 @@ class Hypergradient(eqx.Module):
     inner_residual: Float[Array, ""]
     adjoint_residual: Float[Array, ""] | None
     cost: Cost
-    result: Any
+    result: Result
     state: PyTree
 
 

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from .._core.tree import is_traced
+from .._core.types import BlockSize
 from .._rows.blocks import may_split
 from .._rows.data import num_rows, slice_rows
 from .._rows.samplers import AbstractSampler, FullBatch
@@ -42,7 +43,7 @@ def check_means(
         reading = [s for level, s in samplers if same_level or level == name]
         if any(is_traced(leaf) for leaf in jax.tree.leaves(data)):
             continue
-        blocks = [s.block_size for s in reading if isinstance(s, FullBatch)]
+        blocks: list[BlockSize] = [s.block_size for s in reading if isinstance(s, FullBatch)]
         drawn = any(not isinstance(s, FullBatch) for s in reading)
         split = any(may_split(data, size) for size in blocks)
         if num_rows(data) < 2 or not (drawn or split):

@@ -1,11 +1,11 @@
 """The only outer loop."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .._core.cost import Cost
 from .._core.numbers import as_count, as_nonnegative
@@ -47,11 +47,11 @@ class Solution(eqx.Module):
     x: PyTree
     y: PyTree
     adjoint: PyTree
-    history: dict[str, Any]
-    inner_residual: Any
-    adjoint_residual: Any
+    history: dict[str, np.ndarray]
+    inner_residual: Float[Array, ""]
+    adjoint_residual: Float[Array, ""] | None
     cost: Cost
-    result: Any
+    result: Result
     state: State
 
     @classmethod
@@ -62,6 +62,13 @@ class Solution(eqx.Module):
         residuals = last_residuals(estimate)
         variables = loop.x, estimate.y, estimate.adjoint
         return cls(*variables, history.columns(), *residuals, state.cost, result, state)
+
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    SavedState = State | None
+else:
+    SavedState = Any
 
 
 def minimize(
@@ -76,9 +83,9 @@ def minimize(
     tol: Number | None = None,
     record_every: Count = 1,
     metrics: Callable[[PyTree, PyTree], dict[str, Any]] | None = None,
-    callback: Callable[[Solution], bool | None] | None = None,
+    callback: Callable[[Solution], Any] | None = None,
     progress: bool = False,
-    state: Any = None,
+    state: SavedState = None,
     measure_every: Count | None = None,
 ) -> Solution:
     r"""Minimises $f(x, y^*(x))$ over x with any algorithm.

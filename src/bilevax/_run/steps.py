@@ -1,5 +1,7 @@
 """Steps that were left out: 1 / smoothness takes their place."""
 
+from typing import TypeVar
+
 import jax
 from jaxtyping import PyTree
 
@@ -7,6 +9,8 @@ from ..problems._base import AbstractProblem
 from ..schedules import Measured, is_measured
 from .check import as_variable
 from .smoothness import measure_smoothness
+
+Tree = TypeVar("Tree")
 
 
 def has_steps_to_measure(tree: PyTree) -> bool:
@@ -21,7 +25,7 @@ def with_steps(tree: PyTree, step_size) -> PyTree:
     return jax.tree.map(fill, tree, is_leaf=is_measured)
 
 
-def with_measured_steps(tree: PyTree, problem: AbstractProblem, x: PyTree, y: PyTree) -> PyTree:
+def with_measured_steps(tree: Tree, problem: AbstractProblem, x: PyTree, y: PyTree) -> Tree:
     """An algorithm or estimator whose missing inner and adjoint steps are measured.
 
     `bx.minimize` and `bx.hypergradient` do this by themselves.

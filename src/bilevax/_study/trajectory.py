@@ -9,6 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
+from .._core.result import Result
 from .._core.types import Key
 from .._rows.samplers import full
 from .._run.arguments import checked
@@ -40,7 +41,7 @@ class Trajectory(eqx.Module):
     analytic: Float[Array, "records n"]
     automatic: Float[Array, "records n"]
     implicit: Float[Array, "records n"] | None
-    result: Any
+    result: Result
 
     def residual(self, problem: Problem, x: PyTree, solution: PyTree) -> Array:
         r"""$R(J_t) = J_t \partial_{yy} g + \partial_{xy} g$ at the solution, n x m a record.

@@ -24,7 +24,7 @@ from ..hypergradients import Implicit
 from ..schedules import as_step_size
 from ..solvers import CG, AbstractSolver, Neumann
 from ..solvers._base import checked_num_steps
-from ..solvers._directions import Step, as_outer
+from ..solvers._directions import OuterStep, as_outer
 from ._base import Algorithm
 from ._batches import ALL, per_oracle
 from ._steps import descent
@@ -32,7 +32,7 @@ from ._steps import descent
 
 def amigo_gd(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     adjoint_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
@@ -61,7 +61,7 @@ def amigo_gd(
 
 def amigo_cg(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -86,7 +86,7 @@ def amigo_cg(
 
 def aid_gd(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     adjoint_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
@@ -117,7 +117,7 @@ def aid_gd(
 
 def aid_cg(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -147,7 +147,7 @@ def aid_cg(
 
 def aid_cg_ws(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -171,7 +171,7 @@ def aid_cg_ws(
 
 def aid_fp(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
@@ -207,7 +207,7 @@ def aid_fp(
 
 def aid_n(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     adjoint_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
@@ -247,7 +247,7 @@ def _implicit(
     inner_step_size: StepSize,
     inner_steps: NumSteps,
     adjoint: AbstractSolver,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     rows: dict[str, BatchSize],
     **warm_starts: bool,
 ) -> Algorithm:

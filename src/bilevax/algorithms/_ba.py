@@ -6,7 +6,7 @@ from .._core.types import NumSteps, StepSize
 from .._rows.samplers import BatchSize
 from ..hypergradients import Implicit
 from ..solvers import Direct
-from ..solvers._directions import Step, as_outer
+from ..solvers._directions import OuterStep, as_outer
 from ._base import Algorithm
 from ._batches import per_oracle
 from ._steps import descent
@@ -25,7 +25,7 @@ def growing_steps(k):
 
 def ba(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = growing_steps,
     **batch_sizes: BatchSize,

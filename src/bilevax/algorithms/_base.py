@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from ..hypergradients import AbstractHypergradient
 from ..hypergradients._base import Estimator
-from ..solvers._directions import AbstractDirection, Step, as_outer
+from ..solvers._directions import AbstractDirection, OuterStep, as_outer
 
 
 class Algorithm(eqx.Module):
@@ -41,7 +41,7 @@ class Algorithm(eqx.Module):
     def __init__(
         self,
         hypergradient: Estimator,
-        outer: Step,
+        outer: OuterStep,
         apply: Callable[[PyTree, PyTree], PyTree] | None = None,
     ):
         if not isinstance(hypergradient, AbstractHypergradient):

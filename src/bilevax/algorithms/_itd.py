@@ -14,7 +14,7 @@ from .._core.numbers import as_count
 from .._core.types import Count, NumSteps, StepSize
 from .._rows.samplers import BatchSize
 from ..hypergradients import Unrolled
-from ..solvers._directions import Step, as_outer
+from ..solvers._directions import OuterStep, as_outer
 from ._base import Algorithm
 from ._batches import per_oracle
 from ._steps import descent
@@ -24,7 +24,7 @@ _ORACLES = ("inner", "outer")
 
 def itd(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     max_inner_steps: Count | None = None,
@@ -53,7 +53,7 @@ def itd(
 
 def reverse(
     *,
-    outer_step_size: Step,
+    outer_step_size: OuterStep,
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     last: Count | None = None,

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..solvers._directions import AbstractDirection, Step, as_outer
+from ..solvers._directions import AbstractDirection, OuterStep, as_outer
 
 
 class Multiplicative(eqx.Module):
@@ -22,7 +22,7 @@ class Multiplicative(eqx.Module):
         return jax.tree.map(move, x, update)
 
 
-def mirror_descent(step_size: Step) -> tuple[AbstractDirection, Multiplicative]:
+def mirror_descent(step_size: OuterStep) -> tuple[AbstractDirection, Multiplicative]:
     r"""The outer step and the `apply` of mirror descent with the entropy, for an Algorithm.
 
     $x_{k+1} \propto x_k \odot e^{-\eta_k \psi_k}$: x stays a histogram, and a constant

@@ -1,12 +1,14 @@
 """The digits that come with scikit-learn."""
 
+from typing import Any
+
 import numpy as np
 import sklearn.datasets
 
 from ._home import bunch, pixel_names
 
 
-def load_digits(*, return_X_y: bool = False):
+def load_digits(*, return_X_y: bool = False) -> Any:
     """Handwritten digits of 8 x 8 pixels, 1797 rows, 10 classes.
 
     `data` is float32 in [0, 1], `target` holds integers. Nothing is downloaded.

@@ -22,7 +22,7 @@ def load_file(
     like: Any = None,
     zero_based: bool = False,
     return_X_y: bool = False,
-):
+) -> Any:
     """Reads a file of rows with labels.
 
     | ending | format | labels |
@@ -82,7 +82,7 @@ def _with_label(found: Any, label: str | None) -> Any:
 
 def load_features(
     path: str | os.PathLike, feature_names: Sequence[str], *, zero_based: bool = False
-):
+) -> Any:
     """Reads the features of a file that may have labels or not, to apply a model to.
 
     **Arguments:**

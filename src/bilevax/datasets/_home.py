@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -17,7 +18,7 @@ def chosen_home(data_home: str | os.PathLike | None) -> pathlib.Path | None:
     return pathlib.Path(named).expanduser() if named else None
 
 
-def bunch(data, target, feature_names, target_names, return_X_y: bool):
+def bunch(data, target, feature_names, target_names, return_X_y: bool) -> Any:
     """A Bunch, or its data and target."""
     if return_X_y:
         return data, target

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def fetch_mnist(
     data_home: str | os.PathLike | None = None,
     download_if_missing: bool = True,
     return_X_y: bool = False,
-):
+) -> Any:
     """MNIST: handwritten digits of 28 x 28 pixels, 10 classes.
 
     `data` is float32 in [0, 1], one row an image; `target` holds integers. The files are

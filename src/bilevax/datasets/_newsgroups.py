@@ -4,6 +4,7 @@ import os
 import pathlib
 import stat
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -24,7 +25,7 @@ def fetch_20newsgroups(
     data_home: str | os.PathLike | None = None,
     download_if_missing: bool = True,
     return_X_y: bool = False,
-):
+) -> Any:
     """20 Newsgroups: word counts, each row of unit Euclidean norm, 20 classes.
 
     `data` is a SciPy CSR matrix, the same as scikit-learn's `fetch_20newsgroups_vectorized`

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import TYPE_CHECKING, Any, Literal
 
 import equinox as eqx
 import jax
@@ -19,6 +20,13 @@ from ..solvers import AbstractIterativeSolver, Solve
 from ..solvers._base import IterativeSolver, check_solver
 from ..solvers._equation import InnerEquation
 from ._stages import AbstractTwoStage, InnerState, TwoStageState
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Mode = Literal["reverse", "forward"]
+    Checkpoint = Count | Literal["sqrt", "step"] | None
+else:
+    Mode = Checkpoint = Any
 
 
 class Unrolled(AbstractTwoStage):
@@ -71,7 +79,7 @@ class Unrolled(AbstractTwoStage):
     inner: AbstractIterativeSolver
     last: int | None = eqx.field(static=True)
     mode: str = eqx.field(static=True)
-    checkpoint: int | str | None = eqx.field(static=True)
+    checkpoint: Checkpoint = eqx.field(static=True)
     warm_start_inner: bool
     outer_sampler: AbstractSampler
     max_num_steps: int | None = eqx.field(static=True)
@@ -81,8 +89,8 @@ class Unrolled(AbstractTwoStage):
         inner: IterativeSolver,
         *,
         last: Count | None = None,
-        mode: str = "reverse",
-        checkpoint: int | str | None = None,
+        mode: Mode = "reverse",
+        checkpoint: Checkpoint = None,
         warm_start_inner: bool = True,
         outer_batch_size: BatchSize = None,
         max_num_steps: Count | None = None,
@@ -184,7 +192,7 @@ class Unrolled(AbstractTwoStage):
         )
 
 
-def _segments(checkpoint: int | str, num: int) -> int:
+def _segments(checkpoint: Count | str, num: int) -> int:
     if checkpoint == "step":
         return num
     return min(num, math.isqrt(num) if checkpoint == "sqrt" else int(checkpoint))

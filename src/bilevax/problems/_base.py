@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.numbers import as_positive
 from .._core.tree import axpy, subtract
-from .._core.types import Function, Scalar
+from .._core.types import Function, Number, Scalar
 from .._rows.blocks import mean_over_rows
 from .._rows.data import as_data
 from .._rows.samplers import Batch
@@ -111,7 +111,7 @@ class ObjectiveProblem(AbstractProblem):
         # A sweep need not be a mean over rows: it sees them all.
         return call(self.update, x, y, batch.rows)
 
-    def as_fixed_point(self, step_size) -> "FixedPointProblem":
+    def as_fixed_point(self, step_size: Number) -> "FixedPointProblem":
         r"""The gradient-descent map $\phi(x, y) = y - \alpha \nabla_y g(x, y)$.
 
         Its solution and its hypergradient are those of this problem; a linear solver sees
@@ -130,7 +130,7 @@ class ObjectiveProblem(AbstractProblem):
         >>> float(phi(jnp.array(1.0), jnp.array(0.0)))
         0.5
         """
-        return FixedPointProblem(  # pyright: ignore[reportCallIssue]
+        return FixedPointProblem(
             outer=self.outer,
             fixed_point=GradientMap(self.inner, step_size),
             outer_data=self.outer_data,
@@ -211,12 +211,28 @@ class MinProblem(ObjectiveProblem):
     """
 
     objective: Function
-    data: PyTree = eqx.field(default=None, converter=as_data)
-    _: KW_ONLY
-    gauge: Callable | None = None
-    update: Callable | None = None
-    constants: Callable | None = None
-    check: Callable | None = None
+    data: PyTree
+    gauge: Callable | None
+    update: Callable | None
+    constants: Callable | None
+    check: Callable | None
+
+    def __init__(
+        self,
+        objective: Function,
+        data: PyTree = None,
+        *,
+        gauge: Callable | None = None,
+        update: Callable | None = None,
+        constants: Callable | None = None,
+        check: Callable | None = None,
+    ):
+        self.objective = objective
+        self.data = as_data(data)
+        self.gauge = gauge
+        self.update = update
+        self.constants = constants
+        self.check = check
 
     @property
     def outer(self):
@@ -290,7 +306,11 @@ class GradientMap(eqx.Module):
     r"""$(x, y) \mapsto y - \alpha \nabla_y g(x, y)$, with $\alpha$ held constant."""
 
     inner: Function
-    step_size: Scalar = eqx.field(converter=lambda step: as_positive("step_size", step))
+    step_size: Scalar
+
+    def __init__(self, inner: Function, step_size: Number):
+        self.inner = inner
+        self.step_size = as_positive("step_size", step_size)
 
     def __call__(self, x, y, *batch):
         gradient = jax.grad(lambda y: self.inner(x, y, *batch))(y)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.types import Numbers
 from .._rows.sparse import is_sparse
 
 Number = Float[Array, ""]
@@ -24,7 +25,7 @@ def scores(features: Any, y: Array) -> Array:
     return jax.lax.dot_general(features, weights, (((1,), (1,)), ((), ())))
 
 
-def cross_entropy(logits: Float[Array, "rows classes"], labels: Array) -> Number:
+def cross_entropy(logits: Float[Numbers, "rows classes"], labels: Numbers) -> Number:
     """The mean multinomial cross-entropy of integer labels, in nats.
 
     >>> import jax.numpy as jnp
@@ -36,14 +37,14 @@ def cross_entropy(logits: Float[Array, "rows classes"], labels: Array) -> Number
 
 
 def cross_entropies(
-    logits: Float[Array, "rows classes"], labels: Array
+    logits: Float[Numbers, "rows classes"], labels: Numbers
 ) -> Float[Array, "rows"]:
     """The cross-entropy of each row."""
     chosen = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     return jax.nn.logsumexp(logits, axis=1) - chosen
 
 
-def log_loss(logits: Float[Array, "rows"], labels: Array) -> Number:
+def log_loss(logits: Float[Numbers, "rows"], labels: Numbers) -> Number:
     """The mean binary cross-entropy of labels 0 and 1, in nats.
 
     >>> import jax.numpy as jnp
@@ -54,7 +55,7 @@ def log_loss(logits: Float[Array, "rows"], labels: Array) -> Number:
     return jnp.mean(jax.nn.softplus(logits) - labels.astype(logits.dtype) * logits)
 
 
-def squared_error(predictions: Float[Array, "..."], targets: Array) -> Number:
+def squared_error(predictions: Float[Numbers, "..."], targets: Numbers) -> Number:
     """Half the mean over rows of the squared error, summed over outputs.
 
     >>> import jax.numpy as jnp
@@ -65,13 +66,13 @@ def squared_error(predictions: Float[Array, "..."], targets: Array) -> Number:
     return jnp.sum((predictions - targets) ** 2) / (2 * predictions.shape[0])
 
 
-def accuracy(found: Float[Array, "rows *classes"], labels: Array) -> Number:
+def accuracy(found: Float[Array, "rows *classes"], labels: Numbers) -> Number:
     """The share of rows whose largest score, or for one score its sign, is their label's."""
     chosen = jnp.argmax(found, axis=1) if found.ndim == 2 else (found > 0).astype(int)
     return jnp.mean(chosen == labels)
 
 
-def explained(predictions: Float[Array, "rows *outputs"], targets: Array) -> Number:
+def explained(predictions: Float[Numbers, "rows *outputs"], targets: Numbers) -> Number:
     """The share of the targets' variance that is explained, R^2."""
     missed = jnp.sum((targets - predictions) ** 2)
     return 1 - missed / jnp.sum((targets - jnp.mean(targets, axis=0)) ** 2)

@@ -11,7 +11,7 @@ import scipy.sparse
 from jaxtyping import Array, Float, Int
 
 from .._core.tree import as_scalar
-from .._core.types import Scalar
+from .._core.types import Numbers, Scalar
 from .._rows.data import as_data
 from .._rows.sparse import is_sparse
 from ._base import BilevelProblem
@@ -79,7 +79,7 @@ class Penalised(eqx.Module):
     y0: Array
     measure: Callable = eqx.field(static=True)
 
-    def score(self, y: Array, features: Any, targets: Any) -> Float[Array, ""]:
+    def score(self, y: Numbers, features: Any, targets: Any) -> Float[Array, ""]:
         """The accuracy of the weights y on such rows; for a regression, R^2."""
         found, targets = as_features(features) @ y, jnp.asarray(targets)
         if targets.shape != found.shape[: targets.ndim] or targets.ndim == 0:
@@ -88,7 +88,7 @@ class Penalised(eqx.Module):
             )
         return self.measure(found, targets)
 
-    def accuracy(self, y: Array, features: Any, labels: Any) -> Float[Array, ""]:
+    def accuracy(self, y: Numbers, features: Any, labels: Any) -> Float[Array, ""]:
         """The share of rows classified rightly."""
         if self.measure is not accuracy:
             raise TypeError("A regression has no accuracy: use `score`, its R^2.")

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core.tree import is_traced
+from .._core.types import ArrayLike, Number, Numbers
 from ._base import BilevelProblem
 from ._constants import Constants
 
@@ -89,7 +90,19 @@ class Quadratic(eqx.Module):
     A_g: Array
     B_g: Array
     C_f: Array
-    coupling: Array = eqx.field(kw_only=True)
+    coupling: Array
+
+    def __init__(
+        self,
+        A_f: ArrayLike,
+        A_g: ArrayLike,
+        B_g: ArrayLike,
+        C_f: ArrayLike,
+        *,
+        coupling: Number,
+    ):
+        self.A_f, self.A_g, self.B_g, self.C_f = map(jnp.asarray, (A_f, A_g, B_g, C_f))
+        self.coupling = jnp.asarray(coupling, self.A_f.dtype)
 
     def __check_init__(self):
         for name in ("A_f", "A_g"):
@@ -118,15 +131,15 @@ class Quadratic(eqx.Module):
             outer_cross_smoothness=0.0,
         )
 
-    def inner_solution(self, x: Array) -> Array:
+    def inner_solution(self, x: Numbers) -> Array:
         r"""$y^*(x) = -A_g^{-1} B_g x$."""
         return -jnp.linalg.solve(self.A_g, self.B_g @ x)
 
-    def adjoint_solution(self, x: Array) -> Array:
+    def adjoint_solution(self, x: Numbers) -> Array:
         r"""$z^*(x) = -A_g^{-1} (C_f + \rho y^*(x))$."""
         return -jnp.linalg.solve(self.A_g, self.C_f + self.coupling * self.inner_solution(x))
 
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Numbers) -> Array:
         r"""$\nabla \ell(x) = A_f x + B_g^\top z^*(x)$."""
         return self.A_f @ x + self.adjoint_solution(x) @ self.B_g
 
@@ -140,7 +153,7 @@ class Quadratic(eqx.Module):
         M = jnp.linalg.solve(self.A_g, self.B_g)
         return jnp.linalg.solve(self.hessian(), M.T @ self.C_f)
 
-    def gap(self, x: Array) -> Array:
+    def gap(self, x: Numbers) -> Array:
         r"""$\ell(x) - \ell(x^*)$ as a quadratic form in $x - x^*$, exact to rounding."""
         return quadratic_form(self.hessian(), x - self.minimiser())
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core.tree import as_scalar
-from .._core.types import Scalar
+from .._core.types import ArrayLike, Number, Scalar
 from ._base import MinProblem
 from ._constants import Constants
 from ._losses import squared_error
@@ -117,8 +117,12 @@ class RidgeRegression(AbstractRegression):
     [1.0, 2.0]
     """
 
-    design: Design = eqx.field(converter=jnp.asarray)
-    regularization: Scalar = eqx.field(converter=as_scalar)
+    design: Design
+    regularization: Scalar
+
+    def __init__(self, design: ArrayLike, regularization: Number):
+        self.design = jnp.asarray(design)
+        self.regularization = as_scalar(regularization)
 
     def __check_init__(self):
         _check_positive("regularization", self.regularization)
@@ -171,8 +175,12 @@ class LogisticRegression(AbstractRegression):
     0.6931
     """
 
-    design: Design = eqx.field(converter=jnp.asarray)
-    regularization: Scalar = eqx.field(converter=as_scalar)
+    design: Design
+    regularization: Scalar
+
+    def __init__(self, design: ArrayLike, regularization: Number):
+        self.design = jnp.asarray(design)
+        self.regularization = as_scalar(regularization)
 
     def __check_init__(self):
         _check_positive("regularization", self.regularization)
@@ -230,8 +238,12 @@ class PNormRegression(AbstractRegression):
     4.25
     """
 
-    design: Design = eqx.field(converter=jnp.asarray)
+    design: Design
     p: int = eqx.field(static=True)
+
+    def __init__(self, design: ArrayLike, p: int):
+        self.design = jnp.asarray(design)
+        self.p = p
 
     def __check_init__(self):
         if isinstance(self.p, bool) or self.p < 2 or self.p % 2:

@@ -10,16 +10,15 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
 from .._core.tree import as_scalar, is_traced
-from .._core.types import Scalar
+from .._core.types import ArrayLike, Number, Numbers, Scalar
 from ._base import BilevelProblem, MinProblem
 from ._constants import Constants
 
 # Potentials of x and of the other histogram; batched over histograms or not.
-Numbers = Array | np.ndarray
 Potentials = tuple[Float[Numbers, "*batch n"], Float[Numbers, "*batch m"]]
 
 
-def _as_floats(values: Any) -> Array:
+def _as_floats(values: ArrayLike) -> Array:
     """An array, of floats where it was one of integers."""
     return jnp.asarray(values, jnp.result_type(values, float))
 
@@ -57,10 +56,23 @@ class EntropicTransport(eqx.Module):
     -0.484
     """
 
-    cost: Float[Array, "n m"] = eqx.field(converter=_as_floats)
-    histogram: Float[Array, "*batch m"] = eqx.field(converter=_as_floats)
-    regularization: Scalar = eqx.field(converter=as_scalar)
-    domain: str = eqx.field(static=True, default="log", kw_only=True)
+    cost: Float[Array, "n m"]
+    histogram: Float[Array, "*batch m"]
+    regularization: Scalar
+    domain: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        cost: ArrayLike,
+        histogram: ArrayLike,
+        regularization: Number,
+        *,
+        domain: str = "log",
+    ):
+        self.cost = _as_floats(cost)
+        self.histogram = _as_floats(histogram)
+        self.regularization = as_scalar(regularization)
+        self.domain = domain
 
     def __check_init__(self):
         if self.domain not in ("log", "kernel"):

@@ -1,6 +1,7 @@
 """Descent directions: plain steps of bilevax and any optax transformation, alike."""
 
 import abc
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import optax
 from jaxtyping import PyTree
 
 from .._core.tree import scale
-from .._core.types import Index, StepSize
+from .._core.types import Index, Number, StepSize
 from ..schedules import as_step_size, evaluate
 
 
@@ -50,9 +51,10 @@ class AbstractDirection(eqx.Module):
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
 if TYPE_CHECKING:
-    Step = StepSize | optax.GradientTransformation | AbstractDirection
+    OuterStep = Number | Callable[[Any], Any] | optax.GradientTransformation | AbstractDirection
+    Step = StepSize | OuterStep
 else:
-    Step = Any
+    Step = OuterStep = Any
 
 
 class SteepestDescent(AbstractDirection):
@@ -95,7 +97,7 @@ def as_transformation(step: Step, name: str = "step_size") -> AbstractDirection:
     return SteepestDescent(as_step_size(step, name))
 
 
-def as_outer(step: Step, name: str) -> AbstractDirection:
+def as_outer(step: OuterStep, name: str) -> AbstractDirection:
     """The same for the outer variable, whose step nothing measures."""
     if step is None:
         raise TypeError(f"{name} must be given{_OUTER}.")

@@ -1,13 +1,11 @@
 """Truncated Neumann series on the adjoint system."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import optax.tree
 
 from .._core.tree import axpy, norm, scale
-from .._core.types import NumSteps, StepSize
+from .._core.types import NumSteps, Refused, StepSize
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import as_step_size, constant_step, evaluate
 from ._base import AbstractIterativeSolver, checked_num_steps
@@ -46,7 +44,7 @@ class Neumann(AbstractIterativeSolver):
 
     def __init__(
         self,
-        *positional: Any,
+        *positional: Refused,
         step_size: StepSize = None,
         num_steps: NumSteps = 10,
         batch_size: BatchSize = None,

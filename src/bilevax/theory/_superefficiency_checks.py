@@ -1,8 +1,17 @@
 """The checks of arguments that the parts of `superefficiency` share."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-Number = float | int | np.ndarray
+if TYPE_CHECKING:
+    from jax import Array
+
+    Number = float | np.floating | np.integer | np.ndarray | Array
+    # A number of numbers, an array of arrays, as NumPy's own functions have it.
+    Value = Any
+else:
+    Number = Value = float | int | np.ndarray
 
 
 def require(allowed: bool | np.bool_, name: str, must: str, value: Number, remedy: str) -> None:

@@ -1,6 +1,12 @@
 """Bounds along gradient descent on the value function with inexact gradients."""
 
-from ._superefficiency_checks import Number, check_curvature, check_nonnegative, check_step
+from ._superefficiency_checks import (
+    Number,
+    Value,
+    check_curvature,
+    check_nonnegative,
+    check_step,
+)
 
 
 def outer_gap_floor(
@@ -9,7 +15,7 @@ def outer_gap_floor(
     outer_smoothness: Number,
     outer_strong_convexity: Number,
     printed: bool = False,
-) -> Number:
+) -> Value:
     r"""Bounds the gap $l(x_q) - l^*$ of inexact gradient descent on l, after many steps.
 
     $\Delta^2 / (2 \mu_l)$, where the contraction of `outer_gap` stands still. The one of Ablin
@@ -40,7 +46,7 @@ def outer_gap(
     outer_smoothness: Number,
     outer_strong_convexity: Number,
     printed: bool = False,
-) -> Number:
+) -> Value:
     r"""Bounds the gap $l(x_q) - l^*$ of inexact gradient descent on l after q steps.
 
     For steps $\eta = 1 / (2 \Lambda_l)$ along gradients with $|g - g^*| \le \Delta$,
@@ -83,7 +89,7 @@ def outer_distance(
     error: Number,
     outer_noise: Number,
     printed: bool = False,
-) -> Number:
+) -> Value:
     r"""Bounds the root mean square distance of SGD on l with inexact stochastic gradients.
 
     $E |x_q - x^*|^2 \le (1 - \eta \mu_l / 2)^q |x_0 - x^*|^2 + (4 / \mu_l)
@@ -137,7 +143,7 @@ def negligible_error(
     outer_strong_convexity: Number,
     outer_noise: Number,
     printed: bool = False,
-) -> Number:
+) -> Value:
     r"""The gradient error below which the noise of the outer loop dominates.
 
     Where the two terms of the floor of `outer_distance` are equal:

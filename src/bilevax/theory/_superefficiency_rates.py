@@ -6,6 +6,7 @@ import numpy as np
 
 from ._superefficiency_checks import (
     Number,
+    Value,
     check_contraction,
     check_nonnegative,
     check_positive,
@@ -17,9 +18,9 @@ from ._superefficiency_checks import (
 class ByEstimator(NamedTuple):
     """One number, or array of them, for each of the three gradient estimators."""
 
-    analytic: Number
-    automatic: Number
-    implicit: Number
+    analytic: Value
+    automatic: Value
+    implicit: Value
 
 
 def orders(*, bilevel: bool = False) -> ByEstimator:
@@ -125,7 +126,7 @@ def _check_exponent(exponent: int) -> None:
 
 def misfit(
     *, steps: Number, step_size: Number, exponent: int, initial_misfit: Number = np.inf
-) -> Number:
+) -> Value:
     r"""Bounds $|x - D y_t|$, an entry of it, for the p-norm of `p_norm_exponents`.
 
     Gradient descent is $r_{t+1} = r_t - \rho r_t^{p-1}$ in each entry, and

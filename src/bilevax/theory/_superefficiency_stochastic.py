@@ -4,6 +4,7 @@ import numpy as np
 
 from ._superefficiency_checks import (
     Number,
+    Value,
     check_nonnegative,
     check_positive,
     check_power,
@@ -12,7 +13,7 @@ from ._superefficiency_checks import (
 )
 
 
-def stochastic_contraction(*, step_size: Number, strong_convexity: Number) -> Number:
+def stochastic_contraction(*, step_size: Number, strong_convexity: Number) -> Value:
     r"""The factor by which a step of SGD shrinks root mean squares, before its noise.
 
     $\kappa_2 = \sqrt{1 - 2 \rho \mu}$ (Ablin et al. 2020, Prop. 3.5). The paper asks for
@@ -37,7 +38,7 @@ def stochastic_contraction(*, step_size: Number, strong_convexity: Number) -> Nu
 
 def noise_floor(
     *, step_size: Number, strong_convexity: Number, gradient_noise: Number
-) -> Number:
+) -> Value:
     r"""Bounds the root mean square distance of SGD with a constant step, after many steps.
 
     $\beta = \sqrt{\sigma^2 \rho / (2 \mu)}$ (Ablin et al. 2020, Prop. 3.5).
@@ -62,7 +63,7 @@ def stochastic_distance(
     step_size: Number,
     strong_convexity: Number,
     gradient_noise: Number,
-) -> Number:
+) -> Value:
     r"""Bounds the root mean square distance of SGD with a constant step, after t steps.
 
     $\sqrt{d_t} \le \sqrt{\kappa_2^{2t} |y_0 - y^*|^2 + \beta^2}$
@@ -92,7 +93,7 @@ def jacobian_noise(
     cross_noise: Number,
     jacobian_bound: Number,
     printed: bool = False,
-) -> Number:
+) -> Value:
     r"""Bounds the noise of the Jacobian's recursion along SGD.
 
     $B$ with $B^2 = 2 (\sigma_{21}^2 + B_J^2 \sigma_{11}^2) \ge
@@ -131,7 +132,7 @@ def stochastic_jacobian_step(
     remainder: Number,
     rank: int,
     jacobian_noise: Number,
-) -> Number:
+) -> Value:
     r"""Bounds the Jacobian's root mean square distance after one more step of SGD.
 
     $\delta_{t+1} \le (1 - 2 \rho \mu) \delta_t + 2 \rho \sqrt{r} \Lambda \sqrt{d_t \delta_t}
@@ -156,7 +157,7 @@ def stochastic_jacobian_step(
     return ((factor * jacobian_distance) ** 2 + pull + (step_size * jacobian_noise) ** 2) ** 0.5
 
 
-def _standstill(pull: Number, step_size, strong_convexity, jacobian_noise) -> Number:
+def _standstill(pull: Number, step_size, strong_convexity, jacobian_noise) -> Value:
     """Where the recursion of Prop. 3.4 stands still, `pull` being sqrt(r) Lambda sqrt(d)."""
     noise = 2 * strong_convexity * step_size * jacobian_noise**2
     return (pull + (pull**2 + noise) ** 0.5) / (2 * strong_convexity)
@@ -171,7 +172,7 @@ def jacobian_floor(
     rank: int,
     jacobian_noise: Number,
     printed: bool = False,
-) -> Number:
+) -> Value:
     r"""Bounds the Jacobian's root mean square distance after many steps of SGD.
 
     The fixed point of the recursion of Prop. 3.4 with $d = \beta^2$,
@@ -215,7 +216,7 @@ def stochastic_jacobian_distance(
     remainder: Number,
     rank: int,
     jacobian_noise: Number,
-) -> Number:
+) -> Value:
     r"""Bounds the Jacobian's root mean square distance after t steps of SGD.
 
     $\sqrt{\delta_t} \le \kappa_2^t \|J_0 - J^*\|_F + t \kappa_2^{t-1} \alpha + B_2$ with
@@ -267,7 +268,7 @@ def decreasing_jacobian_distance(
     rank: int,
     jacobian_noise: Number,
     printed: bool = False,
-) -> Number:
+) -> Value:
     r"""Bounds the Jacobian's root mean square distance, to leading order, as steps decrease.
 
     With $\rho_t = \rho_0 t^{-\alpha}$ and $\sqrt{d_t} \le d \, t^{-\alpha / 2}$,
@@ -302,7 +303,7 @@ def decreasing_jacobian_distance(
 
 def stochastic_automatic_error(
     *, smoothness: Number, jacobian_distance: Number, remainder: Number, distance: Number
-) -> Number:
+) -> Value:
     r"""Bounds the mean error of the automatic gradient along SGD.
 
     $E |g_2 - g^*| \le \Lambda_1 \sqrt{\delta_t d_t} + \frac{\Lambda}{2} d_t$ with

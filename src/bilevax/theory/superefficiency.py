@@ -67,6 +67,7 @@ differentiation for functions defined as a minimum, ICML 2020.
 
 from ._superefficiency_checks import (
     Number,
+    Value,
     check_contraction,
     check_curvature,
     check_nonnegative,
@@ -137,7 +138,7 @@ __all__ = [
 
 def remainder(
     *, cross_lipschitz: Number, hessian_lipschitz: Number, jacobian_bound: Number
-) -> Number:
+) -> Value:
     r"""The constant of the second-order terms in the errors of $g_2$ and $g_3$.
 
     $\Lambda = \Lambda_{21} + B_J \Lambda_{11}$ (Ablin et al. 2020, eq. 9). It is zero for a
@@ -160,7 +161,7 @@ def remainder(
     return cross_lipschitz + jacobian_bound * hessian_lipschitz
 
 
-def analytic_error(*, gradient_lipschitz: Number, distance: Number) -> Number:
+def analytic_error(*, gradient_lipschitz: Number, distance: Number) -> Value:
     r"""Bounds the error of the analytic gradient.
 
     $|g_1 - g^*| \le \Lambda_2 |y_t - y^*|$ (Ablin et al. 2020, Prop. 2.1), along SGD in mean
@@ -178,7 +179,7 @@ def analytic_error(*, gradient_lipschitz: Number, distance: Number) -> Number:
     return gradient_lipschitz * distance
 
 
-def automatic_error(*, residual: Number, remainder: Number, distance: Number) -> Number:
+def automatic_error(*, residual: Number, remainder: Number, distance: Number) -> Value:
     r"""Bounds the error of the automatic gradient.
 
     $|g_2 - g^*| \le \|R(J_t)\| |y_t - y^*| + \frac{\Lambda}{2} |y_t - y^*|^2$ with
@@ -202,7 +203,7 @@ def implicit_error(
     distance: Number,
     smoothness: Number = 0.0,
     jacobian_lipschitz: Number = 0.0,
-) -> Number:
+) -> Value:
     r"""Bounds the error of the implicit gradient.
 
     $|g_3 - g^*| \le \frac{\Lambda}{2} |y_t - y^*|^2$, by a Taylor expansion about $y_t$: there
@@ -234,7 +235,7 @@ def bilevel_error(
     objective_gradient_lipschitz: Number,
     objective_smoothness: Number,
     objective_gradient: Number,
-) -> Number:
+) -> Value:
     r"""Bounds the error of a hypergradient where the outer objective is not the inner one.
 
     For an outer objective $f(y, x)$ and $g' = D_2 f + J D_1 f$,
@@ -266,7 +267,7 @@ def bilevel_error(
     return direct * distance + jacobian_distance * objective_gradient
 
 
-def contraction(*, step_size: Number, smoothness: Number, strong_convexity: Number) -> Number:
+def contraction(*, step_size: Number, smoothness: Number, strong_convexity: Number) -> Value:
     r"""The factor of a step of gradient descent: $\kappa = 1 - \rho \mu$.
 
     Ablin et al. 2020, Prop. 3.2; for $\rho \le 1 / \Lambda_1$.
@@ -284,7 +285,7 @@ def contraction(*, step_size: Number, smoothness: Number, strong_convexity: Numb
     return 1 - step_size * strong_convexity
 
 
-def distance(*, steps: Number, contraction: Number, initial_distance: Number) -> Number:
+def distance(*, steps: Number, contraction: Number, initial_distance: Number) -> Value:
     r"""Bounds the distance of an iterate of any contraction, gradient descent among them.
 
     $|y_t - y^*| \le \kappa^t |y_0 - y^*|$ (Ablin et al. 2020, Props. 3.1 and 3.2).
@@ -310,7 +311,7 @@ def jacobian_distance(
     initial_jacobian_distance: Number,
     remainder: Number,
     step_size: Number = 1.0,
-) -> Number:
+) -> Value:
     r"""Bounds the distance of the Jacobian along gradient descent or another contraction.
 
     $\|J_t - J^*\| \le \kappa^t \|J_0 - J^*\| + t \kappa^{t-1} \rho \Lambda |y_0 - y^*|$ (Ablin
