@@ -4,7 +4,7 @@ BIN = .venv/bin
 # Where real data are looked for: mnist/ and scikit_learn_data/ within.
 export BILEVAX_DATA ?= ../shared/data
 
-.PHONY: run test lint types doctest unit benchmark tree clean
+.PHONY: run test lint types doctest unit dist benchmark tree clean
 
 run: .venv/ready
 	$(BIN)/bilevax tune digits --output results/digits
@@ -24,6 +24,10 @@ doctest: .venv/ready
 
 unit: .venv/ready
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
+
+# The sdist and the wheel, in dist/.
+dist: .venv/ready
+	$(BIN)/python -m build --no-isolation
 
 # Every file, and what it is for.
 tree:
@@ -45,4 +49,4 @@ benchmark: .venv-peers/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peers results
+	rm -rf .venv .venv-peers dist results
