@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 
 import bilevax as bx
@@ -97,6 +98,88 @@ def dense_hypergradient(case: Case, x, y):
     f_x, f_y = (np.asarray(g) for g in jax.grad(f, argnums=(0, 1))(flat_x, flat_y))
     z = np.linalg.solve(F_y.T, -f_y)
     return f_x + F_x.T @ z, z
+
+
+def interpolation():
+    """Least squares that every row solves at the same y, so that any rows lead to it."""
+    rng = np.random.default_rng(5)
+    rows = np.linalg.qr(rng.standard_normal((12, 3)))[0] * np.sqrt(12 * np.array([1, 0.9, 0.8]))
+    M, target = rng.standard_normal((3, 2)), rng.standard_normal(3)
+
+    def inner(x, y, rows):
+        return jnp.mean((rows @ (y - M @ x)) ** 2) / 2
+
+    def sweep(x, y, rows):
+        return y - jax.grad(inner, argnums=1)(x, y, rows)
+
+    outer = lambda x, y: jnp.sum((y - target) ** 2) / 2 + x @ x / 2
+    problem = bx.BilevelProblem(outer, inner, inner_data=rows, update=sweep)
+    H = rows.T @ rows / 12
+    x, y = jnp.asarray([0.7, -0.4]), jnp.asarray([1.0, 2.0, -1.0])
+    return Case(problem, x, y, outer, lambda x, y: H @ (y - M @ x), 1.0)
+
+
+# Long enough for 12 digits on `interpolation`: on all rows, and on a few.
+LONG, LONGER = 24, 600
+_DESCENT = bx.GradientDescent(1.0, LONG)
+_STEPS = {"outer_step_size": 0.1, "inner_step_size": 1.0, "inner_steps": LONG}
+_CG = _STEPS | {"adjoint_steps": 3}
+_BOTH = _STEPS | {"adjoint_steps": LONG}
+_THREE = _BOTH | {"adjoint_step_size": 1.0}
+
+# One of each that is exported: tests/test_exported.py names what is missing.
+INNER_SOLVERS = {
+    "AcceleratedGradientDescent": bx.AcceleratedGradientDescent(
+        1.0, 2 * LONG, strong_convexity=0.8
+    ),
+    "Descent": bx.Descent(optax.sgd(1.0), LONG),
+    "FixedPointIteration": bx.FixedPointIteration(LONG),
+    "GradientDescent": _DESCENT,
+    "SGD": bx.SGD(0.3, LONGER, 4),
+    "Sinkhorn": bx.Sinkhorn(LONG),
+}
+ADJOINT_SOLVERS = {
+    "CG": bx.CG(3),
+    "Direct": bx.Direct(),
+    "Neumann": bx.Neumann(step_size=1.0, num_steps=LONG),
+}
+SAMPLERS = {
+    "Batches": bx.Batches(np.arange(12).reshape(3, 4)),
+    "Epochs": bx.Epochs(4),
+    "FullBatch": bx.FullBatch(),
+    "RandomRows": bx.RandomRows(4),
+}
+ESTIMATORS = {
+    "Analytic": bx.Analytic(_DESCENT),
+    "Implicit": bx.Implicit(_DESCENT, _DESCENT),
+    "Unrolled": bx.Unrolled(_DESCENT),
+}
+ALGORITHMS = {
+    "Algorithm": bx.Algorithm(bx.Implicit(_DESCENT, bx.CG(3)), 0.1),
+    "aid_cg": bx.algorithms.aid_cg(**_CG),
+    "aid_cg_ws": bx.algorithms.aid_cg_ws(**_CG),
+    "aid_fp": bx.algorithms.aid_fp(**_BOTH),
+    "aid_gd": bx.algorithms.aid_gd(**_THREE),
+    "aid_n": bx.algorithms.aid_n(**_THREE),
+    "amigo_cg": bx.algorithms.amigo_cg(**_CG),
+    "amigo_gd": bx.algorithms.amigo_gd(**_THREE),
+    "ba": bx.algorithms.ba(**_STEPS),
+    "itd": bx.algorithms.itd(**_STEPS),
+    "reverse": bx.algorithms.reverse(**_STEPS),
+}
+EXPORTED = INNER_SOLVERS | ADJOINT_SOLVERS | SAMPLERS | ESTIMATORS | ALGORITHMS
+
+
+def estimator_with(name):
+    """The entry of that name in `EXPORTED`, in an estimator where it is not one."""
+    entry = EXPORTED[name]
+    if name in INNER_SOLVERS:
+        return bx.Implicit(entry, _DESCENT)
+    if name in ADJOINT_SOLVERS:
+        return bx.Implicit(_DESCENT, entry)
+    if name in SAMPLERS:
+        return bx.Implicit(bx.SGD(0.3, LONGER, entry), _DESCENT)
+    return entry.hypergradient if name in ALGORITHMS else entry
 
 
 def flat(tree):

@@ -8,6 +8,8 @@ import jax
 from bilevax._rows.data import num_rows
 from bilevax.problems._base import AbstractProblem, Linearization
 
+ORACLES = ("inner_gradient", "hvp", "cross", "outer_gradient")
+
 
 class Counter:
     """Counts executions, not traces: each oracle call fires a callback when it runs."""

@@ -7,9 +7,8 @@ import pytest
 
 import bilevax as bx
 from bilevax._core.cost import Wide
-from doubles import Counted, Counter
+from doubles import ORACLES, Counted, Counter
 
-ORACLES = ("inner_gradient", "hvp", "cross", "outer_gradient")
 DESCENT = bx.GradientDescent(0.1, 4)
 
 ESTIMATORS = {
