@@ -24,7 +24,7 @@ from ._stages import AbstractTwoStage, InnerState, TwoStageState
 # Checked by hand, so that the error names the remedy: see `_core.types`.
 if TYPE_CHECKING:
     Mode = Literal["reverse", "forward"]
-    Checkpoint = Count | Literal["sqrt", "step"] | None
+    Checkpoint = int | Literal["sqrt", "step"] | None
 else:
     Mode = Checkpoint = Any
 
@@ -192,7 +192,7 @@ class Unrolled(AbstractTwoStage):
         )
 
 
-def _segments(checkpoint: Count | str, num: int) -> int:
+def _segments(checkpoint: int | str, num: int) -> int:
     if checkpoint == "step":
         return num
     return min(num, math.isqrt(num) if checkpoint == "sqrt" else int(checkpoint))
