@@ -8,12 +8,13 @@ import pathlib
 from typing import Any, get_args
 
 from .. import algorithms
+from ..datasets._known import KNOWN
 from ._errors import UnusableError, one_of
 
 MODELS = ("logistic", "ridge")
 PENALTIES = ("per-feature", "per-class", "shared")
 ALGORITHMS = tuple(name.replace("_", "-") for name in algorithms.__all__)
-DATASETS = ("digits", "mnist", "20newsgroups")
+DATASETS = tuple(KNOWN)
 
 
 @dataclasses.dataclass(frozen=True)
