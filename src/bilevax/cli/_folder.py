@@ -11,7 +11,8 @@ from typing import Any
 
 from .._core.files import PART_END, PART_START, is_part, write
 from ._errors import UnusableError
-from ._settings import Settings, differences, from_saved, option
+from ._options import option
+from ._settings import Settings, differences, from_saved
 
 SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.npz"

@@ -6,7 +6,7 @@ import re
 from html import escape
 from typing import Any
 
-from ._settings import option
+from ._options import option
 from ._verdict import rows_of_scores, verdict
 
 

@@ -12,12 +12,12 @@ from sklearn.model_selection import train_test_split
 from .. import datasets
 from ..datasets._known import KNOWN
 from ._errors import UnusableError, unreadable
-from ._settings import Settings, check_dataset, option
+from ._options import option
+from ._settings import TEST_SHARE, Settings, check_dataset
 
 # Features (dense or CSR) and one target a row.
 Rows = tuple[Any, np.ndarray]
 
-_TEST_SHARE = "0.2"
 # A penalty, a name and a line of the answer for each, in memory.
 _MOST_FEATURES = 5_000_000
 
@@ -72,7 +72,7 @@ def load(settings: Settings, data_home: str | None) -> Table:
     """The data set of a run, split with its seed."""
     check_dataset(settings.dataset)
     rows: dict[str, Any]
-    shares = {"test": settings.test or _TEST_SHARE, "valid": settings.valid}
+    shares = {"test": settings.test or TEST_SHARE, "valid": settings.valid}
     try:
         pool, aside = _pool(settings, data_home)
         rows = {name: _given(settings, name, shares[name], pool) for name in shares}

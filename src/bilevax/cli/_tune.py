@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ._baseline import Baseline, baseline
+from ._call import Call
 from ._checkpoint import ALL_STEPS, Checkpoint, load
 from ._errors import FailedError, UnusableError
 from ._folder import (
@@ -39,21 +40,13 @@ from ._write import REPORT, write_results
 SUCCESS, FAILED, INTERRUPTED = 0, 1, 130
 
 
-def tune_dataset(
-    given: dict[str, Any],
-    output: pathlib.Path | None,
-    resume: bool,
-    data_home: pathlib.Path | None,
-    *,
-    quiet: bool,
-    as_json: bool,
-) -> int:
+def tune_dataset(given: dict[str, Any], call: Call) -> int:
     """Run it, and return the exit code."""
-    settings, folder, saved = _begin(given, output, resume)
-    show = Progress(settings.steps, settings.seconds, quiet=quiet, as_json=as_json)
-    if resume and saved is None:
+    settings, folder, saved = _begin(given, call)
+    show = Progress(settings.steps, settings.seconds, quiet=call.quiet, as_json=call.as_json)
+    if call.resume and saved is None:
         show.say(f"There is no run in {folder} yet: starting it.")
-    table = load_table(settings, None if data_home is None else str(data_home))
+    table = load_table(settings, None if call.data is None else str(call.data))
     record = {"settings": dataclasses.asdict(settings), "data": table.fingerprint()}
     _check_data(folder, saved, record["data"])
     task = build(settings, table)
@@ -63,9 +56,9 @@ def tune_dataset(
         saved = _saved_run(folder, settings)
         _check_data(folder, saved, record["data"])
         clear_parts(folder)
-        checkpoint = _checkpoint(folder, saved, task, settings, resume)
+        checkpoint = _checkpoint(folder, saved, task, settings, call.resume)
         write_json(folder / SETTINGS, record)
-        return _run(settings, folder, table, task, checkpoint, show, quiet, as_json)
+        return _run(settings, folder, table, task, checkpoint, show, call.quiet, call.as_json)
 
 
 def _run(settings, folder, table, task, checkpoint, show, quiet, as_json) -> int:
@@ -94,17 +87,18 @@ def _run(settings, folder, table, task, checkpoint, show, quiet, as_json) -> int
     return SUCCESS
 
 
-def _begin(given: dict[str, Any], output: pathlib.Path | None, resume: bool):
+def _begin(given: dict[str, Any], call: Call):
     """The settings, the folder, and what is saved in it."""
+    output = call.output
     if output is None:
-        if "dataset" not in given or given["dataset"] is None:
+        if "dataset" not in given:
             raise UnusableError("Say which DATASET, or with --resume which --output folder.")
         check_dataset(given["dataset"])
         output = pathlib.Path("results") / Settings(given["dataset"]).name
     saved = saved_settings(output)
-    if resume and saved is None and given["dataset"] is None:
+    if call.resume and saved is None and "dataset" not in given:
         raise UnusableError(_NOTHING_TO_RESUME.format(output))
-    settings = resolved(given, saved["settings"] if resume and saved else None)
+    settings = resolved(given, saved["settings"] if call.resume and saved else None)
     check_dataset(settings.dataset)
     return settings, output, _saved_run(output, settings)
 
