@@ -87,17 +87,26 @@ def saved_settings(folder: pathlib.Path) -> dict[str, Any] | None:
 _FOREIGN = "{} {}: choose another folder with --output, or delete that one."
 
 
-def check_same(folder: pathlib.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_same(folder: pathlib.Path, saved: dict[str, Any] | None, wanted: Settings) -> None:
     """Raises where a folder holds another run than the one wanted."""
-    different = differences(saved["settings"], wanted)
+    if saved is None:
+        return
+    there, now = saved["settings"], dataclasses.asdict(wanted)
+    different = differences(there, now)
     if different:
-        listed = ", ".join(
-            f"{option(n)} ({saved['settings'].get(n)} there, {wanted.get(n)} now)"
-            for n in different
-        )
+        listed = ", ".join(f"{option(n)} ({there[n]} there, {now[n]} now)" for n in different)
         raise UnusableError(
             f"{folder} holds a run with other settings: {listed}. Choose another folder "
             "with --output, or delete that one. Nothing was changed."
+        )
+
+
+def check_data(folder: pathlib.Path, saved: dict[str, Any] | None, fingerprint: str) -> None:
+    """Raises where a folder holds a run on other data."""
+    if saved is not None and saved["data"] != fingerprint:
+        raise UnusableError(
+            f"The data have changed since the run in {folder} began: choose another folder "
+            "with --output. Nothing was changed."
         )
 
 

@@ -1,22 +1,13 @@
 """The report: one HTML file that needs nothing else."""
 
 import base64
-import dataclasses
 import re
 from html import escape
 from typing import Any
 
 from ._options import option
+from ._pictures import Picture
 from ._verdict import rows_of_scores, verdict
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A PNG file with its title."""
-
-    file: str
-    title: str
-    content: bytes
 
 
 def report(

@@ -1,6 +1,7 @@
 """Data sets by name or path, in three parts: to train, to validate, to test."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from typing import Any
@@ -53,6 +54,7 @@ class Table:
         last = [int(word) for word in self.feature_names[-1].split("_")[1:]]
         return last[0] + 1, last[1] + 1
 
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all numbers, by which a changed file is found out."""
         found = hashlib.blake2b(digest_size=16)
