@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bilevax._core import files
-from bilevax.cli import _tune
+from bilevax.cli import _archive, _tune
 from bilevax.cli._app import app
 
 pytestmark = pytest.mark.usefixtures("x32")
@@ -139,11 +139,11 @@ def test_weights(folder, data, name):
 
 
 CHECKPOINTS = {
-    "NaN": changed("state/0", with_nan),
-    "complex": changed("state/0", lambda a: a + 0j),
-    "words": changed("state/1", lambda a: a.astype(str)),
-    "a shape": changed("state/0", lambda a: a[:1]),
-    "a number less": changed("state/2", lambda a: None),
+    "NaN": changed("state.loop.x", with_nan),
+    "complex": changed("state.loop.x", lambda a: a + 0j),
+    "words": changed("state.loop.hypergradient.inner.y", lambda a: a.astype(str)),
+    "a shape": changed("state.loop.x", lambda a: a[:1]),
+    "a number less": changed("state.loop.step", lambda a: None),
     "no seconds": changed("seconds", lambda a: np.array("long")),
     "two reasons": changed("ended", lambda a: np.array(["", ""])),
     "no history": changed("history/step", lambda a: None),
@@ -160,6 +160,41 @@ def test_checkpoints(folder, name, monkeypatch):
     path.write_bytes(CHECKPOINTS[name](path.read_bytes()))
     said = refused("tune", "--resume", "--steps", 5, "--output", folder, "--quiet")
     assert f"{path} is damaged" in said and "delete it" in said
+
+
+def renamed(arrays):
+    return {name.replace(".loop.x", ".loop.z"): array for name, array in arrays.items()}
+
+
+OTHERS = {
+    "less": (lambda arrays: arrays.pop("state.loop.x") is None, "it has no state.loop.x)"),
+    "more": (
+        lambda arrays: arrays.update({"state.loop.z": np.ones(3)}),
+        "it has state.loop.z, which is not known here)",
+    ),
+    "renamed": (renamed, "it has no state.loop.x)"),
+    "another shape": (
+        lambda arrays: arrays.update({"state.loop.x": np.ones((2, 2), np.float32)}),
+        "state.loop.x is float32(2, 2) and not float32(3,))",
+    ),
+    "another precision": (
+        lambda arrays: arrays.update({"state.loop.x": arrays["state.loop.x"].astype(float)}),
+        "state.loop.x is float64(3,) and not float32(3,))",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_checkpoints_of_other_states(folder, name):
+    """Sealed as it should be, but the leaves are others: the path in the way is named."""
+    change, words = OTHERS[name]
+    path = folder / "checkpoint.npz"
+    arrays = _archive.load(path, sealed=True)
+    _archive.save(path, change(arrays) or arrays, sealed=True)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = refused("tune", "--resume", "--steps", 5, "--output", folder, "--quiet")
+    assert words in said and f"{path} was written by another version" in said
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 SETTINGS = {
