@@ -246,6 +246,15 @@ def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
         pass
     with _folder.locked(tmp_path):
         pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_a_killed_run_is_in_nobodys_way(tmp_path):
+    (tmp_path / _folder.LOCK).touch()
+    _folder.prepare(tmp_path)
+    with _folder.locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_that_is_full(tmp_path, monkeypatch):

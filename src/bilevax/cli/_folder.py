@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from .._core.files import PART_END, PART_START, is_part, write
 from ._errors import UnusableError
 from ._options import option
@@ -17,27 +19,27 @@ from ._settings import Settings, differences, from_saved
 SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.npz"
 RESULT = "result.json"
+# There while a run writes, or after one was killed; it means nothing unless it is locked.
+LOCK = ".bilevax.lock"
 
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
     """Keeps other processes out of the folder; a killed one lets go by itself."""
+    lock = FileLock(folder / LOCK, blocking=False)
     try:
-        import fcntl
-    except ImportError:  # not there on every system
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        lock.acquire()
+    except Timeout as error:
         raise UnusableError(
             f"Another run is writing in {folder}: wait for it, or choose another --output."
         ) from error
-    else:
+    try:
         yield
     finally:
-        os.close(handle)
+        # Before it is let go, so that nobody's lock is removed; some systems forbid it.
+        with contextlib.suppress(OSError):
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -114,7 +116,9 @@ def prepare(folder: pathlib.Path) -> None:
     """Make the folder, and see that files can be written there and none are in the way."""
     with writing_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        others = [path.name for path in folder.iterdir() if not is_part(path)]
+        others = [
+            path.name for path in folder.iterdir() if not is_part(path) and path.name != LOCK
+        ]
         if others and SETTINGS not in others:
             raise UnusableError(
                 f"{folder} has files in it that are not of a run of bilevax ({others[0]}): "
