@@ -18,7 +18,7 @@ from bilevax.cli import _settings, _tables
 from bilevax.cli._app import app
 from bilevax.cli._scaling import Scaling
 from bilevax.datasets._known import KNOWN
-from bilevax.problems._losses import cross_entropies
+from bilevax.problems import cross_entropy
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -184,10 +184,7 @@ def test_the_baselines_penalty_of_two_classes(tmp_path):
 
     def loss(x, y):
         scores = train[:, :-1] @ y[:-1] + y[-1]
-        return (
-            jnp.mean(cross_entropies(scores, jnp.asarray(labels)))
-            + penalty * jnp.sum(y[:-1] ** 2) / 2
-        )
+        return cross_entropy(scores, jnp.asarray(labels)) + penalty * jnp.sum(y[:-1] ** 2) / 2
 
     ours = bx.argmin(loss, jnp.zeros((4, 2)), bx.GradientDescent(0.5, 2000))(0.0)
     grid = np.logspace(-4, 4, 10)
