@@ -28,8 +28,8 @@ class Reporter:
         show: Callable[[str], Any],
         last_step: int,
         *,
-        limit: float | None = None,
-        pause: float = 0.0,
+        limit: float | int | None = None,
+        pause: float | int = 0,
     ):
         self._words, self._show = words, show
         self._last_step, self._limit, self._pause = last_step, limit, pause
@@ -53,7 +53,7 @@ class Reporter:
         if step == first:
             return math.nan
         left = (now - started) / (step - first) * (self._last_step - step)
-        return left if self._limit is None else min(left, max(self._limit - now + started, 0))
+        return left if self._limit is None else min(left, max(self._limit - now + started, 0.0))
 
 
 def in_words(left: float) -> str:
