@@ -9,46 +9,30 @@ import zipfile
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+import cli_cases
 from bilevax._core import files
 from bilevax.cli import _archive, _tune
-from bilevax.cli._app import app
+from cli_cases import run
 
 pytestmark = pytest.mark.usefixtures("x32")
 
-ROWS = [f"{i},{i % 3 + i / 50},{'ab'[i % 2]}" for i in range(20)]
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
 
 def refused(*arguments):
-    done = run(*arguments)
-    assert done.exit_code == 2, (done.exit_code, done.output, done.exception)
-    assert done.stdout == "" and done.stderr.startswith("Error: ")
-    return done.stderr
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "a.csv"
-    path.write_text("\n".join(["p,q,label", *ROWS]) + "\n")
-    return path
-
-
-@pytest.fixture(scope="module")
-def original(data):
-    folder = data.parent / "run"
-    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
-    return folder
+    said = cli_cases.refused(*arguments)
+    assert said.startswith("Error: ")
+    return said
 
 
 @pytest.fixture
-def folder(original, tmp_path):
+def data(small_run):
+    return small_run[0]
+
+
+@pytest.fixture
+def folder(small_run, tmp_path):
     """A copy of a run, to tamper with."""
-    return shutil.copytree(original, tmp_path / "run")
+    return shutil.copytree(small_run[1], tmp_path / "run")
 
 
 def changed(name, change):
