@@ -65,3 +65,14 @@ def real_data():
     if os.environ.get("CI"):
         pytest.fail("BILEVAX_DATA must name the folder with real data.")
     return pytest.skip("BILEVAX_DATA names no folder with real data.")
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """A run on a small table, to copy and not to change: its data and its folder."""
+    import cli_cases
+
+    home = tmp_path_factory.mktemp("small")
+    data, folder = cli_cases.table(home / "a.csv", *cli_cases.GOOD), home / "run"
+    cli_cases.tune(data, "--steps", 3, "--output", folder)
+    return data, folder

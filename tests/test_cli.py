@@ -1,5 +1,6 @@
 """The command line, in this process."""
 
+import dataclasses
 import json
 import re
 
@@ -10,34 +11,15 @@ import scipy.sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.utils import Bunch
-from typer.testing import CliRunner
 
 import bilevax as bx
 from bilevax.cli import _settings, _tables
-from bilevax.cli._app import app
 from bilevax.cli._scaling import Scaling
-from bilevax.problems._losses import cross_entropies
+from bilevax.datasets._known import KNOWN
+from bilevax.problems import cross_entropy
+from cli_cases import arrays, flowers, result_of, run, tune
 
 pytestmark = pytest.mark.usefixtures("x32")
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def tune(*arguments, code=0):
-    done = run("tune", *arguments)
-    assert done.exit_code == code, done.output
-    return done
-
-
-def arrays(path):
-    with np.load(path) as file:
-        return dict(file)
-
-
-def result_of(folder):
-    return json.loads((folder / "result.json").read_text())
 
 
 def without_times(value):
@@ -52,6 +34,14 @@ def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
     tune("digits", "--output", folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def garden(tmp_path_factory):
+    """A small table."""
+    path = tmp_path_factory.mktemp("garden") / "flowers.csv"
+    flowers(path)
+    return path
 
 
 def rows_of_digits(**settings):
@@ -113,20 +103,21 @@ def test_the_baseline_is_scikit_learns(digits):
     assert baseline["penalty"] == pytest.approx(1 / (best * len(labels)))
 
 
-def test_the_same_seed_gives_the_same_result(tmp_path):
+def test_the_same_seed_gives_the_same_result(garden, tmp_path):
+    options = ("--steps", 15, "--batch-size", 20, "--output")
     for name in ("one", "two"):
-        tune("digits", "--steps", 15, "--batch-size", 100, "--output", tmp_path / name)
+        tune(garden, *options, tmp_path / name)
     one, two = (without_times(result_of(tmp_path / name)) for name in ("one", "two"))
     assert one == two
-    tune("digits", "--steps", 15, "--batch-size", 100, "--seed", 1, "--output", tmp_path / "3")
+    tune(garden, "--seed", 1, *options, tmp_path / "3")
     assert result_of(tmp_path / "3")["validation_loss"] != one["validation_loss"]
 
 
-@pytest.mark.parametrize("options", [(), ("--batch-size", 64), ("--algorithm", "itd")])
-def test_a_run_in_two_parts_is_the_run_in_one(tmp_path, options):
+@pytest.mark.parametrize("options", [(), ("--batch-size", 20), ("--algorithm", "itd")])
+def test_a_run_in_two_parts_is_the_run_in_one(garden, tmp_path, options):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    tune("digits", "--steps", 70, "--output", whole, *options)
-    tune("digits", "--steps", 30, "--output", parts, *options)
+    tune(garden, "--steps", 70, "--output", whole, *options)
+    tune(garden, "--steps", 30, "--output", parts, *options)
     # What was said before need not be said again.
     tune("--resume", "--steps", 70, "--output", parts)
     x = [arrays(folder / "hyperparameters.npz")["x"] for folder in (whole, parts)]
@@ -140,24 +131,24 @@ def test_a_run_in_two_parts_is_the_run_in_one(tmp_path, options):
     assert steps[0] == steps[1]
 
 
-def test_a_finished_run_is_not_lost_by_a_shorter_one(tmp_path):
+def test_a_finished_run_is_not_lost_by_a_shorter_one(garden, tmp_path):
     folder = tmp_path / "run"
-    tune("digits", "--steps", 20, "--output", folder)
+    tune(garden, "--steps", 20, "--output", folder)
     before = (folder / "checkpoint.npz").read_bytes()
-    done = tune("digits", "--steps", 10, "--output", folder, code=2)
+    done = tune(garden, "--steps", 10, "--output", folder, code=2)
     assert "--resume" in done.output
     assert (folder / "checkpoint.npz").read_bytes() == before
-    tune("digits", "--steps", 20, "--output", folder)
+    tune(garden, "--steps", 20, "--output", folder)
 
 
-def test_time_given_ends_a_run(tmp_path):
-    tune("digits", "--steps", 10**6, "--seconds", 0.01, "--output", tmp_path / "run")
+def test_time_given_ends_a_run(garden, tmp_path):
+    tune(garden, "--steps", 10**6, "--seconds", 0.01, "--output", tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert result["steps"] < 10**6 and result["ended_because"] == "the time given was over"
 
 
-def test_machines_get_json(tmp_path):
-    done = tune("digits", "--steps", 15, "--output", tmp_path / "run", "--json")
+def test_machines_get_json(garden, tmp_path):
+    done = tune(garden, "--steps", 15, "--output", tmp_path / "run", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["progress"] * 3 + ["result"]
     assert [line["step"] for line in lines[:-1]] == [5, 10, 15]
@@ -182,10 +173,7 @@ def test_the_baselines_penalty_of_two_classes(tmp_path):
 
     def loss(x, y):
         scores = train[:, :-1] @ y[:-1] + y[-1]
-        return (
-            jnp.mean(cross_entropies(scores, jnp.asarray(labels)))
-            + penalty * jnp.sum(y[:-1] ** 2) / 2
-        )
+        return cross_entropy(scores, jnp.asarray(labels)) + penalty * jnp.sum(y[:-1] ** 2) / 2
 
     ours = bx.argmin(loss, jnp.zeros((4, 2)), bx.GradientDescent(0.5, 2000))(0.0)
     grid = np.logspace(-4, 4, 10)
@@ -194,46 +182,30 @@ def test_the_baselines_penalty_of_two_classes(tmp_path):
     np.testing.assert_allclose(ours[:-1, 1] - ours[:-1, 0], fit.coef_[0], rtol=1e-3)
 
 
-def test_quiet_is_quiet(tmp_path):
-    done = tune("digits", "--steps", 5, "--output", tmp_path / "run", "--quiet")
+def test_quiet_is_quiet(garden, tmp_path):
+    done = tune(garden, "--steps", 5, "--output", tmp_path / "run", "--quiet")
     assert done.output == ""
 
 
 @pytest.mark.parametrize("algorithm", _settings.ALGORITHMS)
-def test_every_algorithm_runs(tmp_path, algorithm):
-    table = tmp_path / "flowers.csv"
-    flowers(table)
+def test_every_algorithm_runs(garden, tmp_path, algorithm):
     folder = tmp_path / "run"
-    tune(table, "--algorithm", algorithm, "--steps", 10, "--output", folder)
+    tune(garden, "--algorithm", algorithm, "--steps", 10, "--output", folder)
     result = result_of(folder)
     assert result["algorithm"] == algorithm and result["validation_loss"] < np.log(3)
     assert result["cost"]["total"] > 0
-
-
-def flowers(path, rows=90):
-    """Three classes, features of very different units, and one that says nothing."""
-    random = np.random.default_rng(0)
-    kinds = np.arange(rows) % 3
-    columns = {
-        "length": 1e3 + 50 * kinds + random.normal(size=rows),
-        "width": 1e-3 * (kinds == 1) + 1e-4 * random.normal(size=rows),
-        "noise": random.normal(size=rows),
-        "constant": np.ones(rows),
-    }
-    lines = [",".join([*columns, "class"])]
-    names = np.array(["iris", "lily", "rose"])[kinds]
-    for *numbers, name in zip(*columns.values(), names, strict=True):
-        lines.append(",".join([*(repr(float(n)) for n in numbers), name]))
-    path.write_text("\n".join(lines) + "\n")
-    return names
 
 
 @pytest.mark.parametrize("penalty", _settings.PENALTIES)
 @pytest.mark.parametrize("model", ["logistic", "ridge"])
 def test_models_and_penalties(tmp_path, model, penalty):
     folder = tmp_path / "run"
-    tune("digits", "--model", model, "--penalty", penalty, "--steps", 10, "--output", folder)
+    options = ("--model", model, "--penalty", penalty, "--steps", 10, "--output", folder)
+    # The baseline is the same for all penalties.
+    seconds = 120 if penalty == "shared" else 0
+    tune("digits", *options, "--baseline-seconds", seconds)
     result = result_of(folder)
+    assert (result["baseline"] is None) == (penalty != "shared")
     assert (
         result["hyperparameters"] == {"per-feature": 65, "per-class": 10, "shared": 1}[penalty]
     )
@@ -331,7 +303,8 @@ def test_words_are_listed(tmp_path, monkeypatch):
         features, names = scipy.sparse.csr_matrix(counts), ["cats", "dogs"]
         return Bunch(data=features, target=target, feature_names=words, target_names=names)
 
-    monkeypatch.setattr(bx.datasets, "fetch_20newsgroups", fetch)
+    made_up = dataclasses.replace(KNOWN["20newsgroups"], load=fetch)
+    monkeypatch.setitem(KNOWN, "20newsgroups", made_up)
     folder = tmp_path / "run"
     tune("20newsgroups", "--steps", 10, "--baseline-seconds", 0, "--output", folder)
     page = (folder / "report.html").read_text()
@@ -346,5 +319,5 @@ def test_words_are_listed(tmp_path, monkeypatch):
 def test_info_names_what_is_there():
     done = run("info")
     assert done.exit_code == 0
-    for word in ("bilevax", bx.__version__, "cpu", "digits", "20newsgroups"):
+    for word in ("bilevax", bx.__version__, "cpu", *KNOWN):
         assert word in done.output

@@ -6,34 +6,20 @@ import io
 import numpy as np
 import pytest
 import scipy.sparse
-from typer.testing import CliRunner
 
 from bilevax.cli import _scaling, _settings, _tables
-from bilevax.cli._app import app
 from bilevax.cli._errors import UnusableError
 from bilevax.cli._model import Model
+from cli_cases import refused, run, table
 
 pytestmark = pytest.mark.usefixtures("x32")
 
 NORMAL = np.random.default_rng(0).normal(size=(40, 2))
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(*arguments):
-    """What is said where a request is refused."""
-    done = run(*arguments)
-    assert done.exit_code == 2, (done.exit_code, done.output, done.exception)
-    assert done.stdout == "" and "Traceback" not in done.stderr
-    return " ".join(done.stderr.replace("│", " ").split())
-
-
 def save(path, X, labels):
-    lines = [f"{a!r},{b!r},{label}" for (a, b), label in zip(X.tolist(), labels, strict=True)]
-    path.write_text("\n".join(["p,q,label", *lines]) + "\n")
-    return path
+    rows = zip(X.tolist(), labels, strict=True)
+    return table(path, *(f"{a!r},{b!r},{label}" for (a, b), label in rows))
 
 
 @pytest.fixture(scope="module")

@@ -2,32 +2,24 @@
 
 import csv
 import dataclasses
-import json
 import shutil
 import signal
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import bilevax as bx
 from bilevax.cli import _train, _tune
-from bilevax.cli._app import app
+from cli_cases import result_of, run, table
 
 pytestmark = pytest.mark.usefixtures("x32")
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     random = np.random.default_rng(0)
     rows = (f"{p},{q},{p + 0.1 * random.normal()}" for p, q in random.normal(size=(40, 2)))
-    path = tmp_path_factory.mktemp("data") / "a.csv"
-    path.write_text("\n".join(["p,q,label", *rows]) + "\n")
-    return path
+    return table(tmp_path_factory.mktemp("data") / "a.csv", *rows)
 
 
 def tune(data, folder, *options):
@@ -65,7 +57,7 @@ def test_a_failed_run_ends_with_its_last_good_model(data, tmp_path, monkeypatch)
         failing(context, [1, 1.5, 30, 1e5, np.nan])
         done = tune(data, folder, "--steps", 100)
     assert done.exit_code == 1 and "Traceback" not in done.output
-    result = json.loads((folder / "result.json").read_text())
+    result = result_of(folder)
     said = result["ended_because"]
     assert result["failed"] and not result["finished"] and result["steps"] == 10
     assert "failed after step 25: The inner variable y became infinite" in said
@@ -92,7 +84,7 @@ def test_where_the_computation_has_gone_back_itself(data, tmp_path, monkeypatch)
     """To before what went wrong, though losses did not show it: records beyond are gone."""
     failing(monkeypatch, [1, 1, 1, 1], back_to=1)
     assert tune(data, tmp_path / "run", "--steps", 100, "--quiet").exit_code == 1
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = result_of(tmp_path / "run")
     assert result["steps"] == 10 and "failed after step 20" in result["ended_because"]
     with open(tmp_path / "run" / "history.csv") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["5", "10"]
@@ -139,5 +131,5 @@ def test_results_survive_signals(data, tmp_path, monkeypatch, name):
     assert done.exit_code == 130 and "Interrupted. Go on with" in done.stderr
     written = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"result.json", "report.html", "weights.npz"} <= written
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = result_of(tmp_path / "run")
     assert (result["baseline"] is None) == (name == "baseline")

@@ -3,37 +3,18 @@
 import functools
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import bilevax as bx
 from bilevax import algorithms
 from bilevax.cli import _folder, _train
-from bilevax.cli._app import app
 from bilevax.cli._errors import UnusableError
+from cli_cases import GOOD, refused, result_of, run, table
 
 pytestmark = pytest.mark.usefixtures("x32")
-
-GOOD = [f"{i},{i % 3 + i / 50},{'ab'[i % 2]}" for i in range(20)]
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(*arguments):
-    """What is said where a request is refused."""
-    done = run(*arguments)
-    assert done.exit_code == 2, (done.exit_code, done.output, done.exception)
-    assert done.stdout == "" and "Traceback" not in done.stderr
-    return " ".join(done.stderr.replace("│", " ").split())
-
-
-def table(path, *rows, head="p,q,label"):
-    path.write_text("\n".join([head, *rows]) + "\n")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -141,9 +122,9 @@ def test_permission_that_is_refused_is_explained(tmp_path, monkeypatch):
     assert "Cannot write in" in said and "Permission denied" in said
 
 
-def test_damage_is_explained(tmp_path):
-    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
-    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
+def test_damage_is_explained(small_run, tmp_path):
+    data, original = small_run
+    folder = shutil.copytree(original, tmp_path / "run")
     for name, content in (("checkpoint.npz", b"x"), ("settings.json", b"{")):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(content)
@@ -157,11 +138,11 @@ def test_damage_is_explained(tmp_path):
     assert "settings.json" in refused("tune", "--resume", "--output", folder)
 
 
-def test_predict_explains(tmp_path):
-    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
+def test_predict_explains(small_run, tmp_path):
+    data, original = small_run
+    folder = shutil.copytree(original, tmp_path / "run")
     assert "There is no folder" in refused("predict", tmp_path / "none", data)
     assert "no run" in refused("predict", tmp_path, data)
-    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
     assert "There is no file" in refused("predict", folder, tmp_path / "b.csv")
     other = table(tmp_path / "b.csv", "1,2", head="p,r")
     assert "has no column 'q'" in refused("predict", folder, other)
@@ -180,7 +161,7 @@ def test_a_huge_step_is_held_by_the_bounds(tmp_path):
     data = table(tmp_path / "a.csv", *GOOD)
     done = run("tune", data, "--step-size", 1e6, "--steps", 20, "--output", tmp_path / "run")
     assert done.exit_code == 0
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = result_of(tmp_path / "run")
     assert np.isfinite(result["validation_loss"])
 
 
@@ -215,7 +196,7 @@ def test_a_run_that_fails_on_the_way_keeps_what_it_had(tmp_path, monkeypatch):
     options = (*RIDGE, "--algorithm", "amigo-gd", "--steps", 80, "--output", folder)
     done = run("tune", data, *options)
     assert done.exit_code == 1 and "nothing is wrong yet" in " ".join(done.stderr.split())
-    result = json.loads((folder / "result.json").read_text())
+    result = result_of(folder)
     assert 45 <= result["steps"] <= 50 and not result["finished"]
     assert "inner solver diverged" in result["ended_because"]
     with np.load(folder / "hyperparameters.npz") as learned:
@@ -246,6 +227,15 @@ def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
         pass
     with _folder.locked(tmp_path):
         pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_a_killed_run_is_in_nobodys_way(tmp_path):
+    (tmp_path / _folder.LOCK).touch()
+    _folder.prepare(tmp_path)
+    with _folder.locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_that_is_full(tmp_path, monkeypatch):
@@ -271,9 +261,9 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
     assert "Traceback" not in done.output
 
 
-def test_predictions_go_nowhere_they_should_not(tmp_path):
-    folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
-    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
+def test_predictions_go_nowhere_they_should_not(small_run, tmp_path):
+    data, original = small_run
+    folder = shutil.copytree(original, tmp_path / "run")
     before = data.read_bytes()
     assert "choose another" in refused("predict", folder, data, "--output", data)
     assert "is a folder" in refused("predict", folder, data, "--output", tmp_path)
@@ -339,7 +329,7 @@ def test_targets_of_any_unit(tmp_path):
         folder = tmp_path / f"{scale}"
         options = ("--model", "ridge", "--steps", 10, "--output", folder)
         assert run("tune", data, *options).exit_code == 0
-        result = json.loads((folder / "result.json").read_text())
+        result = result_of(folder)
         found.append(result["test_r2"])
         ours, theirs = result["validation_loss"], result["baseline"]["validation_loss"]
         losses.append((ours / scale / scale, theirs / scale / scale))
@@ -374,7 +364,7 @@ def test_regression_tested_on_one_row(tmp_path):
     data = table(tmp_path / "a.csv", "0,0", "1,1", "2,4", "3,9", "4,16", head="p,label")
     done = run("tune", data, "--model", "ridge", "--steps", 5, "--output", tmp_path / "run")
     assert done.exit_code == 0, done.output
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = result_of(tmp_path / "run")
     assert result["test_r2"] is None and "not defined" in done.output
 
 

@@ -5,7 +5,7 @@ import dataclasses
 from typer.testing import CliRunner
 
 import bilevax as bx
-from bilevax.cli import _settings
+from bilevax.cli import _options, _settings
 from bilevax.cli._app import app
 
 
@@ -22,6 +22,8 @@ def test_help_shows_defaults_and_choices():
         assert f"[default: {number}]" in line
     for choices in (_settings.MODELS, _settings.PENALTIES, _settings.ALGORITHMS):
         assert ", ".join(choices) in said
+    for field in dataclasses.fields(_settings.Settings):
+        assert _options.option(field.name).lower() in said
     assert "[default: 20]" in said and "[default: 10]" in said
     figures = CliRunner(env=environment).invoke(app, ["reproduce", "--help"]).stdout
     assert "1, 2a, 2b" in figures and "[default: results]" in figures

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from bilevax.cli._train import Interruption
+from bilevax.cli._interruption import Interruption
 
 COMMAND = (sys.executable, "-c", "from bilevax.cli import main; main()")
 RUN = ("tune", "digits", "--save-every", "5", "--steps")

@@ -9,46 +9,30 @@ import zipfile
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+import cli_cases
 from bilevax._core import files
-from bilevax.cli import _tune
-from bilevax.cli._app import app
+from bilevax.cli import _archive, _tune
+from cli_cases import run
 
 pytestmark = pytest.mark.usefixtures("x32")
 
-ROWS = [f"{i},{i % 3 + i / 50},{'ab'[i % 2]}" for i in range(20)]
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
 
 def refused(*arguments):
-    done = run(*arguments)
-    assert done.exit_code == 2, (done.exit_code, done.output, done.exception)
-    assert done.stdout == "" and done.stderr.startswith("Error: ")
-    return done.stderr
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "a.csv"
-    path.write_text("\n".join(["p,q,label", *ROWS]) + "\n")
-    return path
-
-
-@pytest.fixture(scope="module")
-def original(data):
-    folder = data.parent / "run"
-    assert run("tune", data, "--steps", 3, "--output", folder).exit_code == 0
-    return folder
+    said = cli_cases.refused(*arguments)
+    assert said.startswith("Error: ")
+    return said
 
 
 @pytest.fixture
-def folder(original, tmp_path):
+def data(small_run):
+    return small_run[0]
+
+
+@pytest.fixture
+def folder(small_run, tmp_path):
     """A copy of a run, to tamper with."""
-    return shutil.copytree(original, tmp_path / "run")
+    return shutil.copytree(small_run[1], tmp_path / "run")
 
 
 def changed(name, change):
@@ -139,11 +123,11 @@ def test_weights(folder, data, name):
 
 
 CHECKPOINTS = {
-    "NaN": changed("state/0", with_nan),
-    "complex": changed("state/0", lambda a: a + 0j),
-    "words": changed("state/1", lambda a: a.astype(str)),
-    "a shape": changed("state/0", lambda a: a[:1]),
-    "a number less": changed("state/2", lambda a: None),
+    "NaN": changed("state.loop.x", with_nan),
+    "complex": changed("state.loop.x", lambda a: a + 0j),
+    "words": changed("state.loop.hypergradient.inner.y", lambda a: a.astype(str)),
+    "a shape": changed("state.loop.x", lambda a: a[:1]),
+    "a number less": changed("state.loop.step", lambda a: None),
     "no seconds": changed("seconds", lambda a: np.array("long")),
     "two reasons": changed("ended", lambda a: np.array(["", ""])),
     "no history": changed("history/step", lambda a: None),
@@ -160,6 +144,41 @@ def test_checkpoints(folder, name, monkeypatch):
     path.write_bytes(CHECKPOINTS[name](path.read_bytes()))
     said = refused("tune", "--resume", "--steps", 5, "--output", folder, "--quiet")
     assert f"{path} is damaged" in said and "delete it" in said
+
+
+def renamed(arrays):
+    return {name.replace(".loop.x", ".loop.z"): array for name, array in arrays.items()}
+
+
+OTHERS = {
+    "less": (lambda arrays: arrays.pop("state.loop.x") is None, "it has no state.loop.x)"),
+    "more": (
+        lambda arrays: arrays.update({"state.loop.z": np.ones(3)}),
+        "it has state.loop.z, which is not known here)",
+    ),
+    "renamed": (renamed, "it has no state.loop.x)"),
+    "another shape": (
+        lambda arrays: arrays.update({"state.loop.x": np.ones((2, 2), np.float32)}),
+        "state.loop.x is float32(2, 2) and not float32(3,))",
+    ),
+    "another precision": (
+        lambda arrays: arrays.update({"state.loop.x": arrays["state.loop.x"].astype(float)}),
+        "state.loop.x is float64(3,) and not float32(3,))",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_checkpoints_of_other_states(folder, name):
+    """Sealed as it should be, but the leaves are others: the path in the way is named."""
+    change, words = OTHERS[name]
+    path = folder / "checkpoint.npz"
+    arrays = _archive.load(path, sealed=True)
+    _archive.save(path, change(arrays) or arrays, sealed=True)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = refused("tune", "--resume", "--steps", 5, "--output", folder, "--quiet")
+    assert words in said and f"{path} was written by another version" in said
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 SETTINGS = {

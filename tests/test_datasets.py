@@ -17,7 +17,7 @@ import scipy.sparse
 from sklearn.datasets import dump_svmlight_file
 
 import bilevax as bx
-from bilevax.datasets import _mnist, _names
+from bilevax.datasets import _known, _mnist, _names
 
 ROWS = np.array([[1.5, 0.0, 2.0], [0.0, -1.0, 0.0], [3.0, 0.0, 0.25]], np.float32)
 LABELS = np.array([3, 1, 3])
@@ -511,4 +511,10 @@ def test_what_is_available(tmp_path, small_mnist):
     assert all("to be downloaded" in nothing[name][-1] for name in ("mnist", "20newsgroups"))
     there = bx.datasets.available(small_mnist)
     assert there["mnist"][-1] == f"in {small_mnist / 'mnist'}"
-    assert set(there) == {"digits", "mnist", "20newsgroups"}
+    assert {"digits", "mnist", "20newsgroups"} <= set(there) == set(_known.KNOWN)
+
+
+def test_every_known_data_set_has_a_public_loader():
+    for known in _known.KNOWN.values():
+        assert known.load is getattr(bx.datasets, known.load.__name__)
+        assert known.load.__name__ in bx.datasets.__all__

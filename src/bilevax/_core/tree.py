@@ -25,11 +25,6 @@ def negative(x: PyTree) -> PyTree:
     return jax.tree.map(jnp.negative, x)
 
 
-def subtract(x: PyTree, y: PyTree) -> PyTree:
-    """`x - y`."""
-    return jax.tree.map(jnp.subtract, x, y)
-
-
 def norm(tree: PyTree) -> Array:
     """The Euclidean norm over all leaves, without squares that over- or underflow."""
     sizes = jax.tree.map(lambda leaf: jnp.max(jnp.abs(leaf), initial=0), tree)

@@ -19,7 +19,7 @@ from .chunks import Run, State, remeasured
 from .diagnosis import ASTRAY, explain
 from .history import History
 from .loop import LoopState
-from .progress import Reporter
+from .progress import reporting
 from .resume import check_state
 from .steps import has_steps_to_measure
 
@@ -146,12 +146,13 @@ def minimize(
         needs_measured = has_steps_to_measure(algorithm)
         check_state(problem, algorithm, state, needs_measured=needs_measured)
 
-    first, result, history = int(state.loop.step), Result.successful, History()
+    result, history = Result.successful, History()
     run = Run(problem, algorithm, metrics, stop_at, record_every, measure_every)
-    with Reporter(progress, num_steps) as report:
-        chunks = run.chunks(state, first + num_steps, history, callback is not None)
+    last = int(state.loop.step) + num_steps
+    with reporting(progress, last) as report:
+        chunks = run.chunks(state, last, history, callback is not None)
         for state, result, recorded in chunks:
-            report(int(state.loop.step) - first, history)
+            report(history)
             if callback and recorded and callback(Solution.of(state, history, result)):
                 result = first_failure(result, Result.stopped)
                 break

@@ -1,44 +1,94 @@
-"""How a run gets on, for a person who waits: one line on standard error."""
+"""How a run gets on, for a person who waits."""
 
+import contextlib
+import math
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from .history import History
 
+# Seconds between two lines where there is no terminal.
+PAUSE = 5.0
+
 
 class Reporter:
-    """Prints the last record: a line that renews itself on a terminal, elsewhere a line
-    every few seconds."""
+    """Shows records as they come, in the words of its owner, and how long a run still takes.
 
-    def __init__(self, enabled: bool, num_steps: int, every: float = 5.0):
-        self._enabled = enabled
-        self._num_steps = num_steps
-        self._terminal = sys.stderr.isatty()
-        self._pause = 0.1 if self._terminal else every
-        self._started = self._last = time.perf_counter()
-        self._first_step: int | None = None
+    - `words`: of a record and the seconds left, which are NaN for the first record.
+    - `show`: shows a text.
+    - `last_step`, `limit`: where the run ends, and after how many seconds at the latest.
+    - `pause`: seconds from one text to the next; the last record is always shown.
+    """
 
-    def __enter__(self) -> "Reporter":
-        return self
+    def __init__(
+        self,
+        words: Callable[[dict[str, Any], float], str],
+        show: Callable[[str], Any],
+        last_step: int,
+        *,
+        limit: float | int | None = None,
+        pause: float | int = 0,
+    ):
+        self._words, self._show = words, show
+        self._last_step, self._limit, self._pause = last_step, limit, pause
+        self._first: tuple[int, float] | None = None
+        self._shown = -math.inf
 
-    def __exit__(self, *exception) -> None:
-        if self._enabled and self._terminal:
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Show a record, if it is time to."""
+        step, now = int(row["step"]), time.perf_counter()
+        left = self._left(step, now)
+        if now - self._shown >= self._pause or step >= self._last_step:
+            self._shown = now
+            self._show(self._words(row, left))
+
+    def _left(self, step: int, now: float) -> float:
+        """Seconds to the end, by the pace since the first record: what was compiled before
+        is not compiled again."""
+        if self._first is None:
+            self._first = step, now
+        first, started = self._first
+        if step == first:
+            return math.nan
+        left = (now - started) / (step - first) * (self._last_step - step)
+        return left if self._limit is None else min(left, max(self._limit - now + started, 0.0))
+
+
+def in_words(left: float) -> str:
+    """The seconds left, at the end of a line.
+
+    >>> in_words(61.2), in_words(math.nan)
+    ('  61 s left', '')
+    """
+    return "" if math.isnan(left) else f"  {left:.0f} s left"
+
+
+@contextlib.contextmanager
+def reporting(enabled: bool, last_step: int) -> Iterator[Callable[[History], None]]:
+    """Shows the last row of a history on standard error: in a line that renews itself on a
+    terminal, elsewhere in a line every few seconds."""
+    if not enabled:
+        yield lambda history: None
+        return
+    terminal = sys.stderr.isatty()
+    start, end = ("\r\x1b[2K", "") if terminal else ("", "\n")
+    show = lambda text: print(start + text, end=end, file=sys.stderr, flush=True)
+    report = Reporter(_words, show, last_step, pause=0.1 if terminal else PAUSE)
+    try:
+        yield lambda history: report(_last(history)) if len(history) else None
+    finally:
+        if terminal:
             print(file=sys.stderr)
 
-    def __call__(self, taken: int, history: History) -> None:
-        """Report that `taken` of the steps are done."""
-        now = time.perf_counter()
-        due = now - self._last >= self._pause or taken >= self._num_steps
-        if not (self._enabled and due and len(history)):
-            return
-        self._last = now
-        row = {name: column[-1] for name, column in history.columns().items()}
-        left = (now - self._started) / taken * (self._num_steps - taken)
-        line = (
-            f"step {row['step']}  value {row['value']:.6g}  "
-            f"|gradient| {row['gradient_norm']:.3g}  calls {row['calls']}  "
-            f"{left:.0f} s left"
-        )
-        end = "" if self._terminal else "\n"
-        start = "\r\x1b[2K" if self._terminal else ""
-        print(start + line, end=end, file=sys.stderr, flush=True)
+
+def _last(history: History) -> dict[str, Any]:
+    return {name: column[-1] for name, column in history.columns().items()}
+
+
+def _words(row: dict[str, Any], left: float) -> str:
+    return (
+        f"step {row['step']}  value {row['value']:.6g}  "
+        f"|gradient| {row['gradient_norm']:.3g}  calls {row['calls']}{in_words(left)}"
+    )

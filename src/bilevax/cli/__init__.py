@@ -14,7 +14,7 @@ import importlib.util
 import io
 import sys
 
-_NEEDED = ("typer", "rich", "matplotlib", "sklearn", "pandas")
+_NEEDED = ("typer", "rich", "matplotlib", "sklearn", "pandas", "filelock", "jinja2")
 
 
 def main() -> None:

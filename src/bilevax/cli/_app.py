@@ -11,11 +11,13 @@ from rich.markup import escape
 
 from .. import __version__
 from ..reproduce import PANELS, PAPERS
+from ._call import Call
 from ._errors import FailedError, UnusableError
 from ._info import show_info
+from ._options import takes
 from ._predict import predict_file
 from ._reproduce import list_figures, reproduce_paper
-from ._settings import ALGORITHMS, DATASETS, MODELS, PENALTIES
+from ._settings import Settings
 from ._tune import tune_dataset
 
 app = typer.Typer(
@@ -54,7 +56,6 @@ def _plainly() -> Iterator[None]:
 
 
 def _option(help: str, default: str = "", **kwargs: Any) -> Any:
-    # Options are None where they were not given, so that --resume can tell.
     shown = f" [default: {default}]" if default else ""
     return typer.Option(help=escape(help + shown), show_default=False, **kwargs)
 
@@ -79,91 +80,16 @@ def _main(
 
 
 @app.command()
-def tune(
-    dataset: Annotated[
-        str | None,
-        typer.Argument(
-            help=f"{', '.join(DATASETS)}, or a LIBSVM, CSV, NPZ or Parquet file.",
-            show_default=False,
-        ),
-    ] = None,
-    label: Annotated[str | None, _option("Label column of a table.", "found by name")] = None,
-    zero_based: Annotated[
-        bool | None, _option("The indices of a LIBSVM file begin with 0.", "with 1")
-    ] = None,
-    model: Annotated[
-        str | None, _option(f"Regression: {', '.join(MODELS)}.", "logistic")
-    ] = None,
-    penalty: Annotated[
-        str | None, _option(f"Penalties: {', '.join(PENALTIES)}.", "per-feature")
-    ] = None,
-    algorithm: Annotated[
-        str | None, _option(f"Algorithm: {', '.join(ALGORITHMS)}.", "amigo-cg")
-    ] = None,
-    steps: Annotated[int | None, _option("Outer steps in all.", "200")] = None,
-    seconds: Annotated[
-        float | None, _option("Stop training after so long, this time.", "no limit")
-    ] = None,
-    batch_size: Annotated[
-        int | None, _option("Random rows for each oracle call.", "all rows")
-    ] = None,
-    inner_steps: Annotated[int | None, _option("Inner steps an outer step.", "20")] = None,
-    adjoint_steps: Annotated[int | None, _option("Adjoint steps an outer step.", "10")] = None,
-    step_size: Annotated[
-        float | None,
-        _option("A constant outer step.", "adapted: 1 / root of the squared gradients so far"),
-    ] = None,
-    valid: Annotated[
-        str | None, _option("Share of the rows without test rows, or a file.", "0.5")
-    ] = None,
-    test: Annotated[
-        str | None, _option("Share of all rows, or a file.", "0.2, or the set's own test rows")
-    ] = None,
-    seed: Annotated[int | None, _option("Seed of the split and of random rows.", "0")] = None,
-    output: Annotated[
-        pathlib.Path | None, _option("Folder for the results.", "results/DATASET")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
-    save_every: Annotated[int | None, _option("Outer steps between checkpoints.", "25")] = None,
-    baseline_seconds: Annotated[
-        float | None, _option("Most seconds for the baseline; 0 leaves it out.", "120")
-    ] = None,
-    data: Annotated[
-        pathlib.Path | None,
-        _option("Folder where data sets are kept.", "$BILEVAX_DATA or ~/bilevax_data"),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print progress and result as JSON lines.")
-    ] = False,
-) -> None:
+@takes(Settings, Call)
+def tune(given: dict[str, Any], call: dict[str, Any]) -> None:
     """Learn penalties, one per feature by default, and the model that goes with them.
 
     Half of the rows train the weights, the other half validates the penalties, and test rows
     show what that bought beside one shared penalty from a grid. The folder of results has a
     report, pictures, the model, and a checkpoint from which --resume goes on exactly.
     """
-    given = {
-        "dataset": dataset,
-        "label": label,
-        "zero_based": zero_based,
-        "model": model,
-        "penalty": penalty,
-        "algorithm": algorithm,
-        "steps": steps,
-        "seconds": seconds,
-        "batch_size": batch_size,
-        "inner_steps": inner_steps,
-        "adjoint_steps": adjoint_steps,
-        "step_size": step_size,
-        "valid": valid,
-        "test": test,
-        "seed": seed,
-        "save_every": save_every,
-        "baseline_seconds": baseline_seconds,
-    }
     with _plainly():
-        code = tune_dataset(given, output, resume, data, quiet=quiet, as_json=as_json)
+        code = tune_dataset(given, Call(**call))
     raise typer.Exit(code)
 
 

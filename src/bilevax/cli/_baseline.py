@@ -11,10 +11,11 @@ from scipy.linalg import LinAlgWarning
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 
 from ._scaling import Scaling
-from ._settings import Settings
-from ._tables import Rows, Table
+from ._tables import Rows
+from ._tuning import Tuning
 
 # scikit-learn's own default grid of LogisticRegressionCV, from much penalty to little.
 GRID = np.logspace(-4, 4, 10)
@@ -37,10 +38,9 @@ class Baseline:
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def baseline(
-    settings: Settings, table: Table, scaling: Scaling, stopped: Callable[[], bool]
-) -> Baseline:
+def baseline(tuning: Tuning, stopped: Callable[[], bool]) -> Baseline:
     """Fit the grid on the same rows, within the time allowed."""
+    settings, table, scaling = tuning.settings, tuning.table, tuning.task.scaling
     started = time.perf_counter()
     over = lambda: time.perf_counter() - started > settings.baseline_seconds or stopped()
     found = Baseline()
@@ -121,11 +121,13 @@ def _scores(model: str, num: int, predict: Callable, rows: Rows) -> tuple[float,
     found = np.asarray(predict(features), float)
     if not num:
         targets = targets.astype(float)
-        missed, variance = float(np.mean((found - targets) ** 2)), float(np.var(targets))
-        return missed / 2, 1 - missed / variance if variance else float("nan")
-    score = float(np.mean(found.argmax(axis=1) == targets))
+        varies = np.ptp(targets) > 0
+        score = r2_score(targets, found) if varies else float("nan")
+        return mean_squared_error(targets, found) / 2, score
+    score = accuracy_score(targets, found.argmax(axis=1))
     if model == "ridge":
-        missed = np.sum((found - _one_hot(targets, num)) ** 2, axis=1)
-        return float(np.mean(missed) / 2), score
+        missed = mean_squared_error(_one_hot(targets, num), found, multioutput="raw_values")
+        return float(np.sum(missed)) / 2, score
+    # scikit-learn's log_loss takes probabilities, of which it cuts off the smallest.
     chosen = log_softmax(found, axis=1)[np.arange(len(targets)), targets]
     return float(-chosen.mean()), score

@@ -11,6 +11,7 @@ from .._run.minimize import State
 from . import _archive as archive
 from ._errors import UnusableError
 
+_STATE = "state"
 # Why a run is over that has not failed.
 ALL_STEPS, OUT_OF_TIME = "all steps were taken", "the time given was over"
 
@@ -48,8 +49,7 @@ class Checkpoint:
 
 def save(path: pathlib.Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint, atomically."""
-    leaves = jax.device_get(jax.tree.leaves(checkpoint.state))
-    arrays: dict[str, Any] = {f"state/{i}": leaf for i, leaf in enumerate(leaves)}
+    arrays: dict[str, Any] = jax.device_get(_by_path(checkpoint.state))
     arrays |= {f"history/{name}": column for name, column in checkpoint.history.items()}
     arrays |= {"seconds": checkpoint.seconds, "ended": checkpoint.ended}
     archive.save(path, arrays, sealed=True)
@@ -63,23 +63,42 @@ def load(path: pathlib.Path, like: State) -> Checkpoint:
         raise UnusableError(
             f"{path} is damaged ({error}): delete it to start the run again."
         ) from error
-    expected, structure = jax.tree.flatten(like)
-    found = [array for name, array in arrays.items() if name.startswith("state/")]
     try:
-        leaves = [_as_kind(kind, leaf) for kind, leaf in zip(expected, found, strict=True)]
+        state = _state(arrays, like)
         seconds, ended = float(arrays["seconds"]), str(arrays["ended"])
     except (KeyError, ValueError, TypeError) as error:
         raise UnusableError(
-            f"{path} was written by another version of bilevax or with another precision: "
-            "delete its folder to start the run again."
+            f"{path} was written by another version of bilevax or with another precision "
+            f"({error}): delete its folder to start the run again."
         ) from error
     columns = {n.split("/", 1)[1]: a for n, a in arrays.items() if n.startswith("history/")}
-    return Checkpoint(jax.tree.unflatten(structure, leaves), columns, seconds, ended)
+    return Checkpoint(state, columns, seconds, ended)
 
 
-def _as_kind(expected: Any, found: np.ndarray) -> Any:
+def _by_path(state: State) -> dict[str, Any]:
+    """The leaves under their paths, such as `state.loop.x`."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {_STATE + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _state(arrays: dict[str, np.ndarray], like: State) -> State:
+    """The state whose leaves are under their paths; raises where there are others."""
+    expected = _by_path(like)
+    found = {name: array for name, array in arrays.items() if name.startswith(_STATE)}
+    for names, words in (
+        (expected.keys() - found.keys(), "it has no {}"),
+        (found.keys() - expected.keys(), "it has {}, which is not known here"),
+    ):
+        if names:
+            raise ValueError(words.format(min(names)))
+    leaves = [_as_kind(name, leaf, found[name]) for name, leaf in expected.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _as_kind(name: str, expected: Any, found: np.ndarray) -> Any:
     """A leaf as what it was: an array of one shape and dtype, or a Python integer."""
     wanted = np.asarray(expected)
     if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-        raise ValueError(f"{found.dtype}{found.shape} is not {wanted.dtype}{wanted.shape}")
+        there, here = (f"{array.dtype}{array.shape}" for array in (found, wanted))
+        raise ValueError(f"{name} is {there} and not {here}")
     return int(found) if isinstance(expected, int) else jax.numpy.asarray(found)

@@ -2,7 +2,6 @@
 
 import io
 import warnings
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -128,14 +127,3 @@ def predictions(found: np.ndarray, targets: np.ndarray) -> Figure:
     axes.set(xlabel="true value", ylabel="predicted value")
     axes.legend(fontsize=9)
     return figure
-
-
-def confusion_counts(found: Any, targets: np.ndarray, num: int) -> np.ndarray:
-    """Rows are true classes, columns predicted ones.
-
-    >>> confusion_counts([1, 0, 1], np.array([1, 1, 1]), 2).tolist()
-    [[0, 0], [1, 2]]
-    """
-    counts = np.zeros((num, num), int)
-    np.add.at(counts, (targets, np.asarray(found)), 1)
-    return counts

@@ -9,34 +9,37 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from .._core.files import PART_END, PART_START, is_part, write
 from ._errors import UnusableError
-from ._settings import Settings, differences, from_saved, option
+from ._options import option
+from ._settings import Settings, differences, from_saved
 
 SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.npz"
 RESULT = "result.json"
+# There while a run writes, or after one was killed; it means nothing unless it is locked.
+LOCK = ".bilevax.lock"
 
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
     """Keeps other processes out of the folder; a killed one lets go by itself."""
+    lock = FileLock(folder / LOCK, blocking=False)
     try:
-        import fcntl
-    except ImportError:  # not there on every system
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        lock.acquire()
+    except Timeout as error:
         raise UnusableError(
             f"Another run is writing in {folder}: wait for it, or choose another --output."
         ) from error
-    else:
+    try:
         yield
     finally:
-        os.close(handle)
+        # Before it is let go, so that nobody's lock is removed; some systems forbid it.
+        with contextlib.suppress(OSError):
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -86,17 +89,26 @@ def saved_settings(folder: pathlib.Path) -> dict[str, Any] | None:
 _FOREIGN = "{} {}: choose another folder with --output, or delete that one."
 
 
-def check_same(folder: pathlib.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_same(folder: pathlib.Path, saved: dict[str, Any] | None, wanted: Settings) -> None:
     """Raises where a folder holds another run than the one wanted."""
-    different = differences(saved["settings"], wanted)
+    if saved is None:
+        return
+    there, now = saved["settings"], dataclasses.asdict(wanted)
+    different = differences(there, now)
     if different:
-        listed = ", ".join(
-            f"{option(n)} ({saved['settings'].get(n)} there, {wanted.get(n)} now)"
-            for n in different
-        )
+        listed = ", ".join(f"{option(n)} ({there[n]} there, {now[n]} now)" for n in different)
         raise UnusableError(
             f"{folder} holds a run with other settings: {listed}. Choose another folder "
             "with --output, or delete that one. Nothing was changed."
+        )
+
+
+def check_data(folder: pathlib.Path, saved: dict[str, Any] | None, fingerprint: str) -> None:
+    """Raises where a folder holds a run on other data."""
+    if saved is not None and saved["data"] != fingerprint:
+        raise UnusableError(
+            f"The data have changed since the run in {folder} began: choose another folder "
+            "with --output. Nothing was changed."
         )
 
 
@@ -104,7 +116,9 @@ def prepare(folder: pathlib.Path) -> None:
     """Make the folder, and see that files can be written there and none are in the way."""
     with writing_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        others = [path.name for path in folder.iterdir() if not is_part(path)]
+        others = [
+            path.name for path in folder.iterdir() if not is_part(path) and path.name != LOCK
+        ]
         if others and SETTINGS not in others:
             raise UnusableError(
                 f"{folder} has files in it that are not of a run of bilevax ({others[0]}): "

@@ -1,11 +1,11 @@
 """A fitted model applied to a file."""
 
-import csv
-import io
 import os
 import pathlib
 import sys
 from typing import Any
+
+import pandas as pd
 
 from .. import datasets
 from .._core.files import write
@@ -25,14 +25,11 @@ def predict_file(folder: pathlib.Path, path: pathlib.Path, output: pathlib.Path 
     columns = model.predict(features)
     if model.failure:
         print(f"Warning: the run in {folder} failed. {model.failure}", file=sys.stderr)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    text = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
     if output is None:
-        sys.stdout.write(text.getvalue())
+        sys.stdout.write(text)
         return
-    _write(output, path, text.getvalue())
+    _write(output, path, text)
 
 
 def _write(output: pathlib.Path, source: pathlib.Path, text: str) -> None:

@@ -8,26 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from .._core.cost import Cost
 from ._baseline import GRID, Baseline
-from ._checkpoint import Checkpoint
-from ._live import finite
-from ._settings import Settings
-from ._tables import Table
+from ._numbers import finite
+from ._tuned import Tuned
 
 SCORES = ("validation_loss", "validation_score", "test_loss", "test_score")
+_ORACLES = ("inner_gradient", "hvp", "cross", "outer_gradient", "total")
 INTERRUPTED = "it was interrupted"
 
 
-def summary(
-    settings: Settings, table: Table, checkpoint: Checkpoint, found: Baseline | None
-) -> dict[str, Any]:
+def summary(tuned: Tuned) -> dict[str, Any]:
     """The content of `result.json`; docs/tune.md documents its keys.
 
     All that depends on the clock is under keys named `seconds`.
     """
+    settings, table = tuned.tuning.settings, tuned.tuning.table
+    checkpoint, found = tuned.checkpoint, tuned.baseline
     last = {name: column[-1] for name, column in checkpoint.history.items()}
-    cost = checkpoint.state.cost
-    oracles = ("inner_gradient", "hvp", "cross", "outer_gradient", "total")
     score = "accuracy" if table.class_names else "r2"
     return {
         "dataset": settings.dataset if settings.named else pathlib.Path(settings.dataset).name,
@@ -38,7 +36,7 @@ def summary(
         "rows": {part: len(targets) for part, (_, targets) in table.parts.items()},
         "features": len(table.feature_names),
         "classes": len(table.class_names) or None,
-        "hyperparameters": int(np.size(checkpoint.state.loop.x)),
+        "hyperparameters": tuned.log_penalties.size,
         "steps": checkpoint.step,
         "finished": checkpoint.finished,
         "failed": checkpoint.failed,
@@ -46,14 +44,19 @@ def summary(
         **named(last, score),
         "hypergradient_norm": finite(last["gradient_norm"]),
         "seconds": round(checkpoint.seconds, 3),
-        "cost": {name: getattr(cost, name) for name in oracles}
-        | {"rows": {name: getattr(cost.rows, name) for name in oracles}},
+        "cost": _counts(checkpoint.state.cost),
         "inner_step_size": float(np.asarray(checkpoint.state.step_size)),
-        "baseline": None if found is None or not found.fits else _of_baseline(found, score),
+        "baseline": None if found is None else _of_baseline(found, score),
         "winner": winner(last, found, score),
         "settings": dataclasses.asdict(settings),
         "versions": versions(),
     }
+
+
+def _counts(cost: Cost) -> dict[str, Any]:
+    """Oracle calls, and the rows they read."""
+    calls, rows = ({n: getattr(c, n) for n in _ORACLES} for c in (cost, cost.rows))
+    return calls | {"rows": rows}
 
 
 def named(scores: dict[str, Any], score: str) -> dict[str, float | None]:
@@ -67,7 +70,7 @@ def named(scores: dict[str, Any], score: str) -> dict[str, float | None]:
 
 def winner(last: dict[str, Any], found: Baseline | None, score: str) -> dict[str, str] | None:
     """Who is better by each score: "bilevax", "baseline" or "neither"."""
-    if found is None or not found.fits:
+    if found is None:
         return None
     better = {}
     for name in SCORES:

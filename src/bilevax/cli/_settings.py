@@ -5,53 +5,104 @@ import dataclasses
 import difflib
 import os
 import pathlib
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_type_hints
 
 from .. import algorithms
-from ._errors import UnusableError, one_of
+from ..datasets._known import KNOWN
+from ._errors import UnusableError
+from ._options import POSITIVE, Told, option, told
 
 MODELS = ("logistic", "ridge")
 PENALTIES = ("per-feature", "per-class", "shared")
 ALGORITHMS = tuple(name.replace("_", "-") for name in algorithms.__all__)
-DATASETS = ("digits", "mnist", "20newsgroups")
+DATASETS = tuple(KNOWN)
+# What is taken where an option is left out whose meaning depends on others.
+INNER_STEPS, ADJOINT_STEPS, TEST_SHARE = 20, 10, "0.2"
+
+
+def _place(value: str) -> str:
+    """A file by its whole path."""
+    return value if value in DATASETS else os.path.realpath(value)
+
+
+def _share_or_place(value: str) -> str:
+    """A share as a number, or a file by its whole path."""
+    with contextlib.suppress(ValueError):
+        return str(float(value))
+    return _place(value)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Everything that decides a trajectory, and how far to follow it.
 
-    `--resume` needs the same of all but `steps`, `seconds`, `save_every` and
-    `baseline_seconds`, which only say how far and how safely a run goes.
+    `--resume` needs the same of all but what `may_change`, which only says how far and how
+    safely a run goes.
     """
 
-    dataset: str
-    label: str | None = None
-    zero_based: bool = False
-    model: str = "logistic"
-    penalty: str = "per-feature"
-    algorithm: str = "amigo-cg"
-    inner_steps: int | None = None
-    adjoint_steps: int | None = None
-    step_size: float | None = None
-    batch_size: int | None = None
-    valid: str = "0.5"
-    test: str | None = None
-    seed: int = 0
-    steps: int = 200
-    seconds: float | None = None
-    save_every: int = 25
-    baseline_seconds: float = 120.0
+    dataset: Annotated[
+        str,
+        Told(f"{', '.join(DATASETS)}, or a LIBSVM, CSV, NPZ or Parquet file", spelt=_place),
+    ]
+    label: Annotated[str | None, Told("Label column of a table", default="found by name")] = (
+        None
+    )
+    zero_based: Annotated[
+        bool, Told("The indices of a LIBSVM file begin with 0", default="with 1")
+    ] = False
+    model: Annotated[str, Told("Regression", choices=MODELS)] = "logistic"
+    penalty: Annotated[str, Told("Penalties", choices=PENALTIES)] = "per-feature"
+    algorithm: Annotated[str, Told("Algorithm", choices=ALGORITHMS)] = "amigo-cg"
+    inner_steps: Annotated[
+        int | None, Told("Inner steps an outer step", default=f"{INNER_STEPS}", least=1)
+    ] = None
+    adjoint_steps: Annotated[
+        int | None, Told("Adjoint steps an outer step", default=f"{ADJOINT_STEPS}", least=1)
+    ] = None
+    step_size: Annotated[
+        float | None,
+        Told(
+            "A constant outer step",
+            default="adapted: 1 / root of the squared gradients so far",
+            least=POSITIVE,
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None, Told("Random rows for each oracle call", default="all rows", least=1)
+    ] = None
+    valid: Annotated[
+        str, Told("Share of the rows without test rows, or a file", spelt=_share_or_place)
+    ] = "0.5"
+    test: Annotated[
+        str | None,
+        Told(
+            "Share of all rows, or a file",
+            default=f"{TEST_SHARE}, or the set's own test rows",
+            spelt=_share_or_place,
+        ),
+    ] = None
+    seed: Annotated[int, Told("Seed of the split and of random rows", least=0)] = 0
+    steps: Annotated[int, Told("Outer steps in all", least=1, may_change=True)] = 200
+    seconds: Annotated[
+        float | None,
+        Told(
+            "Stop training after so long, this time",
+            default="no limit",
+            least=POSITIVE,
+            may_change=True,
+        ),
+    ] = None
+    save_every: Annotated[
+        int, Told("Outer steps between checkpoints", least=1, may_change=True)
+    ] = 25
+    baseline_seconds: Annotated[
+        float,
+        Told("Most seconds for the baseline; 0 leaves it out", least=0, may_change=True),
+    ] = 120.0
 
     def __post_init__(self):
-        one_of("--model", self.model, MODELS)
-        one_of("--penalty", self.penalty, PENALTIES)
-        one_of("--algorithm", self.algorithm, ALGORITHMS)
-        for name in ("inner_steps", "adjoint_steps", "batch_size", "steps", "save_every"):
-            _check(name, getattr(self, name), 1, "at least 1")
-        _check("seed", self.seed, 0, "at least 0")
-        _check("baseline_seconds", self.baseline_seconds, 0, "at least 0")
-        for name in ("step_size", "seconds"):
-            _check(name, getattr(self, name), 1e-30, "positive and finite")
+        for name, said in told(Settings).items():
+            said.check(name, getattr(self, name))
 
     @property
     def name(self) -> str:
@@ -66,22 +117,10 @@ class Settings:
         return self.dataset in DATASETS
 
 
-_LARGEST = 2**31 - 1
-HOW_FAR = ("steps", "seconds", "save_every", "baseline_seconds")
-
-
-def option(name: str) -> str:
-    """The option that sets a field.
-
-    >>> option("save_every")
-    '--save-every'
-    """
-    return "DATASET" if name == "dataset" else "--" + name.replace("_", "-")
-
-
 def resolved(given: dict[str, Any], saved: dict[str, Any] | None) -> Settings:
     """Settings from what was given, then from a run to be resumed, then the defaults."""
-    given = {name: _plain(name, v) for name, v in given.items() if v is not None}
+    said = told(Settings)
+    given = {name: said[name].spelt(value) for name, value in given.items()}
     # A limit of time is for one call.
     saved = None if saved is None else {**saved, "seconds": None}
     if "dataset" not in given and saved is None:
@@ -91,30 +130,22 @@ def resolved(given: dict[str, Any], saved: dict[str, Any] | None) -> Settings:
 
 def from_saved(saved: dict[str, Any]) -> Settings:
     """Settings from a file that may have been changed by others."""
-    for field in dataclasses.fields(Settings):
-        value, kind = saved[field.name], field.type
-        kinds: tuple[Any, ...] = get_args(kind) or (kind,)
+    for name, kind in get_type_hints(Settings).items():
+        value, kinds = saved[name], get_args(kind) or (kind,)
         # By the type itself, since True is an int.
         if type(value) not in kinds:
             names = " or ".join(kind.__name__ for kind in kinds)
-            raise UnusableError(f"{option(field.name)} must be {names}, got {value!r}.")
+            raise UnusableError(f"{option(name)} must be {names}, got {value!r}.")
     return Settings(**saved)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """One spelling of a value: files by their whole path, shares as numbers."""
-    if name in ("valid", "test"):
-        with contextlib.suppress(ValueError):
-            return str(float(value))
-    if name in ("dataset", "valid", "test") and value not in DATASETS:
-        return os.path.realpath(value)
-    return value
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The options in which two runs are not the same run."""
-    names = [field.name for field in dataclasses.fields(Settings)]
-    return [n for n in names if n not in HOW_FAR and one.get(n) != other.get(n)]
+    return [
+        name
+        for name, said in told(Settings).items()
+        if not said.may_change and one.get(name) != other.get(name)
+    ]
 
 
 def check_dataset(dataset: str) -> None:
@@ -130,11 +161,3 @@ def check_dataset(dataset: str) -> None:
         f"There is no file {dataset}, nor is it a known data set.{meant} Known are "
         f"{', '.join(DATASETS)}."
     )
-
-
-def _check(name: str, value: float | int | None, least: float | int, words: str) -> None:
-    # Written so that NaN does not pass.
-    if isinstance(value, int) and value > _LARGEST:
-        raise UnusableError(f"{option(name)} must be at most {_LARGEST:,}, got {value:,}.")
-    if value is not None and not (least <= value < float("inf")):
-        raise UnusableError(f"{option(name)} must be {words}, got {value}.")

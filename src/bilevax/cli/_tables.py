@@ -1,6 +1,7 @@
 """Data sets by name or path, in three parts: to train, to validate, to test."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from typing import Any
@@ -10,13 +11,14 @@ import scipy.sparse
 from sklearn.model_selection import train_test_split
 
 from .. import datasets
+from ..datasets._known import KNOWN
 from ._errors import UnusableError, unreadable
-from ._settings import Settings, check_dataset, option
+from ._options import option
+from ._settings import TEST_SHARE, Settings, check_dataset
 
 # Features (dense or CSR) and one target a row.
 Rows = tuple[Any, np.ndarray]
 
-_TEST_SHARE = "0.2"
 # A penalty, a name and a line of the answer for each, in memory.
 _MOST_FEATURES = 5_000_000
 
@@ -52,6 +54,7 @@ class Table:
         last = [int(word) for word in self.feature_names[-1].split("_")[1:]]
         return last[0] + 1, last[1] + 1
 
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all numbers, by which a changed file is found out."""
         found = hashlib.blake2b(digest_size=16)
@@ -71,7 +74,7 @@ def load(settings: Settings, data_home: str | None) -> Table:
     """The data set of a run, split with its seed."""
     check_dataset(settings.dataset)
     rows: dict[str, Any]
-    shares = {"test": settings.test or _TEST_SHARE, "valid": settings.valid}
+    shares = {"test": settings.test or TEST_SHARE, "valid": settings.valid}
     try:
         pool, aside = _pool(settings, data_home)
         rows = {name: _given(settings, name, shares[name], pool) for name in shares}
@@ -92,7 +95,8 @@ def load(settings: Settings, data_home: str | None) -> Table:
             f"{pool.target_names[missing[0]]!r} is left to train on: take smaller shares."
         )
     names = list(pool.feature_names)
-    classes, kind = list(pool.target_names), _kind(settings)
+    classes = list(pool.target_names)
+    kind = KNOWN[settings.dataset].kind if settings.named else "columns"
     _check_batch(settings, len(rest[1]))
     label = pool.get("label")
     return Table(rest, rows["valid"], rows["test"], names, classes, kind, label)
@@ -106,14 +110,12 @@ def _pool(settings: Settings, data_home: str | None) -> tuple[Any, Any]:
         return datasets.load_file(settings.dataset, label=settings.label, **options), None
     if settings.label is not None:
         raise UnusableError(f"--label is for a file: {settings.dataset} knows its labels.")
-    if settings.dataset == "digits":
-        return datasets.load_digits(), None
-    fetch: Any = datasets.fetch_mnist
-    if settings.dataset == "20newsgroups":
-        fetch = datasets.fetch_20newsgroups
+    known = KNOWN[settings.dataset]
+    if not known.has_test_rows:
+        return known.load(), None
     if settings.test is not None:
-        return fetch(subset="all", data_home=data_home), None
-    return fetch(data_home=data_home), fetch(subset="test", data_home=data_home)
+        return known.load(subset="all", data_home=data_home), None
+    return known.load(data_home=data_home), known.load(subset="test", data_home=data_home)
 
 
 def _given(settings: Settings, name: str, value: str, pool: Any) -> Rows | None:
@@ -192,9 +194,3 @@ def _check_batch(settings: Settings, num: int) -> None:
             f"--batch-size {settings.batch_size} is more than the {num} training rows: leave "
             "it out to use them all."
         )
-
-
-def _kind(settings: Settings) -> str:
-    """What the features of a known data set are; a file has columns."""
-    known = {"20newsgroups": "words", "digits": "pixels", "mnist": "pixels"}
-    return known.get(settings.dataset, "columns")

@@ -21,11 +21,11 @@ from ..problems._base import BilevelProblem
 from ..problems._losses import accuracy, explained, scores
 from ..problems._penalised import as_features
 from ._errors import UnusableError
+from ._options import option
 from ._scaling import Scaling
-from ._settings import Settings
+from ._settings import ADJOINT_STEPS, INNER_STEPS, Settings
 from ._tables import Rows, Table
 
-_INNER_STEPS, _ADJOINT_STEPS = 20, 10
 # All penalties as shares of the loss's smoothness: where they start, and the bounds within
 # which they stay. Below the least a penalty does nothing; above the largest a weight is
 # zero for all purposes, and the measured inner step, 1 / smoothness, stays stable.
@@ -157,17 +157,15 @@ def _algorithm(settings: Settings, unknowns: int) -> Algorithm:
         )
     preset = getattr(algorithms, name.replace("-", "_"))
     accepted = inspect.signature(preset).parameters
-    defaults = {"inner_steps": _INNER_STEPS, "adjoint_steps": _ADJOINT_STEPS}
+    defaults = {"inner_steps": INNER_STEPS, "adjoint_steps": ADJOINT_STEPS}
     options: dict[str, Any] = {"batch_size": settings.batch_size}
-    for option, default in defaults.items():
-        given = getattr(settings, option)
-        if option not in accepted:
+    for steps, default in defaults.items():
+        given = getattr(settings, steps)
+        if steps not in accepted:
             if given is not None:
-                raise UnusableError(
-                    f"--{option.replace('_', '-')} has no meaning for --algorithm {name}."
-                )
-        elif given is not None or not callable(accepted[option].default):
-            options[option] = given or default
+                raise UnusableError(f"{option(steps)} has no meaning for --algorithm {name}.")
+        elif given is not None or not callable(accepted[steps].default):
+            options[steps] = given or default
     outer = adaptive_step() if settings.step_size is None else settings.step_size
     made = preset(outer_step_size=outer, **options)
     bounds = np.log(_LEAST / _START), np.log(_LARGEST / _START)

@@ -1,6 +1,5 @@
 """A run from where it stands to its end, watched and saved on the way."""
 
-import pathlib
 import time
 import warnings
 from typing import Any
@@ -10,34 +9,27 @@ import numpy as np
 from .._core.result import Result
 from .._run.minimize import Solution, minimize
 from ._checkpoint import ALL_STEPS, OUT_OF_TIME, Checkpoint, save
-from ._interruption import Interruption
+from ._folder import CHECKPOINT
 from ._last_good import LastGood
-from ._live import Progress
-from ._settings import Settings
-from ._task import Task
+from ._session import Session
+from ._tuning import Tuning
 
 # Outer steps between two records, of which the curves are made.
 _RECORD_EVERY = 5
 _NO_FAILURES = (Result.successful, Result.max_steps_reached, Result.stopped)
 
 
-def train(
-    task: Task,
-    settings: Settings,
-    checkpoint: Checkpoint,
-    path: pathlib.Path,
-    show: Progress,
-    interruption: Interruption,
-) -> Checkpoint:
+def train(tuning: Tuning, checkpoint: Checkpoint, session: Session) -> Checkpoint:
     """The run's last checkpoint, which has been saved; of a failed run its last good one.
 
     It has no `ended` where the run was interrupted, and no history where a run failed that
     had no good record.
     """
-    run = _Run(task, settings, checkpoint, path, show, interruption)
+    task, settings = tuning.task, tuning.settings
+    watch = _Watch(tuning, checkpoint, session)
     left = settings.steps - checkpoint.step
     if left <= 0:
-        return run.end(checkpoint, ALL_STEPS)
+        return watch.end(checkpoint, ALL_STEPS)
     with warnings.catch_warnings(record=True, action="always") as caught:
         solution = minimize(
             task.problem,
@@ -46,32 +38,32 @@ def train(
             state=checkpoint.state,
             metrics=task.metrics,
             record_every=min(_RECORD_EVERY, settings.save_every),
-            callback=run.record,
+            callback=watch.record,
         )
     for warning in {str(warning.message) for warning in caught}:
-        show.say(f"Warning: {warning}")
+        session.say(f"Warning: {warning}")
     if not any(bool(solution.result == result) for result in _NO_FAILURES):
-        return run.fail(solution)
-    last = run.checkpoint(solution)
+        return watch.fail(solution)
+    last = watch.checkpoint(solution)
     if last.step >= settings.steps:
-        return run.end(last, ALL_STEPS)
-    return run.end(last, "" if interruption.wanted else OUT_OF_TIME)
+        return watch.end(last, ALL_STEPS)
+    return watch.end(last, "" if session.interruption.wanted else OUT_OF_TIME)
 
 
-class _Run:
+class _Watch:
     """What happens at every record."""
 
-    def __init__(self, task, settings, checkpoint, path, show, interruption):
-        self._task, self._settings = task, settings
-        self._before, self._path = checkpoint, path
-        self._show, self._interruption = show, interruption
-        self._started, self._saved = time.perf_counter(), checkpoint.step
-        self._good = LastGood(checkpoint, task.loss_of_zero)
+    def __init__(self, tuning: Tuning, before: Checkpoint, session: Session):
+        self._task, self._settings = tuning.task, tuning.settings
+        self._before, self._path = before, tuning.folder / CHECKPOINT
+        self._session = session
+        self._started, self._saved = time.perf_counter(), before.step
+        self._good = LastGood(before, tuning.task.loss_of_zero)
 
     def record(self, solution: Solution) -> bool:
         """Show and save the state; say whether to stop."""
         row = self._last_row(solution)
-        self._show(row)
+        self._session.show(row)
         self._good.see(row, solution.state)
         if row["step"] - self._saved >= self._settings.save_every:
             self._saved = int(row["step"])
@@ -79,10 +71,10 @@ class _Run:
                 save(self._path, self.checkpoint(solution))
             except OSError as error:
                 # The run is worth more than its checkpoint.
-                self._show.say(f"Warning: the checkpoint could not be written ({error}).")
+                self._session.say(f"Warning: the checkpoint could not be written ({error}).")
         limit = self._settings.seconds
         late = limit is not None and time.perf_counter() - self._started >= limit
-        return late or self._interruption.wanted
+        return late or self._session.interruption.wanted
 
     def checkpoint(self, solution: Solution) -> Checkpoint:
         """The whole run so far: what was there before, and the new records."""
@@ -110,7 +102,7 @@ class _Run:
 
     def end(self, checkpoint: Checkpoint, reason: str) -> Checkpoint:
         """The same checkpoint with the reason why the run is over, saved."""
-        self._interruption.hold()
+        self._session.interruption.hold()
         checkpoint.ended = reason
         save(self._path, checkpoint)
         return checkpoint

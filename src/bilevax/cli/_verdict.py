@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from ._live import number
+from ._numbers import number
 
 
 def verdict(result: dict[str, Any]) -> str:

@@ -70,6 +70,12 @@ def mnist_folder(data_home: str | os.PathLike | None) -> pathlib.Path:
     return (chosen_home(data_home) or pathlib.Path.home() / "bilevax_data") / "mnist"
 
 
+def mnist_place(data_home: str | os.PathLike | None) -> tuple[pathlib.Path, bool]:
+    """The folder, and whether the images are there."""
+    folder = mnist_folder(data_home)
+    return folder, any(folder.glob("train-images-idx3-ubyte*"))
+
+
 def read_idx(content: bytes, name: str = "the file") -> np.ndarray:
     """The array of unsigned bytes that an IDX file holds.
 

@@ -71,6 +71,12 @@ def sklearn_home(data_home: str | os.PathLike | None) -> pathlib.Path:
     return within if within.is_dir() else chosen
 
 
+def newsgroups_place(data_home: str | os.PathLike | None) -> tuple[pathlib.Path, bool]:
+    """The folder, and whether the archive is there."""
+    home = sklearn_home(data_home)
+    return home, (home / ARCHIVE).exists()
+
+
 def _archive(home: pathlib.Path, download: bool) -> pathlib.Path:
     """The archive of texts, fetched if need be."""
     path, reason = home / ARCHIVE, "downloading was not allowed"

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
+import optax.tree
 from jaxtyping import Array, Float, PyTree
 
 from .._core.numbers import as_positive
-from .._core.tree import axpy, subtract
+from .._core.tree import axpy
 from .._core.types import Function, Number, Scalar
 from .._rows.blocks import mean_over_rows
 from .._rows.data import as_data
@@ -293,13 +294,13 @@ class FixedPointProblem(AbstractProblem):
     check: Callable | None = None
 
     def residual(self, x, y, batch):
-        return subtract(y, self.sweep(x, y, batch))
+        return optax.tree.sub(y, self.sweep(x, y, batch))
 
     def sweep(self, x, y, batch):
         return mean_over_rows(lambda rows: call(self.fixed_point, x, y, rows), batch)
 
     def adjoint_map(self, z, residual):
-        return subtract(z, residual)
+        return optax.tree.sub(z, residual)
 
 
 class GradientMap(eqx.Module):

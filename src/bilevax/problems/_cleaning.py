@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from .._core.tree import as_scalar
 from .._core.types import Scalar
 from ._base import BilevelProblem
-from ._losses import accuracy, cross_entropies, cross_entropy, scores
+from ._losses import accuracy, cross_entropy, scores
 from ._penalised import Rows, ValidationLoss, as_features, as_labelled, check_features
 
 
@@ -22,7 +23,7 @@ class WeightedLoss(eqx.Module):
 
     def __call__(self, x, y, batch):
         features, labels, row = batch
-        losses = cross_entropies(scores(features, y), labels)
+        losses = softmax_cross_entropy_with_integer_labels(scores(features, y), labels)
         ridge = jnp.asarray(self.strength, y.dtype) * jnp.sum(y**2)
         return jnp.mean(jax.nn.sigmoid(x[row]) * losses) + ridge
 

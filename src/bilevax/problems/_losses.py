@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from .._core.types import Numbers
 from .._rows.sparse import is_sparse
@@ -33,15 +34,7 @@ def cross_entropy(logits: Float[Numbers, "rows classes"], labels: Numbers) -> Nu
     >>> round(float(cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 2]))), 4)
     1.3863
     """
-    return jnp.mean(cross_entropies(logits, labels))
-
-
-def cross_entropies(
-    logits: Float[Numbers, "rows classes"], labels: Numbers
-) -> Float[Array, "rows"]:
-    """The cross-entropy of each row."""
-    chosen = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-    return jax.nn.logsumexp(logits, axis=1) - chosen
+    return jnp.mean(softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
 def log_loss(logits: Float[Numbers, "rows"], labels: Numbers) -> Number:

@@ -1,13 +1,14 @@
 """What a figure comes to: data, a picture, and checks with their verdicts."""
 
-import csv
 import dataclasses
 import io
+import itertools
 import math
 import pathlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .._core.files import write
 
@@ -67,14 +68,14 @@ class Outcome:
     def save(self, folder: pathlib.Path, name: str) -> None:
         """Write NAME.png, NAME.svg, NAME.csv and NAME_checks.csv, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        rows = [dataclasses.astuple(check) for check in self.checks]
         head = [field.name for field in dataclasses.fields(Check)]
+        checks = pd.DataFrame([dataclasses.astuple(c) for c in self.checks], columns=head)
         # All are made before the first is written.
         contents = {
             ".png": self._picture("png", dpi=160),
             ".svg": self._picture("svg"),
-            ".csv": _csv(self.columns, _rows(self.columns)).encode(),
-            "_checks.csv": _csv(head, rows).encode(),
+            ".csv": _csv(_table(self.columns)),
+            "_checks.csv": _csv(checks),
         }
         for ending, content in contents.items():
             write(folder / f"{name}{ending}", content)
@@ -85,19 +86,16 @@ class Outcome:
         return file.getvalue()
 
 
-def _rows(columns: dict[str, np.ndarray]):
-    """Rows of columns that may be of different lengths."""
-    length = max(len(column) for column in columns.values())
-    pad = lambda column: [*np.asarray(column).tolist(), *[""] * (length - len(column))]
-    return zip(*(pad(column) for column in columns.values()), strict=True)
+def _table(columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Columns that may be of different lengths; what is missing is left empty."""
+    rows = itertools.zip_longest(
+        *(np.asarray(c).tolist() for c in columns.values()), fillvalue=""
+    )
+    return pd.DataFrame(list(rows), columns=[*columns])
 
 
-def _csv(head: Any, rows: Any) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return file.getvalue()
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
 
 
 def text(number: float | int) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Array, PyTree
 
 from .._core.cost import Cost
 from .._core.result import Result
-from .._core.tree import negative, subtract
+from .._core.tree import negative
 from .._rows.samplers import Batch
 from ..problems._base import AbstractProblem, Linearization
 
@@ -160,7 +160,7 @@ class AdjointEquation(AbstractLinearEquation):
 
         def on_quotient(z):
             projected = gauge(z)
-            kernel_part = subtract(z, projected)
+            kernel_part = optax.tree.sub(z, projected)
             return optax.tree.add(gauge(hvp(projected)), kernel_part)
 
         return on_quotient

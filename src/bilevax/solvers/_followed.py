@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, PyTree
 
-from .._core.tree import scale, subtract
+from .._core.tree import scale
 from ..schedules import Measured
 from ._directions import AbstractDirection
 
@@ -67,7 +67,7 @@ def _shrinkage(new: PyTree, old: PyTree) -> Float[Array, ""]:
     larger = jax.tree.map(lambda a, b: jnp.maximum(abs(a), abs(b)), new, old)
     unit = jnp.asarray(optax.tree.max(larger))
     unit = jnp.where(unit > 0, unit, 1)
-    change = scale(1 / unit, subtract(new, old))
+    change = scale(1 / unit, optax.tree.sub(new, old))
     along = -jnp.asarray(optax.tree.vdot(scale(1 / unit, old), change))
     square = jnp.asarray(optax.tree.vdot(change, change))
     too_long = (along > 0) & (square > 2 * along)
