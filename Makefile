@@ -23,7 +23,8 @@ doctest: .venv/ready
 	$(BIN)/python -m pytest -q src
 
 unit: .venv/ready
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not optimised" tests
+	BILEVAX_TEST_OPTIMISED=1 $(BIN)/python -m pytest -q -n 2 -m "optimised and not slow" tests
 
 # The sdist and the wheel, in dist/.
 dist: .venv/ready

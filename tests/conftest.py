@@ -11,12 +11,13 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["BILEVAX_TEST_PROGRAMS"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-# A test runs most programs once, so that they should compile fast rather than run fast: a third
-# of the time. Doctests and the processes that tests start are compiled as users' programs are.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-)
+# A test runs most programs once, so that they should compile fast rather than run fast. What
+# depends on how a user's programs are compiled is marked `optimised`, and run so.
+if "BILEVAX_TEST_OPTIMISED" not in os.environ:
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "")
+        + " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    )
 
 import jax
 import pytest
@@ -26,6 +27,15 @@ def pytest_unconfigure():
     """The process that made the folder of programs removes it."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(os.environ["BILEVAX_TEST_PROGRAMS"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of optimised programs wait for a session that has them."""
+    if "BILEVAX_TEST_OPTIMISED" not in os.environ:
+        waits = pytest.mark.skip(reason="for BILEVAX_TEST_OPTIMISED=1 pytest -m optimised")
+        for item in items:
+            if item.get_closest_marker("optimised"):
+                item.add_marker(waits)
 
 
 @pytest.fixture(autouse=True)

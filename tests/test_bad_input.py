@@ -382,6 +382,7 @@ def test_cg_does_not_blame_a_system_that_it_has_solved(seed):
     assert s.result == bx.Result.successful
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("linear", [bx.CG(10), bx.Direct()], ids=["cg", "direct"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_one_stiff_coordinate_is_not_singular(linear, dtype):

@@ -146,6 +146,7 @@ def temporary_bytes(size, num):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.optimised
 @pytest.mark.usefixtures("x32")
 def test_memory_does_not_grow_with_the_rows(monkeypatch):
     monkeypatch.setattr(blocks, "_MEMORY", 2**22)

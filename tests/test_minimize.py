@@ -39,6 +39,7 @@ STOCHASTIC = {
 }
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", STOCHASTIC)
 @pytest.mark.parametrize("cuts", [(20, 30), (1, 49), (25, 13, 12)])
 def test_resume_is_bit_for_bit(name, cuts):

@@ -203,6 +203,7 @@ def temporary_bytes(**kwargs):
     return np.polyfit(np.log(sizes), np.log([measure(int(t)) for t in sizes]), 1)[0]
 
 
+@pytest.mark.optimised
 def test_memory_grows_as_it_should():
     assert 0.9 <= temporary_bytes() <= 1.1
     assert temporary_bytes(checkpoint="sqrt") <= 0.6
