@@ -11,6 +11,16 @@ from jax.flatten_util import ravel_pytree
 import bilevax as bx
 
 
+def steps(number):
+    """So many, whatever the outer step: an argument of the program, which all numbers share."""
+    return jax.tree_util.Partial(_always, jnp.int32(number))
+
+
+def _always(number, k):
+    del k
+    return number
+
+
 class Case(NamedTuple):
     """A problem with a point, and its functions without data, for independent checks."""
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from bilevax.cli._interruption import Interruption
+from cli_cases import GOOD, table
 
 COMMAND = (sys.executable, "-c", "from bilevax.cli import main; main()")
-RUN = ("tune", "digits", "--save-every", "5", "--steps")
+RUN = ("--save-every", "5", "--steps")
 
 
 def bilevax(*arguments, **options):
@@ -30,17 +31,17 @@ def hyperparameters(folder):
         return file["x"].tobytes()
 
 
-def whole(folder, steps):
+def whole(data, folder, steps):
     """An uninterrupted run; its seconds of wall time."""
     began = time.perf_counter()
-    done = bilevax(*RUN, steps, "--output", folder)
+    done = bilevax("tune", data, *RUN, steps, "--output", folder)
     assert done.returncode == 0, done.stderr
     return time.perf_counter() - began
 
 
-def killed(folder, steps, seconds):
+def killed(data, folder, steps, seconds):
     """Kill a run after so many seconds, and say what it had written."""
-    process = started(*RUN, steps, "--output", folder)
+    process = started("tune", data, *RUN, steps, "--output", folder)
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -49,14 +50,14 @@ def killed(folder, steps, seconds):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def check_what_is_left(folder, steps, reference):
+def check_what_is_left(data, features, folder, steps, reference):
     """Predict explains or works, resume ends as the whole run did; where it went on."""
     rows = folder.parent / "rows.npz"
-    np.savez(rows, X=np.ones((2, 64)))
+    np.savez(rows, X=np.ones((2, features)))
     predicted = bilevax("predict", str(folder), str(rows))
     assert predicted.returncode in (0, 2) and "Traceback" not in predicted.stderr
     assert predicted.returncode == 0 or predicted.stderr.startswith("Error: ")
-    resumed = bilevax(*RUN, steps, "--output", folder, "--resume")
+    resumed = bilevax("tune", data, *RUN, steps, "--output", folder, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert hyperparameters(folder) == hyperparameters(reference)
     assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
@@ -65,30 +66,31 @@ def check_what_is_left(folder, steps, reference):
 
 
 def test_a_killed_run_goes_on(tmp_path):
-    """The quick form: once amid training."""
+    """The quick form: once amid training, on a small table."""
     steps, folder = "60", tmp_path / "run"
-    whole(tmp_path / "whole", steps)
-    process = started(*RUN, steps, "--output", folder)
+    data = str(table(tmp_path / "a.csv", *GOOD))
+    whole(data, tmp_path / "whole", steps)
+    process = started("tune", data, *RUN, steps, "--output", folder)
     while not (folder / "checkpoint.npz").exists():
         time.sleep(0.01)
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert int(check_what_is_left(folder, steps, tmp_path / "whole")) >= 5
+    assert int(check_what_is_left(data, 2, folder, steps, tmp_path / "whole")) >= 5
 
 
 @pytest.mark.slow
 def test_runs_killed_at_20_random_moments_go_on(tmp_path, capsys):
     """Uniform over a run that is long enough for most to fall into training."""
     steps, reference = "1000", tmp_path / "whole"
-    seconds = whole(reference, steps)
+    seconds = whole("digits", reference, steps)
     moments = np.sort(np.random.default_rng(0).uniform(0, seconds, 20))
     table = [f"a whole run takes {seconds:.1f} s"]
     for i, moment in enumerate(moments):
         folder = tmp_path / str(i) / "run"
         folder.parent.mkdir()
-        left = killed(folder, steps, moment)
-        step = check_what_is_left(folder, steps, reference)
+        left = killed("digits", folder, steps, moment)
+        step = check_what_is_left("digits", 64, folder, steps, reference)
         row = f"{moment:6.2f} s  {len(left):2d} files  resumed from step {step:>4}"
         table.append(f"{row}  the same bits")
     with capsys.disabled():
@@ -97,7 +99,8 @@ def test_runs_killed_at_20_random_moments_go_on(tmp_path, capsys):
 
 def test_an_interrupted_run_keeps_everything(tmp_path):
     folder = tmp_path / "run"
-    many = ("tune", "digits", "--steps", "100000", "--output", str(folder))
+    data = str(table(tmp_path / "a.csv", *GOOD))
+    many = ("tune", data, "--steps", "100000", "--output", str(folder))
     process = started(*many)
     line = ""
     while "step" not in line:

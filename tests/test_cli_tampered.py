@@ -125,7 +125,7 @@ def test_weights(folder, data, name):
 CHECKPOINTS = {
     "NaN": changed("state.loop.x", with_nan),
     "complex": changed("state.loop.x", lambda a: a + 0j),
-    "words": changed("state.loop.hypergradient.inner.y", lambda a: a.astype(str)),
+    "words": changed("state.loop.hypergradient.inner_state.y", lambda a: a.astype(str)),
     "a shape": changed("state.loop.x", lambda a: a[:1]),
     "a number less": changed("state.loop.step", lambda a: None),
     "no seconds": changed("seconds", lambda a: np.array("long")),

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+from cases import steps
 from test_minimum_losses import clouds
 
 STEPS = (1, 5, 20, 100, 4000)
 
 
 def descent(step, t):
-    """So many steps, in one program for all t."""
-    return bx.GradientDescent(step, jax.tree_util.Partial(lambda t, k: t, jnp.int32(t)))
+    return bx.GradientDescent(step, steps(t))
 
 
 @functools.cache
@@ -30,11 +30,11 @@ def paper(kind, seed):
     return make[kind](D, 0.02), jnp.asarray(x)
 
 
-def table(loss, x, make_estimator, steps=STEPS):
+def table(loss, x, make_estimator, numbers=STEPS):
     """t, the true error and the bound."""
     step, exact, rows = 1 / loss.constants(x).smoothness, loss.gradient(x), []
     solution = loss.solution(x)
-    for t in steps:
+    for t in numbers:
         estimator = make_estimator(descent(step, t))
         h = bx.hypergradient(loss.problem, estimator, x, loss.y0)
         bound = bx.error_bound(loss.problem, estimator, x, h)
@@ -66,7 +66,7 @@ def implicit(inner):
 @pytest.mark.parametrize("make", [unrolled, implicit])
 @pytest.mark.parametrize("kind, seed", [("ridge", 29), ("logistic", 9), ("logistic", 3)])
 def test_the_faster_gradients(kind, seed, make):
-    t, error, bound = table(*paper(kind, seed), make, steps=(20, 200, 4000))
+    t, error, bound = table(*paper(kind, seed), make, numbers=(20, 200, 4000))
     assert np.all(error <= bound)
     assert bound[-1] < 1e-12
     late = (t >= 20) & (error > 1e-12)
@@ -115,8 +115,8 @@ def test_a_rough_adjoint_is_seen():
     loss, x = paper("logistic", 9)
     inner = bx.GradientDescent(1 / loss.constants(x).smoothness, 3000)
     bounds = []
-    for steps in (1, 4, 30):
-        estimator = bx.Implicit(inner, bx.CG(steps))
+    for number in (1, 4, 30):
+        estimator = bx.Implicit(inner, bx.CG(steps(number)))
         h = bx.hypergradient(loss.problem, estimator, x, jnp.ones(100))
         error = float(jnp.linalg.norm(h.gradient - loss.gradient(x)))
         bounds.append(bx.error_bound(loss.problem, estimator, x, h).value)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+from cases import steps
 
 T, N, STEPS = 4, 3, 20
 ALPHA, BETA, GAMMA = 0.6, 0.45, 0.3
@@ -106,14 +107,15 @@ def test_warm_starts_decide_the_accuracy(seed):
     gamma = 1 / float(jnp.linalg.eigvalsh(q.hessian())[-1])
     x0, y0 = jnp.zeros(200), jnp.zeros(100)
 
-    def error(name, inner_steps, **steps):
+    def error(name, inner_steps, **adjoint):
         algorithm = getattr(bx.algorithms, name)(
-            outer_step_size=gamma, inner_step_size=1.0, inner_steps=inner_steps, **steps
+            outer_step_size=gamma, inner_step_size=1.0, inner_steps=inner_steps, **adjoint
         )
         x = bx.minimize(q.problem, algorithm, x0, y0, num_steps=2000, record_every=100).x
         return float(q.gap(x) / q.gap(x0))
 
-    for inner_steps in (1, 10, 100):
+    for number in (1, 10, 100):
+        inner_steps = steps(number)
         assert error("amigo_cg", inner_steps) < 1e-20
         assert error("amigo_gd", inner_steps, adjoint_step_size=1.0) < 1e-20
         assert 1e-9 < error("aid_cg", inner_steps) < 1e-5

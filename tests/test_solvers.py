@@ -1,5 +1,6 @@
 """Every solver on every equation it is for, against closed forms and transcriptions."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,10 +45,14 @@ def equations(as_map=False):
     }
 
 
-def solve(solver, equation, u, key=0):
+@eqx.filter_jit
+def _solve(solver, equation, u, key):
     state = solver.init(equation, jnp.zeros(M) if u is None else u)
-    run = jax.jit(lambda u, state: solver.solve(equation, u, state, jax.random.key(key), 0))
-    return run(u, state)
+    return solver.solve(equation, u, state, key, 0)
+
+
+def solve(solver, equation, u, key=0):
+    return _solve(solver, equation, u, jax.random.key(key))
 
 
 MU, L = np.linalg.eigvalsh(least_squares()[-1])[[0, -1]]
