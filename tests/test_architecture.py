@@ -1,12 +1,18 @@
-"""Dependencies between rooms point one way."""
+"""Dependencies between rooms point one way, and classes override hooks only."""
 
+import collections
+import importlib
+import inspect
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import bilevax
 
 ROOT = Path(__file__).parents[1]
 LINTER = Path(sys.executable).with_name("lint-imports")
@@ -64,3 +70,51 @@ def test_a_room_that_the_contract_does_not_know(copy):
     (copy / "src/bilevax/attic.py").write_text('"""Old things."""\n')
     done = lint(copy)
     assert done.returncode == 1 and "attic" in done.stdout
+
+
+# What a base class does where its methods need nothing else; docs/architecture.md says why.
+HOOKS = {
+    "AbstractDirection": {"residual"},
+    "AbstractHypergradient": {"shortfall"},
+    "AbstractIterativeSolver": {
+        "begin",
+        "converged",
+        "diverged",
+        "done",
+        "extra_calls",
+        "length",
+        "plain_step",
+        "required",
+        "result",
+        "stops_early",
+    },
+    "AbstractProblem": {"adjoint_map"},
+    "AbstractSampler": {"all_indices", "check", "draw", "init", "stream"},
+    "AbstractSolver": {"length_at", "random", "shortfall"},
+    "AbstractSparse": {"T"},
+    "AbstractTwoStage": {"init", "random", "shortfall"},
+}
+
+
+def own_classes():
+    for found in pkgutil.walk_packages(bilevax.__path__, "bilevax."):
+        for value in vars(importlib.import_module(found.name)).values():
+            if inspect.isclass(value) and value.__module__ == found.name:
+                yield value
+
+
+def is_concrete(name, member):
+    is_method = inspect.isfunction(member) or isinstance(member, property | classmethod)
+    own = is_method and (name == "__call__" or not name.startswith("__"))
+    return own and not getattr(member, "__isabstractmethod__", False)
+
+
+def test_only_hooks_are_overridden():
+    overridden = collections.defaultdict(set)
+    for cls in own_classes():
+        bases = [b for b in cls.__mro__[1:] if b.__module__.startswith("bilevax.")]
+        for name, member in vars(cls).items():
+            base = next((b for b in bases if name in vars(b)), None)
+            if base and is_concrete(name, member) and is_concrete(name, vars(base)[name]):
+                overridden[base.__name__].add(name)
+    assert overridden == HOOKS

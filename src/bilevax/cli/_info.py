@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets import available
-from ._result import versions
+from ._summary import versions
 
 
 def show_info(data_home: pathlib.Path | None) -> None:

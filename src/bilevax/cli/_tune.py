@@ -26,9 +26,9 @@ from ._folder import (
     saved_settings,
     write_json,
 )
-from ._result import summary
 from ._session import Session, emit
 from ._settings import Settings, check_dataset, resolved
+from ._summary import summary
 from ._tables import load as load_table
 from ._task import build
 from ._train import train

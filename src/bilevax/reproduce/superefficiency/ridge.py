@@ -26,10 +26,10 @@ def make(quick: bool = False, seed: int = 29) -> Outcome:
     last = 300 if quick else 700
     # Twice as far for g1, which g2 is compared with, on even and odd steps alike.
     s = log_steps(50 if quick else 200, last)
-    run = _Run.of(seed, np.unique(np.concatenate([s, 2 * s])))
+    run = _Errors.of(seed, np.unique(np.concatenate([s, 2 * s])))
     curves = _until(last, run.curves)
     of_seed = lambda other: {
-        "g2": _slope(curves if other == seed else _Run.of(other, s).curves)
+        "g2": _slope(curves if other == seed else _Errors.of(other, s).curves)
     }
     own, median = medians(of_seed, seed)
     late = (curves["t"] > last / 4) & (curves["g1"] > 1e-12)
@@ -48,14 +48,14 @@ def make(quick: bool = False, seed: int = 29) -> Outcome:
     return Outcome(curves, picture(curves, "Ridge regression"), checks)
 
 
-class _Run(NamedTuple):
+class _Errors(NamedTuple):
     """The errors at given steps, and the rate that theory gives them."""
 
     curves: dict[str, Any]
     kappa: float
 
     @classmethod
-    def of(cls, seed: int, steps: np.ndarray) -> "_Run":
+    def of(cls, seed: int, steps: np.ndarray) -> "_Errors":
         design, x = legacy_normal(seed, (_NUM, 100), (1, _NUM))
         loss, x = RidgeRegression(design, 1 / _NUM), x[0]
         step = safe_step(loss, x)
