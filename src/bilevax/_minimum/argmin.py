@@ -18,6 +18,7 @@ from .._run.means import check_means
 from ..problems._base import AbstractProblem
 from ..solvers._base import Solver, check_solver
 from ..solvers._equation import InnerEquation
+from .lift import Parts
 from .linear import default_linear, solve_linear
 from .problem import DATA_TWICE, from_objective, lift, start
 
@@ -70,11 +71,11 @@ def argmin(
     if given and data is not None:
         raise TypeError(DATA_TWICE)
     problem: Any = objective if given else from_objective(objective, data)
-    real_y = start(y0).real
+    y = start(y0)
     inner = check_solver("inner", inner)
     if linear is None:
-        linear = default_linear(real_y, problem.symmetric)
-    return _SolutionMap(problem, inner, check_solver("linear", linear), y0, key)
+        linear = default_linear(y.real, problem.symmetric)
+    return _SolutionMap(problem, inner, check_solver("linear", linear), y, key)
 
 
 class _SolutionMap:
@@ -84,8 +85,8 @@ class _SolutionMap:
     those of a value function are (`minimum.py`).
     """
 
-    def __init__(self, problem: Any, inner, linear, y0: PyTree, key: Key | None):
-        self._problem, self._solvers, self._y0, self._key = problem, (inner, linear), y0, key
+    def __init__(self, problem: Any, inner, linear, y: Parts, key: Key | None):
+        self._problem, self._solvers, self._y, self._key = problem, (inner, linear), y, key
         self._arrays, static = eqx.partition(self._solvers, eqx.is_array)
         block_size = common_block_size(self._solvers)
         self._solve = eqx.filter_jit(partial(_solve, static))
@@ -93,8 +94,8 @@ class _SolutionMap:
 
     def __call__(self, x: PyTree) -> PyTree:
         check_domain(self._problem, x)
-        check_means(self._problem, self._solvers, x, self._y0, levels=("inner",))
-        y = start(self._y0)
+        y = self._y
+        check_means(self._problem, self._solvers, x, y.join(y.real), levels=("inner",))
         lifted, lifted_x, constants = lift(self._problem, x, y, self._arrays, self._key)
         differentiable = jax.custom_jvp(partial(self._solve, lifted))
 

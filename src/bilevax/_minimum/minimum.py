@@ -17,6 +17,7 @@ from ..hypergradients import AbstractHypergradient, Analytic, Implicit, Unrolled
 from ..problems._base import AbstractProblem, MinProblem
 from ..solvers._base import Solver, check_solver
 from .guards import not_differentiable, reverse_only
+from .lift import Parts
 from .linear import default_linear
 from .problem import DATA_TWICE, from_objective, lift, start
 
@@ -81,7 +82,7 @@ def minimum(
     (1.0, 1.0)
     """
     problem, y = _min_problem(objective, data), start(y0)
-    return _ValueFunction(problem, _estimator(gradient, inner, linear, y.real), y0, key)
+    return _ValueFunction(problem, _estimator(gradient, inner, linear, y.real), y, key)
 
 
 class _ValueFunction:
@@ -94,16 +95,16 @@ class _ValueFunction:
     one program serves calls outside and inside of `jit`, and of every transformation.
     """
 
-    def __init__(self, problem: MinProblem, estimator: Any, y0: PyTree, key: Key | None):
-        self._problem, self._estimator, self._y0, self._key = problem, estimator, y0, key
+    def __init__(self, problem: MinProblem, estimator: Any, y: Parts, key: Key | None):
+        self._problem, self._estimator, self._y, self._key = problem, estimator, y, key
         self._arrays, static = eqx.partition(estimator, eqx.is_array)
         self._value = eqx.filter_jit(partial(_value, static))
         self._value_and_gradient = eqx.filter_jit(partial(_value_and_gradient, static))
 
     def __call__(self, x: PyTree) -> Float[Array, ""]:
         check_domain(self._problem, x)
-        check_means(self._problem, self._estimator, x, self._y0)
-        y = start(self._y0)
+        y = self._y
+        check_means(self._problem, self._estimator, x, y.join(y.real))
         lifted, lifted_x, constants = lift(self._problem, x, y, self._arrays, self._key)
         differentiable = jax.custom_jvp(partial(self._value, lifted))
         differentiable.defjvp(partial(self._rule, lifted), symbolic_zeros=True)

@@ -92,6 +92,7 @@ _FEW = 10  # numbers of x, in each of which forward mode takes a run
 
 
 def of_noise(case: Case, error, negligible) -> Recommendation:
+    """R0: what is smaller than the noise of the outer loop needs no better gradient."""
     reason = (
         f"The error {error:.3g} of the analytic gradient is at most {negligible:.3g}, "
         "below which the noise of the outer loop dominates."
