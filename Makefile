@@ -4,12 +4,12 @@ BIN = .venv/bin
 # Where real data are looked for: mnist/ and scikit_learn_data/ within.
 export BILEVAX_DATA ?= ../shared/data
 
-.PHONY: run test lint types doctest unit dist benchmark tree clean
+.PHONY: run test lint types unit dist benchmark tree clean
 
 run: .venv/ready
 	$(BIN)/bilevax tune digits --output results/digits
 
-test: lint types doctest unit
+test: lint types unit
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -19,12 +19,10 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/pyright
 
-doctest: .venv/ready
-	$(BIN)/python -m pytest -q src
-
+# Tests compile fast; what depends on how programs are compiled, and docstrings, as users do.
 unit: .venv/ready
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not optimised" tests
-	BILEVAX_TEST_OPTIMISED=1 $(BIN)/python -m pytest -q -n 2 -m "optimised and not slow" tests
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not optimised"
+	BILEVAX_TEST_OPTIMISED=1 $(BIN)/python -m pytest -q -n 2 -m "optimised and not slow"
 
 # The sdist and the wheel, in dist/.
 dist: .venv/ready

@@ -17,6 +17,7 @@ if "BILEVAX_TEST_OPTIMISED" not in os.environ:
     os.environ["XLA_FLAGS"] = (
         os.environ.get("XLA_FLAGS", "")
         + " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+        + " --xla_cpu_parallel_codegen_split_count=1 --xla_llvm_disable_expensive_passes=true"
     )
 
 import jax
@@ -30,7 +31,10 @@ def pytest_unconfigure():
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of optimised programs wait for a session that has them."""
+    """Tests of optimised programs, and docstrings, wait for a session that has them."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("optimised")
     if "BILEVAX_TEST_OPTIMISED" not in os.environ:
         waits = pytest.mark.skip(reason="for BILEVAX_TEST_OPTIMISED=1 pytest -m optimised")
         for item in items:
@@ -55,6 +59,14 @@ def _programs_are_dropped():
 def x32():
     with jax.enable_x64(False):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _pictures_are_drawn_where_they_are_looked_at(request, monkeypatch):
+    """Drawing a run's pictures takes longer than a small run."""
+    if not request.node.get_closest_marker("pictures"):
+        monkeypatch.setattr("bilevax.cli._figures.png", lambda figure: b"")
+    yield
 
 
 @pytest.fixture(autouse=True, scope="session")

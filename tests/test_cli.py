@@ -228,6 +228,7 @@ def test_units_of_a_table_do_not_matter(tmp_path):
     assert (tmp_path / "p.csv").read_text() == done.stdout
 
 
+@pytest.mark.pictures
 def test_regression_is_ridge_regression(tmp_path):
     """With the learned penalties, the closed form on the same rows gives the same model."""
     random = np.random.default_rng(0)
@@ -282,6 +283,7 @@ def test_the_report_stands_alone(digits):
     assert f"{result['validation_loss']:.4f}" in page and "scikit-learn" in page
 
 
+@pytest.mark.pictures
 def test_the_report_does_not_run_what_a_file_contains(tmp_path):
     table, folder = tmp_path / "flowers.csv", tmp_path / "run"
     flowers(table)
@@ -291,6 +293,7 @@ def test_the_report_does_not_run_what_a_file_contains(tmp_path):
     assert "<script" not in (folder / "report.html").read_text()
 
 
+@pytest.mark.pictures
 def test_words_are_listed(tmp_path, monkeypatch):
     """On a few made-up posts in place of 20 Newsgroups."""
     random = np.random.default_rng(0)

@@ -306,6 +306,7 @@ def test_tables_that_would_be_misread(tmp_path, rows, head, words):
     assert words in refused("tune", data, "--output", tmp_path / "run")
 
 
+@pytest.mark.pictures
 def test_odd_labels(tmp_path):
     """NA and 01 are words here; markup and alphabets are shown as they are."""
     rows = [f"{i},{('NA', '01', '[red]é日')[i % 3]}" for i in range(30)]
@@ -368,6 +369,7 @@ def test_regression_tested_on_one_row(tmp_path):
     assert result["test_r2"] is None and "not defined" in done.output
 
 
+@pytest.mark.pictures
 def test_two_classes_and_one_feature_by_class(tmp_path):
     rows = [f"{i % 2 + i / 40},{'ab'[i % 2]}" for i in range(40)]
     data, folder = table(tmp_path / "a.csv", *rows, head="p,label"), tmp_path / "run"
@@ -377,6 +379,7 @@ def test_two_classes_and_one_feature_by_class(tmp_path):
         assert learned["names"].tolist() == ["a", "b"]
 
 
+@pytest.mark.pictures
 def test_pixels_of_a_file_are_columns(tmp_path):
     data = table(tmp_path / "a.csv", *GOOD, head="pixel_0_0,pixel_1_0,label")
     done = run("tune", data, "--steps", 3, "--output", tmp_path / "run")

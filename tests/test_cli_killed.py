@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from bilevax.cli._interruption import Interruption
-from cli_cases import GOOD, table
+from cli_cases import GOOD, run, table, tune
+
+# As a user's processes.
+pytestmark = pytest.mark.usefixtures("x32")
 
 COMMAND = (sys.executable, "-c", "from bilevax.cli import main; main()")
 RUN = ("--save-every", "5", "--steps")
@@ -31,14 +34,6 @@ def hyperparameters(folder):
         return file["x"].tobytes()
 
 
-def whole(data, folder, steps):
-    """An uninterrupted run; its seconds of wall time."""
-    began = time.perf_counter()
-    done = bilevax("tune", data, *RUN, steps, "--output", folder)
-    assert done.returncode == 0, done.stderr
-    return time.perf_counter() - began
-
-
 def killed(data, folder, steps, seconds):
     """Kill a run after so many seconds, and say what it had written."""
     process = started("tune", data, *RUN, steps, "--output", folder)
@@ -54,9 +49,9 @@ def check_what_is_left(data, features, folder, steps, reference):
     """Predict explains or works, resume ends as the whole run did; where it went on."""
     rows = folder.parent / "rows.npz"
     np.savez(rows, X=np.ones((2, features)))
-    predicted = bilevax("predict", str(folder), str(rows))
-    assert predicted.returncode in (0, 2) and "Traceback" not in predicted.stderr
-    assert predicted.returncode == 0 or predicted.stderr.startswith("Error: ")
+    predicted = run("predict", folder, rows)
+    assert predicted.exit_code in (0, 2) and "Traceback" not in predicted.stderr
+    assert predicted.exit_code == 0 or predicted.stderr.startswith("Error: ")
     resumed = bilevax("tune", data, *RUN, steps, "--output", folder, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert hyperparameters(folder) == hyperparameters(reference)
@@ -69,7 +64,7 @@ def test_a_killed_run_goes_on(tmp_path):
     """The quick form: once amid training, on a small table."""
     steps, folder = "60", tmp_path / "run"
     data = str(table(tmp_path / "a.csv", *GOOD))
-    whole(data, tmp_path / "whole", steps)
+    tune(data, *RUN, steps, "--output", tmp_path / "whole")
     process = started("tune", data, *RUN, steps, "--output", folder)
     while not (folder / "checkpoint.npz").exists():
         time.sleep(0.01)
@@ -83,7 +78,10 @@ def test_a_killed_run_goes_on(tmp_path):
 def test_runs_killed_at_20_random_moments_go_on(tmp_path, capsys):
     """Uniform over a run that is long enough for most to fall into training."""
     steps, reference = "1000", tmp_path / "whole"
-    seconds = whole("digits", reference, steps)
+    began = time.perf_counter()
+    done = bilevax("tune", "digits", *RUN, steps, "--output", reference)
+    seconds = time.perf_counter() - began
+    assert done.returncode == 0, done.stderr
     moments = np.sort(np.random.default_rng(0).uniform(0, seconds, 20))
     table = [f"a whole run takes {seconds:.1f} s"]
     for i, moment in enumerate(moments):
@@ -113,8 +111,8 @@ def test_an_interrupted_run_keeps_everything(tmp_path):
     assert not result["finished"] and "interrupted" in result["ended_because"]
     assert (folder / "report.html").exists() and "has not finished" in out
     step = result["steps"]
-    done = bilevax("tune", "--resume", "--steps", str(step + 5), "--output", str(folder))
-    assert done.returncode == 0 and f"Going on from step {step}." in done.stderr
+    done = tune("--resume", "--steps", step + 5, "--output", folder)
+    assert f"Going on from step {step}." in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
