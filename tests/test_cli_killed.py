@@ -117,12 +117,13 @@ def test_an_interrupted_run_keeps_everything(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_interruption_is_not_held_back(number):
+    before = signal.getsignal(number)
     with Interruption() as interruption:
         signal.raise_signal(number)
         assert interruption.wanted
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(number) is before
 
 
 def test_the_command_is_installed():

@@ -126,7 +126,16 @@ class Cost(Oracles):
         return jax.tree.map(known, self, is_leaf=is_wide)
 
     def __add__(self, other: "Cost") -> "Cost":
-        return jax.tree.map(lambda a, b: a + b, self, other, is_leaf=is_wide)
+        numbers = jax.tree.leaves((self, other), is_leaf=is_wide)
+        return _added(self, other) if all(map(is_wide, numbers)) else _add(self, other)
+
+
+def _add(one: Cost, other: Cost) -> Cost:
+    return jax.tree.map(lambda a, b: a + b, one, other, is_leaf=is_wide)
+
+
+# One step of a program that is being traced, in place of one for each word of each number.
+_added = jax.jit(_add)
 
 
 def is_wide(node) -> bool:

@@ -1,6 +1,7 @@
 """Growth without a pause, by which divergence is told before anything overflows."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -33,6 +34,7 @@ class Growth(eqx.Module):
         nothing = jnp.zeros((), dtype)
         return cls(unknown, unknown, nothing, nothing, jnp.int32(0))
 
+    @jax.jit
     def then(
         self, number: _Number, size: _Number, counts: Bool[Array, ""] | bool = True
     ) -> "Growth":
@@ -48,6 +50,7 @@ class Growth(eqx.Module):
             jnp.where(grew, self.count + 1, 0),
         )
 
+    @jax.jit
     def then_noisy(self, number: _Number) -> "Growth":
         """With one number more of a kind that need not grow at every time.
 
@@ -63,6 +66,7 @@ class Growth(eqx.Module):
         """Whether the last noisy number is a hundred times what was there before."""
         return self.last / LARGE > self.start
 
+    @jax.jit
     def runs_away(self, share: _Number | float) -> Bool[Array, ""]:
         """Whether the present streak is a divergence.
 

@@ -100,6 +100,11 @@ def first_failure(*results):
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
     """Whether every floating-point number of a tree is finite."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
+    return _all_finite(leaves)
+
+
+@jax.jit
+def _all_finite(leaves: list[Array]) -> Bool[Array, ""]:
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves] or [True]))
 
 

@@ -25,6 +25,9 @@ def negative(x: PyTree) -> PyTree:
     return jax.tree.map(jnp.negative, x)
 
 
+# Compiled functions of their own, such as this one, are traced once a shape; inlined, they
+# made up most of a small program.
+@jax.jit
 def norm(tree: PyTree) -> Array:
     """The Euclidean norm over all leaves, without squares that over- or underflow."""
     sizes = jax.tree.map(lambda leaf: jnp.max(jnp.abs(leaf), initial=0), tree)
