@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import optax
 import optax.tree
 from jax.tree_util import Partial
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-from .._core.numbers import as_positive
+from .._core.numbers import as_nonnegative, as_positive
 from .._core.tree import float_dtype
 from .._core.types import Number
 
@@ -63,3 +63,44 @@ def _update(distance, updates, state, params=None):
     unit = jnp.where(root > 0, root, 1)
     step = lambda u: -jnp.asarray(distance, u.dtype) * (u / jnp.asarray(unit, u.dtype))
     return jax.tree.map(step, updates), AdaptiveState(root)
+
+
+def adaptive_steps(distances: PyTree) -> optax.GradientTransformation:
+    r"""The rule of `adaptive_step` for each row of each leaf of x on its own.
+
+    The leaves of x have a leading axis, such as that of runs side by side; entry r of a leaf
+    takes the steps it would take alone, with that leaf's distance. A distance of 0 leaves it
+    where it is.
+
+    **Arguments:**
+
+    - `distances`: a pytree like x of one number a leaf.
+
+    >>> import jax.numpy as jnp
+    >>> steps = adaptive_steps({"shared": 1.0, "free": 0.5})
+    >>> x = {"shared": jnp.zeros(2), "free": jnp.zeros((2, 3))}
+    >>> gradient = {"shared": jnp.array([3.0, -5.0]), "free": jnp.eye(2, 3)}
+    >>> update, _ = steps.update(gradient, steps.init(x))
+    >>> update["shared"].tolist(), update["free"][0].tolist()
+    ([-1.0, 1.0], [-0.5, -0.0, -0.0])
+    """
+    distances = jax.tree.map(lambda d: as_nonnegative("distances", d), distances)
+    return optax.GradientTransformation(_init_rows, Partial(_update_rows, distances))
+
+
+def _init_rows(params):
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[0], leaf.dtype), params)
+
+
+def _update_rows(distances, updates, state, params=None):
+    del params
+
+    def of_leaf(distance, update, root):
+        of_row = lambda u, r: _update(distance, u, AdaptiveState(r))
+        step, new = jax.vmap(of_row)(update, root)
+        return step, new.root
+
+    leaves, structure = jax.tree.flatten(updates)
+    parts = zip(jax.tree.leaves(distances), leaves, jax.tree.leaves(state), strict=True)
+    steps, roots = zip(*(of_leaf(*part) for part in parts), strict=True)
+    return structure.unflatten(steps), structure.unflatten(roots)

@@ -1,0 +1,265 @@
+"""Many penalised linear models on the same rows, as one problem."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from optax.losses import softmax_cross_entropy_with_integer_labels
+
+from .._core.types import Numbers
+from .._rows.sparse import is_sparse
+from ._base import BilevelProblem
+from ._penalised import as_features
+
+LOSSES = ("squared", "binary", "multinomial")
+
+
+class Weights(NamedTuple):
+    """The weights of K models with C outputs: a vector a feature, and intercepts."""
+
+    weights: Float[Array, "models features outputs"]
+    intercept: Float[Array, "models outputs"]
+
+
+class Scaling(eqx.Module):
+    r"""Each model's own units: its feature i is $(a_i - \mu_{ki}) \sigma_{ki}$.
+
+    A feature whose $\sigma$ is zero, such as a constant one, has no effect.
+    """
+
+    means: Float[Array, "models features"]
+    factors: Float[Array, "models features"]
+
+    def scores(self, features: Any, y: Weights) -> Float[Array, "rows models outputs"]:
+        """Every model's scores, by one product of the features as they are."""
+        weights = self.factors[..., None] * y.weights
+        num, size, outputs = weights.shape
+        columns = jnp.swapaxes(weights, 0, 1).reshape(size, num * outputs)
+        shift = y.intercept - jnp.einsum("ki,kic->kc", self.means, weights)
+        return (features @ columns).reshape(-1, num, outputs) + shift
+
+
+class RowLosses(eqx.Module):
+    """Every model's loss on every row."""
+
+    kind: str = eqx.field(static=True)
+
+    def __call__(
+        self, scores: Float[Array, "rows models outputs"], targets: Numbers
+    ) -> Float[Array, "rows models"]:
+        if self.kind == "multinomial":
+            labels = jnp.broadcast_to(targets[:, None], scores.shape[:2])
+            return softmax_cross_entropy_with_integer_labels(scores, labels)
+        scores = scores[..., 0]
+        targets = targets[:, None].astype(scores.dtype)
+        if self.kind == "binary":
+            return jax.nn.softplus(scores) - targets * scores
+        return (scores - targets) ** 2 / 2
+
+    def curvature(
+        self, scores: Float[Array, "rows models outputs"]
+    ) -> Float[Array, "rows models"]:
+        """The second derivative in one score, averaged over outputs."""
+        if self.kind == "squared":
+            return jnp.ones(scores.shape[:2], scores.dtype)
+        p = jax.nn.sigmoid(scores) if self.kind == "binary" else jax.nn.softmax(scores)
+        return jnp.mean(p * (1 - p), axis=-1)
+
+
+class WeightedLoss(eqx.Module):
+    """The mean over rows of all models' losses, each row weighted for each model."""
+
+    losses: RowLosses
+    scaling: Scaling
+
+    def __call__(self, x, y, batch):
+        del x
+        return jnp.sum(self.by_model(y, batch))
+
+    def by_model(self, y, batch):
+        """Each model's own part."""
+        features, targets, weights = batch
+        losses = self.losses(self.scaling.scores(features, y), targets)
+        return jnp.mean(weights * losses, axis=0)
+
+
+class PenalisedLoss(eqx.Module):
+    """The same, and the penalties."""
+
+    loss: WeightedLoss
+    penalties: Callable
+    num_rows: Float[Array, ""]
+
+    def __call__(self, x, y, batch):
+        return jnp.sum(self.by_model(x, y, batch))
+
+    def by_model(self, x, y, batch):
+        """Each model's own part."""
+        squares = jnp.sum(y.weights**2, axis=2)
+        penalty = jnp.sum(self.penalties(x) * squares, axis=1)
+        # Scores do not change when all of a model's intercepts do: this holds their sum at 0.
+        if y.intercept.shape[1] > 1:
+            penalty = penalty + jnp.sum(y.intercept, axis=1) ** 2
+        return self.loss.by_model(y, batch) + penalty / (2 * self.num_rows)
+
+
+class SharedPenalties(eqx.Module):
+    """$e^x$, the same for all models; x is one number or one a feature."""
+
+    shape: tuple[int, int] = eqx.field(static=True)
+
+    def __call__(self, x):
+        return jnp.broadcast_to(jnp.exp(x), self.shape)
+
+
+class Stacked(eqx.Module):
+    """K penalised models on shared rows, and where to start them.
+
+    - `problem`: the `bx.BilevelProblem`, whose y is a named tuple of `weights`
+      (K, d, C) and `intercept` (K, C);
+    - `y0`: zero weights.
+    """
+
+    problem: BilevelProblem
+    y0: Weights
+
+
+def stacked(
+    features: Any,
+    targets: Numbers,
+    train_weights: Float[Numbers, "rows models"],
+    valid_weights: Float[Numbers, "rows models"],
+    *,
+    loss: str,
+    scaling: Scaling,
+    penalties: Callable | None = None,
+    num_outputs: int = 1,
+) -> Stacked:
+    r"""K linear models, such as those of the folds of cross-validation, as one problem.
+
+    $g(x, y) = \frac1n \sum_k \big( \sum_j W_{jk} \ell(s_{jk}, b_j)
+    + \frac12 \sum_i P_{ki}(x) \|w_{ki}\|^2 \big)$ with the scores
+    $s_{jk} = c_k + \sum_i \sigma_{ki} (a_{ji} - \mu_{ki}) w_{ki}$, and
+    $f(y) = \sum_k \sum_j V_{jk} \ell(s_{jk}, b_j) / \sum_j V_{jk}$. The models share x
+    and the rows, and one product of the features with all weights serves them all; the
+    hypergradient is the sum of theirs.
+
+    **Arguments:**
+
+    - `features`: rows x d, dense or sparse.
+    - `targets`: numbers, labels 0 and 1, or labels 0..C-1, one a row.
+    - `train_weights`, `valid_weights`: W and V: how often a row counts for a model.
+    - `loss`: "squared" (half the square), "binary" or "multinomial" (log losses).
+    - `scaling`: $\mu$ and $\sigma$, each (K, d).
+    - `penalties`: P, a callable of x that returns (K, d) positive numbers, a module whose
+      arrays are arguments of compiled programs; $e^x$ by default.
+    - `num_outputs`: C of a multinomial loss.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}.")
+    features, dtype = as_features(features), jnp.result_type(float)
+    train, valid = (jnp.asarray(w, dtype) for w in (train_weights, valid_weights))
+    num_rows, num_models = train.shape
+    total = jnp.sum(valid, axis=0)
+    share = valid * jnp.where(total > 0, num_rows / jnp.where(total > 0, total, 1), 0)
+    size = features.shape[1]
+    if penalties is None:
+        penalties = SharedPenalties((num_models, size))
+    outer = WeightedLoss(RowLosses(loss), scaling)
+    count = jnp.asarray(num_rows, dtype)
+    outputs = num_outputs if loss == "multinomial" else 1
+    zeros = lambda *shape: jnp.zeros((num_models, *shape, outputs), dtype)
+    return Stacked(
+        problem=BilevelProblem(
+            outer=outer,
+            inner=PenalisedLoss(outer, penalties, count),
+            outer_data=(features, targets, share),
+            inner_data=(features, targets, train),
+        ),
+        y0=Weights(zeros(size), zeros()),
+    )
+
+
+class Preconditioner(eqx.Module):
+    r"""The inverse of each model's Hessian with what couples its outputs left out.
+
+    Exact for one output. `preconditioner(x, y)` returns the map; the curvatures of rows are
+    those at y, or frozen where `freeze` was called; the penalties are those of x.
+    With many features only the diagonal is kept.
+    """
+
+    problem: BilevelProblem
+    squares: Any  # of the features, where only the diagonal is kept
+    frozen: Array | None = None
+
+    def freeze(self, y: Weights) -> "Preconditioner":
+        """With the curvatures of the rows at y for all y."""
+        return Preconditioner(self.problem, self.squares, self._curvature(y))
+
+    def __call__(self, x, y: Weights) -> Callable[[Weights], Weights]:
+        inner: Any = self.problem.inner
+        curvature = self._curvature(y) if self.frozen is None else self.frozen
+        penalties = jnp.pad(inner.penalties(x), ((0, 0), (0, 1)))
+        if self.squares is not None:
+            inverse = inner.num_rows / _positive(curvature + penalties)
+            return lambda r: _split(inverse[:, :, None] * _joined(r))
+        inverse = inner.num_rows * _inverses(curvature, penalties)
+        return lambda r: _split(jnp.einsum("kij,kjc->kic", inverse, _joined(r)))
+
+    def _curvature(self, y: Weights) -> Array:
+        """Of the losses, in the weights and the intercept of each model."""
+        inner: Any = self.problem.inner
+        features, _, weights = self.problem.inner_data
+        scaling = inner.loss.scaling
+        rows = weights * inner.loss.losses.curvature(scaling.scores(features, y))
+        if self.squares is not None:
+            return _diagonals(features, self.squares, scaling, rows)
+        return _grams(features, scaling, rows)
+
+
+def _joined(r: Weights) -> Array:
+    return jnp.concatenate([r.weights, r.intercept[:, None]], axis=1)
+
+
+def _split(z: Array) -> Weights:
+    return Weights(z[:, :-1], z[:, -1])
+
+
+def _positive(diagonal: Array) -> Array:
+    """Kept above rounding: rows without curvature, as far off, leave an intercept alone."""
+    return jnp.maximum(diagonal, 1e-10 * jnp.max(diagonal, axis=1, keepdims=True))
+
+
+def _inverses(grams: Array, penalties: Array) -> Array:
+    """Of each Gram matrix with the penalties on its diagonal."""
+    size = grams.shape[1]
+    diagonal = jnp.diagonal(grams, axis1=1, axis2=2) + penalties
+    added = penalties + (_positive(diagonal) - diagonal) + 1e-13 * diagonal
+    factor = jnp.linalg.cholesky(grams + added[:, :, None] * jnp.eye(size))
+    identity = jnp.broadcast_to(jnp.eye(size), grams.shape)
+    half = jax.lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
+    return jnp.einsum("kji,kjl->kil", half, half)
+
+
+def _grams(features: Any, scaling: Scaling, rows: Float[Array, "rows models"]):
+    """The weighted products of all pairs of scaled features, and of the constant 1."""
+    dense = features.todense() if is_sparse(features) else features
+    one = jnp.ones((dense.shape[0], 1), dense.dtype)
+
+    def of_model(model):
+        means, factors, curvature = model
+        columns = jnp.concatenate([(dense - means) * factors, one], axis=1)
+        return columns.T @ (curvature[:, None] * columns)
+
+    return jax.lax.map(of_model, (scaling.means, scaling.factors, rows.T))
+
+
+def _diagonals(features: Any, squares: Any, scaling: Scaling, rows: Array):
+    """The weighted sums of squares of scaled features, and of the constant 1."""
+    total = jnp.sum(rows, axis=0)[:, None]
+    means, factors = scaling.means, scaling.factors
+    raw = (squares.T @ rows).T - 2 * means * (features.T @ rows).T + means**2 * total
+    return jnp.concatenate([factors**2 * jnp.maximum(raw, 0), total], axis=1)

@@ -1,0 +1,32 @@
+"""How the penalties of all models follow from the outer variable of their runs."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+# Beyond these a penalty changes nothing, or a weight is zero for all purposes.
+_LEAST, _LARGEST = -25.0, 25.0
+
+
+class Outer(NamedTuple):
+    """The outer variable: one row a run."""
+
+    shared: Float[Array, "runs"]
+    theta: Float[Array, "runs descriptions"]
+    free: Float[Array, "runs groups"]
+
+
+class Penalties(eqx.Module):
+    r"""$\log P_{ki} = b_r + \sum_q \theta_{rq} z_{kiq} + u_{r,g(i)}$ for model k of run r."""
+
+    run: Int[Array, "models"]
+    descriptions: Float[Array, "models features descriptions"]
+    groups: Int[Array, "features"]
+
+    def __call__(self, x: Outer) -> Float[Array, "models features"]:
+        described = jnp.einsum("kiq,kq->ki", self.descriptions, x.theta[self.run])
+        free = x.free[self.run][:, self.groups]
+        log = x.shared[self.run][:, None] + described + free
+        return jnp.exp(jnp.clip(log, _LEAST, _LARGEST))

@@ -1,0 +1,187 @@
+"""The tuning runs: the best shared penalty, then a family of penalties by hypergradients."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .._core.result import Result
+from .._rows.samplers import FullBatch
+from .._run.minimize import minimize
+from ..algorithms._adaptive import adaptive_steps
+from ..algorithms._base import Algorithm
+from ..hypergradients import Implicit
+from ..problems._stacked import Weights
+from ..solvers._equation import InnerEquation
+from ..solvers._separable import SeparableCG, SeparableNewton
+from ._penalties import Outer, Penalties
+from ._task import Models
+
+# In units of the mean loss: far below what makes a difference between penalties.
+_INNER_TOL, _REFIT_TOL = 1e-8, 1e-14
+# Of the adjoint. The outer step uses the hypergradient's direction alone.
+_ADJOINT_TOL = 1e-3
+_NEWTON, _PRODUCTS = 50, 500
+# Outer steps between two looks at whether a run still gains.
+_BLOCK = 8
+# How far a log-penalty may move in a step.
+_DISTANCES = {"theta": Outer(1.0, 1.0, 0.0), "free": Outer(1.0, 0.0, 0.5)}
+
+
+class Trace(NamedTuple):
+    """What a run was at each of its steps, the first being the shared start.
+
+    - `judged`: (steps, rows), each row's mean loss over the models it judges;
+    - `validation`: (steps, models);
+    - `x`: an `Outer` of (steps, runs, ...).
+    """
+
+    judged: np.ndarray
+    validation: np.ndarray
+    x: Outer
+
+
+class Judge(eqx.Module):
+    """Losses of all models, on rows that judge them and on those that validate them."""
+
+    outer: Any
+    rows: Any
+    judge: Array
+    valid: Array
+
+    def __call__(self, x, y) -> dict[str, Array]:
+        features, targets = self.rows
+        losses = self.outer.losses(self.outer.scaling.scores(features, y), targets)
+        count, total = jnp.sum(self.judge, axis=1), jnp.sum(self.valid, axis=0)
+        judged = jnp.sum(self.judge * losses, axis=1) / jnp.where(count > 0, count, 1)
+        validation = jnp.sum(self.valid * losses, axis=0) / jnp.where(total > 0, total, 1)
+        return {"judged": judged, "validation": validation, **x._asdict()}
+
+
+@eqx.filter_jit
+def solve(problem, preconditioner, x, y, tol):
+    """The models at x, and how their solve ended."""
+    solver = SeparableNewton(preconditioner, _NEWTON, tol, _PRODUCTS, FullBatch(None))
+    equation = InnerEquation(problem, x)
+    state = solver.init(equation, y)
+    y, _, _, result = solver.solve(equation, y, state, jax.random.key(0), jnp.int32(0))
+    return y, result == Result.successful
+
+
+@eqx.filter_jit
+def _frozen(preconditioner, y):
+    return preconditioner.freeze(y)
+
+
+@eqx.filter_jit
+def _validation(judge: Judge, y):
+    nothing = jnp.zeros(())
+    return judge(Outer(nothing, nothing, nothing), y)["validation"]
+
+
+class Start(NamedTuple):
+    """The best shared penalty of each run, and the models there.
+
+    `losses`: (penalties, runs), the mean validation losses over the whole grid.
+    """
+
+    log_penalties: np.ndarray
+    losses: np.ndarray
+    models: Weights
+
+
+def shared_start(models: Models, grid: np.ndarray) -> Start:
+    """Every run's best penalty of a grid, the same for all features."""
+    made = models.stacked()
+    problem, y, plan = made.problem, made.y0, models.plan
+    preconditioner, costly = models.preconditioner(problem)
+    judge = _judge(models, problem)
+    order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
+    for i in order:
+        current = _frozen(preconditioner, y) if costly else preconditioner
+        y, _ = solve(problem, current, jnp.log(grid[i]), y, _INNER_TOL)
+        found[i] = jax.device_get(y)
+        losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
+    best = np.nanargmin(losses, axis=0)
+    each = list(enumerate(best[plan.run]))
+    chosen = (np.stack([found[i][part][m] for m, i in each]) for part in (0, 1))
+    return Start(np.log(grid)[best], losses, Weights(*map(jnp.asarray, chosen)))
+
+
+def run_means(plan, of_models: np.ndarray) -> np.ndarray:
+    """Each run's mean over its models."""
+    sums = np.bincount(plan.run, of_models, plan.num_runs)
+    return sums / np.bincount(plan.run, minlength=plan.num_runs)
+
+
+def family_run(
+    models: Models,
+    start: Start,
+    descriptions: np.ndarray,
+    groups: np.ndarray,
+    family: str,
+    num_steps: int,
+    tol: float,
+) -> Trace:
+    """All runs of a family side by side, from the shared start."""
+    plan = models.plan
+    penalties = Penalties(
+        jnp.asarray(plan.run, jnp.int32), jnp.asarray(descriptions), jnp.asarray(groups)
+    )
+    problem = models.stacked(penalties).problem
+    free = np.zeros((plan.num_runs, int(groups.max()) + 1))
+    theta = np.zeros((plan.num_runs, descriptions.shape[2]))
+    x0 = Outer(*map(jnp.asarray, (start.log_penalties, theta, free)))
+    preconditioner, costly = models.preconditioner(problem)
+    judge, state, y, records = _judge(models, problem), None, start.models, []
+    # The losses of step t belong to the penalties after step t - 1.
+    while len(records) * _BLOCK <= num_steps:
+        current = _frozen(preconditioner, y) if costly else preconditioner
+        algorithm = Algorithm(_estimator(current), adaptive_steps(_DISTANCES[family]))
+        left = min(_BLOCK, num_steps + 1 - len(records) * _BLOCK)
+        solution = minimize(
+            problem, algorithm, x0, y, num_steps=left, metrics=judge, state=state
+        )
+        state, y = solution.state, solution.y
+        records.append(solution.history)
+        if solution.result != Result.successful or _idle(plan, records, tol):
+            break
+    return _trace(x0, records)
+
+
+def _estimator(preconditioner) -> Implicit:
+    inner = SeparableNewton(preconditioner, _NEWTON, _INNER_TOL, _PRODUCTS, FullBatch(None))
+    linear = SeparableCG(preconditioner, _PRODUCTS, _ADJOINT_TOL, FullBatch(None))
+    return Implicit(inner, linear)
+
+
+def _idle(plan, records: list, tol: float) -> bool:
+    """Whether no run has gained more than `tol` of its loss within the last block."""
+    first, last = (run_means(plan, records[-1]["validation"][i]) for i in (0, -1))
+    return bool(np.all(first - last <= tol * np.abs(first)))
+
+
+def _trace(x0: Outer, records: list) -> Trace:
+    joined = lambda name: np.concatenate([record[name] for record in records])
+    after = Outer(*(joined(name) for name in Outer._fields))
+    at = jax.tree.map(lambda a, b: np.concatenate([np.asarray(a)[None], b[:-1]]), x0, after)
+    return Trace(joined("judged"), joined("validation"), at)
+
+
+def _judge(models: Models, problem) -> Judge:
+    features, targets, _ = problem.outer_data
+    judge, valid = jnp.asarray(models.plan.judge), jnp.asarray(models.plan.valid)
+    return Judge(problem.outer, (features, targets), judge, valid)
+
+
+def refit(models: Models, penalties, x, y: Weights | None = None) -> tuple[Weights, bool]:
+    """The models of a plan solved to rounding at x."""
+    made = models.stacked(penalties)
+    y = made.y0 if y is None else y
+    preconditioner, costly = models.preconditioner(made.problem)
+    current = _frozen(preconditioner, y) if costly else preconditioner
+    y, solved = solve(made.problem, current, x, y, _REFIT_TOL)
+    return y, bool(solved)

@@ -1,0 +1,101 @@
+"""What is learned from: rows, targets, and the models of a plan on them."""
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+
+from ..problems._penalised import as_features
+from ..problems._stacked import Preconditioner, Scaling, Stacked, stacked
+from ._moments import moments
+from ._plan import Plan
+
+# Numbers of all Gram matrices that are kept; beyond, their diagonals are.
+_MOST_GRAM = 3e7
+# Operations for which curvatures are computed anew at every outer step.
+_CHEAP = 5e8
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Rows and targets, float64, and how features are to be scaled.
+
+    - `targets`: what the loss reads, one number or label a row;
+    - `columns`: one column a class (of two classes, one), or the targets as one column;
+    - `loss`: "squared", "binary" or "multinomial".
+    """
+
+    features: Any
+    targets: np.ndarray
+    columns: np.ndarray
+    loss: str
+    scale: bool
+
+    @property
+    def num_outputs(self) -> int:
+        """Scores of a row."""
+        return self.columns.shape[1] if self.loss == "multinomial" else 1
+
+    @cached_property
+    def squares(self):
+        """The squares of the features."""
+        if scipy.sparse.issparse(self.features):
+            return self.features.multiply(self.features).tocsr()
+        return self.features**2
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """The models of a plan: the means and variances of their own training rows."""
+
+    task: Task
+    plan: Plan
+    means: np.ndarray
+    variances: np.ndarray
+
+    @classmethod
+    def of(cls, task: Task, plan: Plan) -> "Models":
+        """The moments are computed once."""
+        return cls(task, plan, *moments(task.features, task.squares, plan.train))
+
+    @property
+    def factors(self) -> np.ndarray:
+        """What a feature is multiplied by; zero for a constant one."""
+        varies = self.variances > 0
+        scales = 1 / np.sqrt(np.where(varies, self.variances, 1)) if self.task.scale else 1.0
+        return np.where(varies, scales, 0.0)
+
+    @property
+    def scaling(self) -> Scaling:
+        """The units of every model. Sparse features are not centred: the intercept, which
+        has no penalty, makes up for it."""
+        centre = not scipy.sparse.issparse(self.task.features)
+        means = self.means if centre else np.zeros_like(self.means)
+        return Scaling(jnp.asarray(means), jnp.asarray(self.factors))
+
+    def stacked(self, penalties=None) -> Stacked:
+        """All models as one problem."""
+        task, plan = self.task, self.plan
+        return stacked(
+            task.features,
+            jnp.asarray(task.targets),
+            plan.train,
+            plan.valid,
+            loss=task.loss,
+            scaling=self.scaling,
+            penalties=penalties,
+            num_outputs=task.num_outputs,
+        )
+
+    def preconditioner(self, problem) -> tuple[Preconditioner, bool]:
+        """And whether its curvatures are so costly that they should be frozen."""
+        (rows, size), num = self.task.features.shape, len(self.plan.run)
+        squares = None
+        if num * size**2 > _MOST_GRAM:
+            squares = as_features(self.task.squares)
+        costly = squares is None and num * rows * size**2 > _CHEAP
+        return Preconditioner(problem, squares), costly
+

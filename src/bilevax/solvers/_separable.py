@@ -1,0 +1,234 @@
+"""Newton's method and conjugate gradient for many independent problems at once.
+
+The leaves of y have a leading axis of problems that share x and nothing else. Each has its
+own inner products, steps and line search, and they share every product with the data: a
+joint conjugate gradient would have to resolve the eigenvalues of all of them.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax.tree
+from jaxtyping import Array, Float, Int, PyTree
+
+from .._core.cost import Cost
+from .._core.result import Result, finite_or, first_failure
+from .._core.tree import negative, norm
+from .._core.types import Scalar
+from .._rows.samplers import AbstractSampler, FullBatch
+from ._base import AbstractSolver, SolverState
+from ._equation import as_linear
+
+_Each = Float[Array, "problems"]
+# Armijo's share of the decrease that the slope promises; steps shorter than this are none.
+_SHARE, _SHORTEST = 1e-4, 1e-10
+
+
+def dots(a: PyTree, b: PyTree) -> _Each:
+    """Each problem's inner product."""
+    sums = jax.tree.map(lambda x, y: jnp.sum(x * y, axis=tuple(range(1, x.ndim))), a, b)
+    return jnp.sum(jnp.stack(jax.tree.leaves(sums)), axis=0)
+
+
+def moved(u: PyTree, lengths: _Each, direction: PyTree) -> PyTree:
+    """u plus each problem's length times its direction."""
+    return jax.tree.map(
+        lambda u, d: u + lengths.reshape((-1,) + (1,) * (d.ndim - 1)) * d, u, direction
+    )
+
+
+class _Progress(NamedTuple):
+    """Of conjugate gradient: `size` is r^T M r, the square of the residual's length."""
+
+    count: Int[Array, ""]
+    z: PyTree
+    residual: PyTree
+    direction: PyTree
+    size: _Each
+
+
+def solve_separately(
+    hvp: Callable, precondition: Callable, rhs: PyTree, start: PyTree | None, goal: _Each, most
+) -> _Progress:
+    r"""Preconditioned conjugate gradient on each system until $r^\top M r$ is at its goal.
+
+    A direction along which curvature is not positive ends its system's solve.
+    """
+    residual = rhs if start is None else optax.tree.sub(rhs, hvp(start))
+    z = optax.tree.zeros_like(rhs) if start is None else start
+    direction = precondition(residual)
+    first = _Progress(jnp.int32(0), z, residual, direction, dots(residual, direction))
+
+    def step(s: _Progress) -> _Progress:
+        product = hvp(s.direction)
+        curvature = dots(s.direction, product)
+        active = (s.size > goal) & (curvature > 0)
+        length = jnp.where(active, s.size / jnp.where(active, curvature, 1), 0)
+        residual = moved(s.residual, -length, product)
+        conditioned = precondition(residual)
+        size = dots(residual, conditioned)
+        share = jnp.where(active, size / jnp.where(active, s.size, 1), 0)
+        # A system that cannot go on is at its goal as far as the loop is concerned.
+        size = jnp.where(active, size, jnp.minimum(s.size, goal))
+        direction = moved(conditioned, share, s.direction)
+        return _Progress(
+            s.count + 1, moved(s.z, length, s.direction), residual, direction, size
+        )
+
+    unfinished = lambda s: (s.count < most) & jnp.any(s.size > goal)
+    return jax.lax.while_loop(unfinished, step, first)
+
+
+class AbstractSeparable(AbstractSolver):
+    """What both solvers share: a preconditioner `(x, y) -> (r -> M r)`, all rows."""
+
+    preconditioner: eqx.AbstractVar[Callable]
+
+    def init(self, equation, u):
+        return SolverState.start((), self.sampler.init(equation.data), u)
+
+    def rows(self, equation) -> int:
+        """Rows that a call reads."""
+        return self.sampler.rows(equation.data)
+
+
+class SeparableCG(AbstractSeparable):
+    r"""Each adjoint system by preconditioned conjugate gradient.
+
+    **Arguments:**
+
+    - `preconditioner`: `(x, y) -> (r -> M r)`.
+    - `num_steps`: the most products of a solve.
+    - `tol`: stop where $r^\top M r \le$ `tol`$^2 b^\top M b$ in every system.
+    """
+
+    preconditioner: Callable
+    num_steps: int = eqx.field(static=True)
+    tol: Scalar
+    sampler: AbstractSampler = FullBatch(None)
+
+    one_batch_per_solve: ClassVar[bool] = True
+
+    def solve(self, equation, u, state, key, k):
+        del k
+        batch, _ = self.sampler.draw(equation.data, state.sampler, key)
+        equation: Any = as_linear(equation).fix(batch)
+        precondition = self.preconditioner(equation.x, equation.y)
+        rhs = equation.rhs
+        goal = self.tol**2 * dots(rhs, precondition(rhs))
+        done = solve_separately(
+            equation.operator(batch), precondition, rhs, u, goal, self.num_steps
+        )
+        calls = done.count + (u is not None)
+        short = jnp.any(done.size > goal)
+        result = first_failure(
+            finite_or(done.z, equation.nonfinite),
+            Result.where(short, equation.unconverged, Result.successful),
+        )
+        watch = state.watch.begin().see(jnp.sqrt(jnp.sum(dots(done.residual, done.residual))))
+        return (
+            done.z,
+            state.with_watch(watch),
+            equation.cost(calls, self.rows(equation)),
+            result,
+        )
+
+
+class _Iterate(NamedTuple):
+    count: Int[Array, ""]
+    y: PyTree
+    values: _Each
+    gradient: PyTree
+    decrement: _Each  # F^T M F, twice what a Newton step is expected to gain
+    products: Int[Array, ""]
+    trials: Int[Array, ""]
+
+
+class SeparableNewton(AbstractSeparable):
+    r"""Newton's method on each problem, with conjugate gradient and a line search.
+
+    It stops where $F^\top M F / 2 \le$ `tol` for every problem: with the inverse Hessian
+    for M that is what is left to gain, in the units of g, whatever the scale of y.
+    The inner objective says each problem's own value: `inner.by_model(x, y, batch)`.
+
+    **Arguments:**
+
+    - `preconditioner`, `num_steps` (of Newton's method): as in `SeparableCG`.
+    - `tol`: in units of g.
+    - `num_products`: the most products of one Newton step.
+    """
+
+    preconditioner: Callable
+    num_steps: int = eqx.field(static=True)
+    tol: Scalar
+    num_products: int = eqx.field(static=True, default=200)
+    sampler: AbstractSampler = FullBatch(None)
+
+    def solve(self, equation, u, state, key, k):
+        del k
+        equation: Any = equation
+        batch, _ = self.sampler.draw(equation.data, state.sampler, key)
+        problem, x = equation.problem, equation.x
+        values = lambda y: problem.inner.by_model(x, y, batch.rows)
+        gradient = jax.grad(lambda y: jnp.sum(values(y)))
+        goal = 2 * self.tol
+
+        def step(s: _Iterate) -> _Iterate:
+            _, hvp = jax.linearize(gradient, s.y)
+            precondition = self.preconditioner(x, s.y)
+            # Solved the more accurately, the nearer the end is; what is there stays there.
+            share = jnp.minimum(0.1, jnp.sqrt(s.decrement)) ** 2
+            accuracy = jnp.maximum(share * s.decrement, 0.1 * goal)
+            accuracy = jnp.where(s.decrement > goal, accuracy, jnp.inf)
+            solved = solve_separately(
+                hvp, precondition, negative(s.gradient), None, accuracy, self.num_products
+            )
+            y, found, trials = _line_search(values, s, solved.z)
+            F = gradient(y)
+            decrement, products = dots(F, precondition(F)), s.products + solved.count
+            return _Iterate(s.count + 1, y, found, F, decrement, products, s.trials + trials)
+
+        F, none = gradient(u), jnp.int32(0)
+        decrement = dots(F, self.preconditioner(x, u)(F))
+        start = _Iterate(none, u, values(u), F, decrement, none, none)
+        unfinished = lambda s: (s.count < self.num_steps) & jnp.any(s.decrement > goal)
+        end = jax.lax.while_loop(unfinished, step, start)
+        short = jnp.any(~(end.decrement <= goal))
+        result = first_failure(
+            finite_or(end.y, equation.nonfinite),
+            Result.where(short, equation.unconverged, Result.successful),
+        )
+        watch = state.watch.begin().see(norm(end.gradient))
+        rows = self.rows(equation)
+        # A value costs what a gradient does, at most.
+        gradients = Cost.of("inner_gradient", 2 + end.count + end.trials, rows)
+        return (
+            end.y,
+            state.with_watch(watch),
+            gradients + Cost.of("hvp", end.products, rows),
+            result,
+        )
+
+
+def _line_search(values: Callable, s: _Iterate, direction: PyTree):
+    """Each problem's own step, halved until its value decreases; and the values there."""
+    slope = dots(s.gradient, direction)
+    rounding = 16 * jnp.finfo(slope.dtype).eps * jnp.abs(s.values)
+    enough = lambda lengths, found: found <= s.values + _SHARE * lengths * slope + rounding
+
+    def unfinished(c):
+        lengths, found, _ = c
+        return jnp.any(~enough(lengths, found) & (lengths > _SHORTEST))
+
+    def halve(c):
+        lengths, found, count = c
+        lengths = jnp.where(enough(lengths, found), lengths, lengths / 2)
+        return lengths, values(moved(s.y, lengths, direction)), count + 1
+
+    ones = jnp.ones_like(slope)
+    start = ones, values(moved(s.y, ones, direction)), jnp.int32(1)
+    lengths, found, count = jax.lax.while_loop(unfinished, halve, start)
+    return moved(s.y, lengths, direction), found, count
