@@ -145,6 +145,7 @@ INNER_SOLVERS = {
     "Descent": bx.Descent(optax.sgd(1.0), LONG),
     "FixedPointIteration": bx.FixedPointIteration(LONG),
     "GradientDescent": _DESCENT,
+    "Newton": bx.Newton(2),
     "SGD": bx.SGD(0.3, LONGER, 4),
     "Sinkhorn": bx.Sinkhorn(LONG),
 }

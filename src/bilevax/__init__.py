@@ -36,6 +36,7 @@ from .solvers import (
     FixedPointIteration,
     GradientDescent,
     Neumann,
+    Newton,
     Sinkhorn,
 )
 
@@ -67,6 +68,7 @@ __all__ = [
     "Implicit",
     "MinProblem",
     "Neumann",
+    "Newton",
     "RandomRows",
     "Recommendation",
     "Result",

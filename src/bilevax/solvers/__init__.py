@@ -7,6 +7,7 @@ from ._descent import SGD, Descent, GradientDescent
 from ._direct import Direct
 from ._fixed_point import FixedPointIteration
 from ._neumann import Neumann
+from ._newton import Newton
 from ._sinkhorn import Sinkhorn
 from ._watch import Watch
 
@@ -21,6 +22,7 @@ __all__ = [
     "FixedPointIteration",
     "GradientDescent",
     "Neumann",
+    "Newton",
     "Sinkhorn",
     "Solve",
     "SolverState",
