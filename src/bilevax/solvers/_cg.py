@@ -131,9 +131,9 @@ class CG(AbstractIterativeSolver):
         return super().solve(equation, u, state, key, k)
 
     def init_method(self, equation, u):
+        equation = as_linear(equation)
         if not equation.symmetric:
             raise TypeError(_NOT_SYMMETRIC)
-        equation = as_linear(equation)
         return self._start(equation, None, equation.zeros())
 
     def begin(self, equation, u, state):
