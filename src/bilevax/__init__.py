@@ -37,6 +37,7 @@ from .solvers import (
     GradientDescent,
     Neumann,
     Newton,
+    Optimistix,
     Sinkhorn,
 )
 
@@ -69,6 +70,7 @@ __all__ = [
     "MinProblem",
     "Neumann",
     "Newton",
+    "Optimistix",
     "RandomRows",
     "Recommendation",
     "Result",

@@ -75,6 +75,11 @@ class Result(eqx.Enumeration):
         "quadratic in y: the gradient after its step is not the one that a quadratic has. "
         "Use bx.Newton(num_steps, linear=...), which repeats such steps with a line search."
     )
+    optimistix_failed = (
+        "The solver of optimistix gave up: its own linear solve or its iteration failed. Call "
+        "optimistix on the inner problem to see why, start elsewhere, or use another solver, "
+        "such as bx.Newton."
+    )
     negative_num_steps = (
         "`num_steps(k)` was negative. Let it return at least 0, which skips the solve."
     )

@@ -8,6 +8,7 @@ from ._direct import Direct
 from ._fixed_point import FixedPointIteration
 from ._neumann import Neumann
 from ._newton import Newton
+from ._optimistix import Optimistix
 from ._sinkhorn import Sinkhorn
 from ._watch import Watch
 
@@ -23,6 +24,7 @@ __all__ = [
     "GradientDescent",
     "Neumann",
     "Newton",
+    "Optimistix",
     "Sinkhorn",
     "Solve",
     "SolverState",

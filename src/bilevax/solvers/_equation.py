@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, PyTree
@@ -56,6 +57,24 @@ class AbstractEquation(eqx.Module):
     @abc.abstractmethod
     def value_and_residual(self, u: PyTree, batch: Batch = ANY) -> tuple[Array, PyTree]:
         """The objective whose gradient R is, and R(u), in one call of the oracle."""
+
+    def objective(self, batch: Batch = ANY) -> Callable[[PyTree], Array]:
+        """The objective whose gradient R is, as a function that others differentiate.
+
+        Its derivative is R itself, so that value and gradient are one call of the oracle.
+        """
+
+        @jax.custom_jvp
+        def value(u):
+            return self.value_and_residual(u, batch)[0]
+
+        @value.defjvp
+        def _rule(primals, tangents):
+            value, residual = self.value_and_residual(*primals, batch)
+            along = optax.tree.vdot(residual, *tangents)
+            return value, jnp.asarray(along, value.dtype)
+
+        return value
 
     @abc.abstractmethod
     def sweep(self, u: PyTree, batch: Batch = ANY) -> PyTree:
