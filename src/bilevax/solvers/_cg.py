@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -230,7 +230,7 @@ class CG(AbstractIterativeSolver):
         pulled = metric.pull(residual)
         size, euclidean, rhs_norm = metric.size(residual, pulled), norm(residual), norm(rhs)
         rhs_size = metric.measure(rhs)
-        failure = metric.failure(residual, size)
+        failure: Any = metric.failure(residual, size)
         solved = euclidean <= self._floor(rhs_norm)
         return _CGState(
             residual,

@@ -153,8 +153,9 @@ def needs_objective(transformation: Any) -> bool:
 
 def as_transformation(step: Step, name: str = "step_size") -> AbstractDirection:
     """A descent direction from a step size (never recompiles) or optax (does)."""
-    if needs_objective(step):
-        return Searching(step)
+    given: Any = step
+    if needs_objective(given):
+        return Searching(given)
     if isinstance(step, optax.GradientTransformation):
         return Optax(step)
     if isinstance(step, AbstractDirection):

@@ -70,8 +70,9 @@ class AbstractEquation(eqx.Module):
 
         @value.defjvp
         def _rule(primals, tangents):
-            value, residual = self.value_and_residual(*primals, batch)
-            along = optax.tree.vdot(residual, *tangents)
+            (u,), (tangent,) = primals, tangents
+            value, residual = self.value_and_residual(u, batch)
+            along = optax.tree.vdot(residual, tangent)
             return value, jnp.asarray(along, value.dtype)
 
         return value
@@ -130,7 +131,7 @@ class InnerEquation(AbstractEquation):
     diverged: ClassVar[Result] = Result.inner_diverged
     unconverged: ClassVar[Result] = Result.inner_max_steps
 
-    def fix(self, batch):
+    def fix(self, batch) -> "InnerEquation":
         return InnerEquation(self.problem, self.x, batch)
 
     def residual(self, u, batch=ANY):
@@ -149,6 +150,13 @@ class InnerEquation(AbstractEquation):
 
     def sweep(self, u, batch=ANY):
         return self.problem.sweep(self.x, u, self.fixed or batch)
+
+
+def as_inner(equation: AbstractEquation, refusal: str) -> InnerEquation:
+    """The same equation, if it is that of an inner problem."""
+    if not isinstance(equation, InnerEquation):
+        raise TypeError(refusal)
+    return equation
 
 
 class AdjointEquation(AbstractLinearEquation):

@@ -8,6 +8,7 @@ penalties spread over many orders of magnitude, so do the entries of a product's
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,11 +44,11 @@ class AbstractMetric(eqx.Module):
         """What is remembered before the first step, of size |r|, from z with this H z."""
 
     @abc.abstractmethod
-    def length(self, direction: PyTree, measures: Measures | None) -> Number:
+    def length(self, direction: PyTree, measures: Any) -> Number:
         """The length of a direction."""
 
     @abc.abstractmethod
-    def reach(self, z: PyTree, measures: Measures | None, step: Number) -> Number:
+    def reach(self, z: PyTree, measures: Any, step: Number) -> Number:
         """The length of the unknown, or a little more, after a step of this length to z."""
 
     @abc.abstractmethod

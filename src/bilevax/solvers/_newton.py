@@ -17,7 +17,7 @@ from ._base import AbstractSolver, Solver, check_solver, checked_num_steps
 from ._cg import CG
 from ._default import is_small, unit_roundoff
 from ._direct import Direct
-from ._equation import AbstractEquation, AdjointEquation, InnerEquation
+from ._equation import AdjointEquation, as_inner
 from ._line_search import Point, backtrack
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
@@ -106,7 +106,9 @@ class Newton(AbstractTolerantSolver):
 
     def init_method(self, equation, u):
         batch = full(equation.data, None)
-        value, _ = jax.eval_shape(lambda u: _inner(equation).value_and_residual(u, batch), u)
+        value, _ = jax.eval_shape(
+            lambda u: as_inner(equation, _NOT_INNER).value_and_residual(u, batch), u
+        )
         return _start(jnp.zeros((), value.dtype), optax.tree.zeros_like(u))
 
     def begin(self, equation, u, state):
@@ -117,7 +119,7 @@ class Newton(AbstractTolerantSolver):
         return u, state, 0, 1
 
     def step(self, equation, u, state, batch):
-        s, equation = state.method, _inner(equation)
+        s, equation = state.method, as_inner(equation, _NOT_INNER)
         system = equation.linearized(u, s.gradient, batch)
         direction, products, result = self._solve(system, state.clock.k)
         direction, more = _descent(system, direction)
@@ -173,12 +175,6 @@ class Newton(AbstractTolerantSolver):
 def _start(value: Array, gradient: PyTree) -> _NewtonState:
     zero, no = jnp.int32(0), jnp.array(False)
     return _NewtonState(value, gradient, zero, zero, _vanishes(gradient), no, no)
-
-
-def _inner(equation: AbstractEquation) -> InnerEquation:
-    if not isinstance(equation, InnerEquation):
-        raise TypeError(_NOT_INNER)
-    return equation
 
 
 def _default(y: PyTree) -> AbstractSolver:

@@ -15,7 +15,7 @@ from .._core.tree import norm
 from .._core.types import Count
 from .._rows.samplers import AbstractSampler, as_sampler, full
 from ._base import AbstractSolver, SolverState
-from ._equation import InnerEquation
+from ._equation import InnerEquation, as_inner
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class Optimistix(AbstractSolver):
         self.must_converge = must_converge
 
     def init(self, equation, u):
-        if not isinstance(equation, InnerEquation):
-            raise TypeError(_NOT_INNER)
+        equation = as_inner(equation, _NOT_INNER)
         batch = full(equation.data, None)
         if self._minimises:  # raises where there is nothing to minimise
             jax.eval_shape(lambda u: equation.value_and_residual(u, batch), u)
@@ -84,7 +83,7 @@ class Optimistix(AbstractSolver):
     def solve(self, equation, u, state, key, k):
         del k
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
-        found = self._run(equation.fix(batch), u)
+        found = self._run(as_inner(equation, _NOT_INNER).fix(batch), u)
         size = norm(equation.residual(found.value, batch))
         met = self._ended(found, "successful")
         watch = state.watch.begin().see(size).end(False, met)

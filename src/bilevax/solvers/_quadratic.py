@@ -1,6 +1,6 @@
 """Linear solvers on the inner level: one step that solves a quadratic inner problem."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax.numpy as jnp
 import optax.tree
@@ -12,7 +12,7 @@ from .._core.tree import norm
 from ._equation import ANY, AdjointEquation, InnerEquation
 
 
-def is_inner(equation: Any) -> bool:
+def is_inner(equation: Any) -> TypeGuard[InnerEquation]:
     """Whether a linear solver may take this inner equation, as that of a quadratic."""
     return isinstance(equation, InnerEquation) and equation.symmetric
 
