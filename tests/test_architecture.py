@@ -95,6 +95,7 @@ HOOKS = {
     "AbstractSampler": {"all_indices", "check", "draw", "init", "stream"},
     "AbstractSolver": {"length_at", "random", "shortfall"},
     "AbstractSparse": {"T"},
+    "AbstractTolerantSolver": {"converged", "done", "stops_early"},
     "AbstractTwoStage": {"init", "random", "shortfall"},
 }
 

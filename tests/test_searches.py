@@ -52,9 +52,9 @@ def test_line_searches_are_counted():
 def test_extra_arguments_that_nobody_asks_for():
     case = CASES["fixed_point"]()
     sgd = optax.inject_hyperparams(optax.sgd)(learning_rate=1.0)
-    estimator = bx.Implicit(bx.Descent(sgd, 40), bx.Direct())
+    estimator = bx.Analytic(bx.Descent(sgd, 40))
     h = bx.hypergradient(case.problem, estimator, case.x, case.y)
-    assert np.linalg.norm(case.residual(case.x, h.y)) < 1e-6
+    assert np.linalg.norm(case.residual(case.x, h.y)) < 1e-3
 
 
 def test_what_line_searches_cannot_do():
