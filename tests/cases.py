@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optimistix
 from jax.flatten_util import ravel_pytree
 
 import bilevax as bx
@@ -145,6 +146,8 @@ INNER_SOLVERS = {
     "Descent": bx.Descent(optax.sgd(1.0), LONG),
     "FixedPointIteration": bx.FixedPointIteration(LONG),
     "GradientDescent": _DESCENT,
+    "Newton": bx.Newton(2, linear=bx.CG(3)),
+    "Optimistix": bx.Optimistix(optimistix.BFGS(1e-12, 1e-13), 50),
     "SGD": bx.SGD(0.3, LONGER, 4),
     "Sinkhorn": bx.Sinkhorn(LONG),
 }

@@ -210,7 +210,10 @@ CALLS = {
         "CG needs a symmetric adjoint system.*symmetric=True",
     ),
     "cg as inner": (
-        lambda: run(bilevel(), algorithm=bx.Algorithm(bx.Implicit(bx.CG(2), bx.CG(2)), 0.1)),
+        lambda: run(
+            bx.FixedPointProblem(good_outer, lambda x, y: 0.5 * y[::-1] + x),
+            algorithm=bx.Algorithm(bx.Implicit(bx.CG(2), bx.Direct()), 0.1),
+        ),
         TypeError,
         "for linear equations, and the inner problem",
     ),

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optimistix
 import scipy.sparse
 from jax import Array
 from optax.projections import projection_box
@@ -113,6 +114,10 @@ def own_solvers() -> None:
     bx.FixedPointIteration(lambda k: k + 1, tol=np.float32(1e-3))
     bx.Sinkhorn(3, must_converge=False)
     bx.CG(np.int64(3), tol=1e-8, batch_size=10)
+    bx.CG(3, preconditioner=lambda x, y, r: r)
+    bx.Newton(10, linear=bx.CG(3), tol=1e-8, must_converge=True)
+    bx.Descent(optax.lbfgs(), 10)
+    bx.Optimistix(optimistix.BFGS(1e-8, 1e-8), 10, must_converge=False)
     bx.Neumann(step_size=0.1, num_steps=3, randomized=True)
     bx.Direct(cutoff=1e-5, block_size=None)
     every: list[solvers.AbstractSolver] = [inner, bx.CG(3), bx.Direct(), bx.Sinkhorn(3)]

@@ -36,6 +36,8 @@ from .solvers import (
     FixedPointIteration,
     GradientDescent,
     Neumann,
+    Newton,
+    Optimistix,
     Sinkhorn,
 )
 
@@ -67,6 +69,8 @@ __all__ = [
     "Implicit",
     "MinProblem",
     "Neumann",
+    "Newton",
+    "Optimistix",
     "RandomRows",
     "Recommendation",
     "Result",

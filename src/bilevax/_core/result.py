@@ -64,6 +64,22 @@ class Result(eqx.Enumeration):
         "accurate. Give it more steps, a looser `tol`, another step size or another solver; "
         "`must_converge=False` accepts it as it is."
     )
+    inner_stalled = (
+        "The line search of the inner solver found no step that lowers the inner objective, "
+        "nor its gradient, though that is above its rounding errors: the objective is not "
+        "smooth there, not finite next to y, or far below zero and unbounded. Start elsewhere, "
+        "or use bx.GradientDescent."
+    )
+    not_quadratic = (
+        "A linear solver was given as the inner solver, and the inner objective is not "
+        "quadratic in y: the gradient after its step is not the one that a quadratic has. "
+        "Use bx.Newton(num_steps, linear=...), which repeats such steps with a line search."
+    )
+    optimistix_failed = (
+        "The solver of optimistix gave up: its own linear solve or its iteration failed. Call "
+        "optimistix on the inner problem to see why, start elsewhere, or use another solver, "
+        "such as bx.Newton."
+    )
     negative_num_steps = (
         "`num_steps(k)` was negative. Let it return at least 0, which skips the solve."
     )
@@ -86,6 +102,11 @@ class Result(eqx.Enumeration):
         "The inner Hessian is singular to working precision, so the adjoint is not "
         "determined. Add a strongly convex term to the inner objective, declare the "
         "known kernel with `gauge=`, or work in float64."
+    )
+    preconditioner = (
+        "The preconditioner of `CG` is not positive definite, or returned NaN: r^T M r must be "
+        "positive for every residual r. Let it approximate the inverse of the inner Hessian "
+        "by a symmetric positive definite matrix, or leave it out."
     )
 
 

@@ -12,6 +12,7 @@ from .._core.types import Key
 from .._run.check import as_variable, check_structures
 from .._run.steps import with_measured_steps
 from ..problems._base import AbstractProblem, FixedPointProblem, MinProblem
+from ..solvers import CG
 from .guards import not_differentiable
 from .lift import Lifted, Parts, split
 
@@ -46,8 +47,11 @@ class LiftedProblem:
     Two of the same problem and functions are equal, so that programs are reused.
     """
 
-    def __init__(self, problem: Any, functions: dict[str, Lifted], y_rest: PyTree):
-        self._problem, self._functions, self._y_rest = problem, functions, y_rest
+    def __init__(
+        self, problem: Any, functions: dict[str, Lifted], x_rest: PyTree, y_rest: PyTree
+    ):
+        self._problem, self._functions = problem, functions
+        self._x_rest, self._y_rest = x_rest, y_rest
         self._identity = id(problem), tuple(functions.values())
 
     def __eq__(self, other) -> bool:
@@ -58,7 +62,7 @@ class LiftedProblem:
 
     def problem_and(self, solvers: PyTree, x: PyTree, constants: Constants):
         """The problem, and the solvers with their arrays and measured steps."""
-        own = eqx.combine(constants.arrays, solvers)
+        own = self._preconditioned(eqx.combine(constants.arrays, solvers), constants)
         others = constants.x_other, constants.y_other, constants.captured
         bound = {name: f.bind(*others) for name, f in self._functions.items()}
         problem = _like(self._problem, bound, self._gauge(constants.y_other), constants.data)
@@ -71,6 +75,25 @@ class LiftedProblem:
             return None
         whole = lambda y: eqx.combine(y, y_other, self._y_rest)
         return lambda y: eqx.filter(gauge(whole(y)), eqx.is_inexact_array)
+
+    def _preconditioned(self, solvers: PyTree, constants: Constants) -> PyTree:
+        """The solvers with preconditioners that see the user's own x and y."""
+        whole_y = lambda y: eqx.combine(y, constants.y_other, self._y_rest)
+
+        def lifted(preconditioner):
+            def apply(lifted_x, y, r):
+                x = eqx.combine(lifted_x[0], constants.x_other, self._x_rest)
+                applied = preconditioner(x, whole_y(y), whole_y(r))
+                return eqx.filter(applied, eqx.is_inexact_array)
+
+            return apply
+
+        def lift_one(node):
+            if not isinstance(node, CG) or node.preconditioner is None:
+                return node
+            return eqx.tree_at(lambda cg: cg.preconditioner, node, replace_fn=lifted)
+
+        return jax.tree.map(lift_one, solvers, is_leaf=lambda node: isinstance(node, CG))
 
 
 def lift(problem: Any, x: PyTree, y: Parts, arrays: PyTree, key: Key | None):
@@ -103,7 +126,7 @@ def lift(problem: Any, x: PyTree, y: Parts, arrays: PyTree, key: Key | None):
         y_other=y.other,
         captured={name: c.other for name, c in captured.items()},
     )
-    lifted = LiftedProblem(problem, functions, y.rest)
+    lifted = LiftedProblem(problem, functions, x_parts.rest, y.rest)
     return lifted, (real_x, {name: c.real for name, c in captured.items()}), constants
 
 

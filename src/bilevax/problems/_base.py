@@ -55,6 +55,13 @@ class AbstractProblem(eqx.Module):
     def sweep(self, x: PyTree, y: PyTree, batch: Batch) -> PyTree:
         """One fixed-point iteration of the inner problem."""
 
+    def inner_value_and_gradient(
+        self, x: PyTree, y: PyTree, batch: Batch
+    ) -> tuple[Float[Array, ""], PyTree]:
+        r"""$g(x, y)$ and $\nabla_y g(x, y)$, where the inner problem minimises."""
+        del x, y, batch
+        raise TypeError(_NO_VALUE)
+
     def adjoint_map(self, z: PyTree, residual: PyTree) -> PyTree:
         """The fixed-point form of the adjoint system, given its residual at z."""
         del z, residual
@@ -103,6 +110,12 @@ class ObjectiveProblem(AbstractProblem):
     def residual(self, x, y, batch):
         def on_rows(rows):
             return jax.grad(lambda y: call(self.inner, x, y, rows))(y)
+
+        return mean_over_rows(on_rows, batch)
+
+    def inner_value_and_gradient(self, x, y, batch):
+        def on_rows(rows):
+            return jax.value_and_grad(lambda y: call(self.inner, x, y, rows))(y)
 
         return mean_over_rows(on_rows, batch)
 
@@ -327,6 +340,11 @@ _NO_SWEEP = (
     "A fixed-point iteration needs a fixed-point form of the inner problem, and this "
     "problem has none: pass `update=`, use `problem.as_fixed_point(step_size)`, or solve "
     "the inner problem with bx.GradientDescent."
+)
+_NO_VALUE = (
+    "This solver needs an inner problem that minimises, and a FixedPointProblem has no "
+    "objective: solve it with bx.FixedPointIteration, or pass the objective g itself as a "
+    "bx.BilevelProblem."
 )
 _NO_ADJOINT_MAP = (
     "FixedPointIteration on the adjoint system needs a FixedPointProblem: use "

@@ -36,11 +36,39 @@ class Penalty(eqx.Module):
             squares = jnp.sum(squares, axis=0)
         elif y.ndim == 2:
             squares = jnp.sum(squares, axis=1)
+        return self._scale(y) * jnp.sum(self._multipliers(x) * squares)
+
+    def curvature(self, x: Array, y: Array) -> Array:
+        """The second derivative in each weight, of a shape that broadcasts to y's."""
+        multipliers = self._multipliers(x)
+        if y.ndim == 2 and self.kind in ("per-feature", "grouped"):
+            multipliers = multipliers[:, None]
+        return 2 * self._scale(y) * multipliers
+
+    def _multipliers(self, x: Array) -> Array:
         multipliers = jnp.exp(x)
-        if self.groups is not None:
-            multipliers = multipliers[self.groups]
-        scale = jnp.asarray(self.strength / y.size, y.dtype)
-        return scale * jnp.sum(multipliers * squares)
+        return multipliers if self.groups is None else multipliers[self.groups]
+
+    def _scale(self, y: Array) -> Array:
+        return jnp.asarray(self.strength / y.size, y.dtype)
+
+
+class DiagonalInverse(eqx.Module):
+    r"""Divides by the diagonal of the inner Hessian, that of the loss at zero scores.
+
+    $M = \mathrm{diag}(h + p(x))^{-1}$ with the penalties' curvature p(x) and the loss's
+    $h_i = c_0 \frac1n \sum_j a_{ji}^2$, where $c_0$ is its second derivative at zero scores:
+    the largest that it has anywhere in a binary regression, and right everywhere in a ridge
+    regression. Weights that neither has any hold on are left as they are.
+    """
+
+    penalty: Penalty
+    loss: Float[Array, "features"]
+
+    def __call__(self, x: Array, y: Array, r: Array) -> Array:
+        loss = self.loss[:, None] if y.ndim == 2 else self.loss
+        diagonal = loss + self.penalty.curvature(x, y)
+        return r / jnp.where(diagonal > 0, diagonal, 1)
 
 
 class ValidationLoss(eqx.Module):
@@ -71,12 +99,16 @@ class Penalised(eqx.Module):
     - `x0`: where a shared penalty is sensible: one whose curvature is the mean one of the
       training loss over the weights, at zero weights, so that the first inner problems are
       well conditioned;
-    - `y0`: zero weights, one row a feature.
+    - `y0`: zero weights, one row a feature;
+    - `preconditioner`: for `bx.CG(..., preconditioner=task.preconditioner)`: division by the
+      diagonal of the inner Hessian, that of the loss at zero weights. Where penalties have
+      spread over orders of magnitude, products are saved.
     """
 
     problem: BilevelProblem
     x0: Array
     y0: Array
+    preconditioner: DiagonalInverse
     measure: Callable = eqx.field(static=True)
 
     def score(self, y: Numbers, features: Any, targets: Any) -> Float[Array, ""]:
@@ -204,16 +236,20 @@ def _penalised(train, valid, outputs, losses, penalties) -> Penalised:
     shape, groups = _shape(kind, groups, num_features, outputs)
     dtype = jnp.result_type(float)
     y0 = jnp.zeros((num_features, *outputs), dtype)
+    penalty = Penalty(kind, strength, groups)
+    features = as_features(train[0])
+    diagonal = jnp.asarray(curvature * _mean_squares(features), dtype)
     curvature = curvature * _mean_square(train[0])
     return Penalised(
         problem=BilevelProblem(
             outer=ValidationLoss(loss),
-            inner=TrainingLoss(loss, Penalty(kind, strength, groups)),
+            inner=TrainingLoss(loss, penalty),
             outer_data=(as_features(valid[0]), valid[1]),
-            inner_data=(as_features(train[0]), train[1]),
+            inner_data=(features, train[1]),
         ),
         x0=jnp.full(shape, _log_penalty(curvature, strength, y0.size), dtype),
         y0=y0,
+        preconditioner=DiagonalInverse(penalty, diagonal),
         measure=measure,
     )
 
@@ -226,6 +262,16 @@ def _mean_square(features: Any) -> float:
         numbers = features.data if scipy.sparse.issparse(features) else features
     total = np.sum(np.square(np.asarray(numbers, np.float64)))
     return float(total) / max(int(np.prod(_shape_of(features))), 1)
+
+
+def _mean_squares(features: Any) -> np.ndarray:
+    """Of each feature over all rows, in double precision."""
+    num, size = features.shape
+    if is_sparse(features):
+        squares = np.square(np.asarray(features.rows.values, np.float64))
+        return np.bincount(features.rows.columns, squares, minlength=size) / num
+    dense = np.asarray(features)
+    return np.einsum("ij,ij->j", dense, dense, dtype=np.float64) / num
 
 
 def _log_penalty(curvature: float, strength: Any, size: int) -> float:

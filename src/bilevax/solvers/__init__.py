@@ -7,6 +7,8 @@ from ._descent import SGD, Descent, GradientDescent
 from ._direct import Direct
 from ._fixed_point import FixedPointIteration
 from ._neumann import Neumann
+from ._newton import Newton
+from ._optimistix import Optimistix
 from ._sinkhorn import Sinkhorn
 from ._watch import Watch
 
@@ -21,6 +23,8 @@ __all__ = [
     "FixedPointIteration",
     "GradientDescent",
     "Neumann",
+    "Newton",
+    "Optimistix",
     "Sinkhorn",
     "Solve",
     "SolverState",

@@ -183,6 +183,11 @@ class AbstractIterativeSolver(AbstractSolver):
         del state
         return 0
 
+    def other_cost(self, equation: AbstractEquation, state: SolverState) -> Cost:
+        """What was called of other oracles than the equation's own."""
+        del equation, state
+        return Cost()
+
     @property
     def plain_step(self) -> Scalar | None:
         """The step of plain descent with one for all steps; `None` for any other method.
@@ -274,7 +279,8 @@ class AbstractIterativeSolver(AbstractSolver):
             u, state = run.advance(self, run.carry, run.num_steps - run.taken)
         calls = run.calls + state.clock.i - run.taken + self.extra_calls(state)
         state, judging = self.finish(run, u, state)
-        return u, state, self.cost(run, calls + judging), self.result(run.equation, u, state)
+        cost = self.cost(run, calls + judging) + self.other_cost(run.equation, state)
+        return u, state, cost, self.result(run.equation, u, state)
 
     def prepare(self, equation, u, state, key, k) -> "Solve":
         """All that comes before the first iteration, batches drawn."""

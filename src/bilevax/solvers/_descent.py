@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import optax
 import optax.tree
 
@@ -10,7 +11,15 @@ from .._core.types import Number, NumSteps, Scalar, StepSize
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import constant_step, is_measured
 from ._base import checked_num_steps
-from ._directions import AbstractDirection, SteepestDescent, Step, as_transformation
+from ._directions import (
+    AbstractDirection,
+    Objective,
+    Searched,
+    Searching,
+    SteepestDescent,
+    Step,
+    as_transformation,
+)
 from ._followed import FollowedDescent
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 
@@ -25,7 +34,11 @@ class Descent(AbstractTolerantSolver):
     **Arguments:**
 
     - `transformation`: an optax transformation. Its state (momentum, moments, counts)
-      goes on from one outer step to the next, unless the solve starts cold.
+      goes on from one outer step to the next, unless the solve starts cold. One that asks for
+      values, such as `optax.lbfgs()` and what has a line search, gets `value`, `grad` and
+      `value_fn` of the objective (on the adjoint system of the quadratic), on the batch of
+      the step. Beside the gradient of each step, what its state calls
+      `num_linesearch_steps` is counted, each one value with its gradient.
     - `num_steps`: iterations of one solve, an int or a function of the outer step k.
     - `batch_size`: rows a step sees: an int (random rows), a sampler, or `None` (all).
     - `tol`: stop after the first step whose residual had at most this norm. The number of
@@ -37,6 +50,7 @@ class Descent(AbstractTolerantSolver):
     >>> import bilevax as bx, optax
     >>> bx.Descent(optax.adam(0.1), num_steps=5).num_steps
     5
+    >>> lbfgs = bx.Descent(optax.lbfgs(), num_steps=20)
     """
 
     transformation: AbstractDirection
@@ -66,11 +80,35 @@ class Descent(AbstractTolerantSolver):
     def init_method(self, equation, u):
         return self.transformation.init(u)
 
+    @property
+    def stops_early(self):
+        # A line search is a loop whose length nobody knows.
+        return super().stops_early or isinstance(self.transformation, Searching)
+
+    def begin(self, equation, u, state):
+        if isinstance(self.transformation, Searching):
+            zero = jnp.zeros_like(state.method.evaluations)
+            state = state.with_method(Searched(state.method.state, zero))
+        return super().begin(equation, u, state)
+
     def step(self, equation, u, state, batch):
+        if isinstance(self.transformation, Searching):
+            return self._search(self.transformation, equation, u, state, batch)
         direction = equation.residual(u, batch)
         update, method = self.transformation.update(direction, state.method, u, state.clock)
         residual = self.transformation.residual(direction, method)
         return optax.apply_updates(u, update), state.tick(method, self.seen(residual))
+
+    def _search(self, transformation: Searching, equation, u, state, batch):
+        """A step by a transformation that asks for the objective."""
+        value, residual = equation.value_and_residual(u, batch)
+        objective = Objective(value, equation.objective(batch))
+        update, method = transformation.search(residual, state.method, u, objective)
+        return optax.apply_updates(u, update), state.tick(method, self.seen(residual))
+
+    def extra_calls(self, state):
+        searched = isinstance(state.method, Searched)
+        return state.method.evaluations if searched else super().extra_calls(state)
 
     @property
     def plain_step(self):

@@ -1,4 +1,4 @@
-"""The dense solve of the adjoint system."""
+"""The dense solve of the adjoint system, or of a quadratic inner problem."""
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from .._core.types import BlockSize, Number, Scalar
 from .._rows.samplers import AbstractSampler, FullBatch
 from ._base import AbstractSolver, SolverState
 from ._equation import as_linear
+from ._quadratic import is_inner, solve_quadratic
 
 
 class Direct(AbstractSolver):
@@ -21,6 +22,9 @@ class Direct(AbstractSolver):
     for each of the m numbers of y, $m^2$ memory and $m^3$ time: for small y only. A
     Hessian that is not positive definite gives `bx.Result.indefinite`, one that is
     singular to working precision `bx.Result.singular`.
+
+    As the inner solver it is for a g that is quadratic in y, which one step solves: see
+    `bx.CG`.
 
     **Arguments:**
 
@@ -49,10 +53,13 @@ class Direct(AbstractSolver):
             raise ValueError(f"cutoff must be between 0 and 1, got {cutoff}.")
 
     def init(self, equation, u):
-        as_linear(equation)
+        if not is_inner(equation):
+            as_linear(equation)
         return SolverState.start((), self.sampler.init(equation.data), u)
 
     def solve(self, equation, u, state, key, k):
+        if is_inner(equation):
+            return solve_quadratic(self, equation, u, state, key, k)
         del u, k
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
         equation = as_linear(equation)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, PyTree
 
@@ -53,6 +55,29 @@ class AbstractEquation(eqx.Module):
         """R(u), on one batch."""
 
     @abc.abstractmethod
+    def value_and_residual(self, u: PyTree, batch: Batch = ANY) -> tuple[Array, PyTree]:
+        """The objective whose gradient R is, and R(u), in one call of the oracle."""
+
+    def objective(self, batch: Batch = ANY) -> Callable[[PyTree], Array]:
+        """The objective whose gradient R is, as a function that others differentiate.
+
+        Its derivative is R itself, so that value and gradient are one call of the oracle.
+        """
+
+        @jax.custom_jvp
+        def value(u):
+            return self.value_and_residual(u, batch)[0]
+
+        @value.defjvp
+        def _rule(primals, tangents):
+            (u,), (tangent,) = primals, tangents
+            value, residual = self.value_and_residual(u, batch)
+            along = optax.tree.vdot(residual, tangent)
+            return value, jnp.asarray(along, value.dtype)
+
+        return value
+
+    @abc.abstractmethod
     def sweep(self, u: PyTree, batch: Batch = ANY) -> PyTree:
         """One sweep of the fixed-point form, whose fixed point solves the equation."""
 
@@ -73,6 +98,10 @@ class AbstractLinearEquation(AbstractEquation):
     @abc.abstractmethod
     def operator(self, batch: Batch = ANY) -> Callable[[PyTree], PyTree]:
         """The operator on a batch, linearised once."""
+
+    @abc.abstractmethod
+    def inverse(self, preconditioner: Callable) -> Callable[[PyTree], PyTree]:
+        """What a user's `preconditioner(x, y, r)` makes of a residual of this equation."""
 
     @abc.abstractmethod
     def zeros(self) -> PyTree:
@@ -102,14 +131,32 @@ class InnerEquation(AbstractEquation):
     diverged: ClassVar[Result] = Result.inner_diverged
     unconverged: ClassVar[Result] = Result.inner_max_steps
 
-    def fix(self, batch):
+    def fix(self, batch) -> "InnerEquation":
         return InnerEquation(self.problem, self.x, batch)
 
     def residual(self, u, batch=ANY):
         return self.problem.residual(self.x, u, self.fixed or batch)
 
+    def value_and_residual(self, u, batch=ANY):
+        return self.problem.inner_value_and_gradient(self.x, u, self.fixed or batch)
+
+    def linearized(self, u: PyTree, residual: PyTree, batch: Batch = ANY) -> "AdjointEquation":
+        """The system H d = -R(u) for a step d from u, H linearised there once.
+
+        It is an adjoint system, as H is symmetric.
+        """
+        linearization = self.problem.linearize(self.x, u, self.fixed or batch)
+        return AdjointEquation(self.problem, self.x, u, residual, linearization)
+
     def sweep(self, u, batch=ANY):
         return self.problem.sweep(self.x, u, self.fixed or batch)
+
+
+def as_inner(equation: AbstractEquation, refusal: str) -> InnerEquation:
+    """The same equation, if it is that of an inner problem."""
+    if not isinstance(equation, InnerEquation):
+        raise TypeError(refusal)
+    return equation
 
 
 class AdjointEquation(AbstractLinearEquation):
@@ -154,25 +201,40 @@ class AdjointEquation(AbstractLinearEquation):
 
     def operator(self, batch=ANY):
         linear = self.linearization or self.problem.linearize(self.x, self.y, batch)
-        hvp, gauge = linear.hvp, self.problem.gauge
-        if gauge is None:
-            return hvp
+        return on_quotient(linear.hvp, self.problem.gauge)
 
-        def on_quotient(z):
-            projected = gauge(z)
-            kernel_part = optax.tree.sub(z, projected)
-            return optax.tree.add(gauge(hvp(projected)), kernel_part)
-
-        return on_quotient
+    def inverse(self, preconditioner):
+        apply = lambda r: preconditioner(self.x, self.y, r)
+        return on_quotient(apply, self.problem.gauge)
 
     def residual(self, u, batch=ANY):
         return optax.tree.add(self.operator(batch)(u), self.offset)
+
+    def value_and_residual(self, u, batch=ANY):
+        if not self.symmetric:
+            raise TypeError(_NO_OBJECTIVE)
+        product = self.operator(batch)(u)
+        value = optax.tree.vdot(u, product) / 2 + optax.tree.vdot(u, self.offset)
+        return jnp.asarray(value), optax.tree.add(product, self.offset)
 
     def sweep(self, u, batch=ANY):
         return self.problem.adjoint_map(u, self.residual(u, batch))
 
     def _with(self, linearization) -> "AdjointEquation":
         return AdjointEquation(self.problem, self.x, self.y, self.offset, linearization)
+
+
+def on_quotient(product: Callable, gauge: Callable | None) -> Callable[[PyTree], PyTree]:
+    """P A P + I - P for a product with A, where a gauge P is declared."""
+    if gauge is None:
+        return product
+
+    def regular(z):
+        projected = gauge(z)
+        kernel_part = optax.tree.sub(z, projected)
+        return optax.tree.add(gauge(product(projected)), kernel_part)
+
+    return regular
 
 
 class _Zero(eqx.Module):
@@ -182,7 +244,12 @@ class _Zero(eqx.Module):
         return optax.tree.zeros_like(z)
 
 
+_NO_OBJECTIVE = (
+    "This solver needs an objective, and an adjoint system that is not symmetric is the "
+    "gradient of none: use bx.FixedPointIteration, bx.Neumann or bx.Direct."
+)
 _NOT_LINEAR = (
     "This solver is for linear equations, and the inner problem is not known to be one: "
-    "pass it as `linear=`, and take bx.GradientDescent as the inner solver."
+    "pass it as `linear=`, and take bx.GradientDescent as the inner solver. (bx.CG and "
+    "bx.Direct can be inner solvers of a quadratic inner objective.)"
 )
