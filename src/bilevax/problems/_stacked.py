@@ -234,14 +234,22 @@ def _positive(diagonal: Array) -> Array:
 
 
 def _inverses(grams: Array, penalties: Array) -> Array:
-    """Of each Gram matrix with the penalties on its diagonal."""
-    size = grams.shape[1]
+    """Of each Gram matrix with the penalties on its diagonal.
+
+    One at a time: XLA spreads a batch of factorisations over the threads that wait for them,
+    and on few cores they wait for ever.
+    """
     diagonal = jnp.diagonal(grams, axis1=1, axis2=2) + penalties
     added = penalties + (_positive(diagonal) - diagonal) + 1e-13 * diagonal
-    factor = jnp.linalg.cholesky(grams + added[:, :, None] * jnp.eye(size))
-    identity = jnp.broadcast_to(jnp.eye(size), grams.shape)
-    half = jax.lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
-    return jnp.einsum("kji,kjl->kil", half, half)
+    identity = jnp.eye(grams.shape[1])
+
+    def of_model(model):
+        gram, more = model
+        factor = jnp.linalg.cholesky(gram + jnp.diag(more))
+        half = jax.lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
+        return half.T @ half
+
+    return jax.lax.map(of_model, (grams, added))
 
 
 def _grams(features: Any, scaling: Scaling, rows: Float[Array, "rows models"]):

@@ -1,18 +1,20 @@
 """The scheme: folds, the shared start, the families, the choice, the refit."""
 
-from typing import Any, NamedTuple
+import numbers
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg  # noqa: F401
+from threadpoolctl import threadpool_limits
 
-from ..problems._stacked import Weights
+from ..problems._stacked import Scaling, Weights
 from ._choice import Choice, Gain, Judged, choose, gain
 from ._descriptions import descriptions, standardised
 from ._penalties import Outer, Penalties
 from ._plan import Plan, Split, nested, one_split, trains
 from ._search import Start, Trace, family_run, refit, shared_start
-from ._splits import three_parts
 from ._task import Models, Task
 
 # Rows x features x models beyond which one split takes the place of the folds.
@@ -43,28 +45,46 @@ class Fitted(NamedTuple):
     start: Start
     traces: dict[str, Trace]
     plan: Plan
+    judged: Judged
     converged: bool
 
-
-def fit(task: Task, folds: list[Split], weights: np.ndarray, clusters, options: Options):
-    """The whole scheme, in float64 whatever JAX's default is."""
-    with jax.enable_x64(True):
-        return _fit(task, folds, weights, clusters, options)
-
-
-def plan_of(task: Task, folds: list[Split], weights: np.ndarray, random_state) -> tuple:
-    """The models to fit, and the fold of each row, -1 where none judges it."""
-    num = len(folds) ** 2
-    if np.prod(task.features.shape, dtype=float) * num > LARGE:
-        parts = three_parts(task.targets, task.loss != "squared", random_state)
-        return one_split(parts, weights)
-    return nested(folds, weights, task.columns)
+    def cv_results(self, grid: np.ndarray) -> dict[str, np.ndarray]:
+        """Losses of the main run on the grid and at every step, and judged losses."""
+        found = {"alphas": grid, "mean_validation_loss": self.start.losses[:, 0]}
+        main = self.plan.run == 0
+        for family, trace in self.traces.items():
+            found[f"{family}_validation_loss"] = trace.validation[:, main].mean(axis=1)
+            found[f"{family}_judged_loss"] = np.array([*map(self.judged.mean, trace.judged)])
+        return found
 
 
-def _fit(task, folds, weights, clusters, options: Options) -> Fitted:
+def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options, say: bool):
+    """The whole scheme, in float64 whatever JAX's default is.
+
+    `folds`: pairs of indices; or one triple, of rows to train, to tune and to judge on.
+    """
+    # XLA calls LAPACK from several threads at once. With threads of its own in each call, a
+    # small factorisation takes a hundred times as long, and calls have waited for one
+    # another for ever. scipy.linalg is imported here so that its library is there to limit.
+    with threadpool_limits(1, user_api="blas"), jax.enable_x64(True):
+        return _fit(task, folds, weights, clusters, options, print if say else _silent)
+
+
+def _silent(text: str) -> None:
+    del text
+
+
+def is_large(shape: tuple[int, int], cv) -> bool:
+    """Whether one split takes the place of so many folds, where they are a number."""
+    return isinstance(cv, numbers.Integral) and shape[0] * shape[1] * float(cv) ** 2 > LARGE
+
+
+def _fit(task, folds, weights, clusters, options: Options, say) -> Fitted:
     plan = _plan(task, folds, weights)
     models = Models.of(task, plan)
     start = shared_start(models, options.grid)
+    best = np.exp(start.log_penalties[0])
+    say(f"{len(plan.run)} models; the best shared penalty is {best:.3g}")
     families, why = _FAMILIES[options.penalty], ""
     if families and not plan.enough:
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
@@ -73,10 +93,25 @@ def _fit(task, folds, weights, clusters, options: Options) -> Fitted:
         described = _descriptions(models, np.asarray(start.models.weights), options)
         for family in families:
             traces[family] = _on(seen, _run(models, start, described, family, options))
+            say(f"{family}: {len(traces[family].judged) - 1} steps")
     judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
     choice = choose(traces, judged) if traces else Choice("shared", 0)
     found = gain(traces, judged, choice, why)
-    return _refitted(task, weights, start, traces, choice, found, plan, options)
+    say(found.sentence)
+    y, penalties, scaling, converged = _refitted(task, weights, start, traces, choice, options)
+    shared = float(np.exp(start.log_penalties[0]))
+    return Fitted(
+        *_as_they_came(scaling, y),
+        penalties,
+        shared,
+        choice,
+        found,
+        start,
+        traces,
+        plan,
+        judged,
+        converged,
+    )
 
 
 def _plan(task: Task, folds: list[Split], weights: np.ndarray) -> Plan:
@@ -115,29 +150,26 @@ def _descriptions(models: Models, fitted: np.ndarray, options: Options) -> np.nd
     return np.concatenate([own, given], axis=2)
 
 
-def _refitted(task, weights, start, traces, choice, found, plan, options) -> Fitted:
+def _refitted(task, weights, start, traces, choice, options):
     """On all rows, at the mean of the runs' penalties."""
-    everything = np.ones((len(weights), 1)) * weights[:, None]
-    models = Models.of(task, Plan(np.zeros(1, int), everything, everything, everything, True))
+    all_rows = weights[:, None]
+    plan = Plan(np.zeros(1, int), all_rows, all_rows, all_rows, enough=True)
+    models = Models.of(task, plan)
     log_shared = start.log_penalties[0]
     y, converged = refit(models, None, jnp.asarray(log_shared))
-    penalties = np.full(task.features.shape[1], np.exp(log_shared))
-    if choice.family != "shared":
-        described = _descriptions(models, np.asarray(y.weights), options)
-        rule = Penalties(jnp.zeros(1, jnp.int32), jnp.asarray(described), jnp.asarray(options.groups))
-        at = lambda part: jnp.asarray(part[choice.step].mean(axis=0, keepdims=True))
-        x = Outer(*map(at, traces[choice.family].x))
-        y, converged = refit(models, rule, x, y)
-        penalties = np.asarray(rule(x))[0]
-    coefficients, intercept = _as_they_came(models, y)
-    shared = float(np.exp(log_shared))
-    return Fitted(
-        coefficients, intercept, penalties, shared, choice, found, start, traces, plan, converged
-    )
+    if choice.family == "shared":
+        penalties = np.full(task.features.shape[1], np.exp(log_shared))
+        return y, penalties, models.scaling, converged
+    described = jnp.asarray(_descriptions(models, np.asarray(y.weights), options))
+    rule = Penalties(jnp.zeros(1, jnp.int32), described, jnp.asarray(options.groups))
+    at = lambda part: jnp.asarray(part[choice.step].mean(axis=0, keepdims=True))
+    x = Outer(*map(at, traces[choice.family].x))
+    y, converged = refit(models, rule, x, y)
+    return y, np.asarray(rule(x))[0], models.scaling, converged
 
 
-def _as_they_came(models: Models, y: Weights) -> tuple[np.ndarray, np.ndarray]:
-    scaling = models.scaling
+def _as_they_came(scaling: Scaling, y: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients (outputs, features) and intercepts for features as they came."""
     raw = np.asarray(scaling.factors[0][:, None] * y.weights[0])
     return raw.T, np.asarray(y.intercept[0]) - np.asarray(scaling.means[0]) @ raw
 

@@ -98,4 +98,3 @@ class Models:
             squares = as_features(self.task.squares)
         costly = squares is None and num * rows * size**2 > _CHEAP
         return Preconditioner(problem, squares), costly
-
