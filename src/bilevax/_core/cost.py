@@ -127,6 +127,8 @@ def on_host(cost: Cost) -> Cost:
     """
 
     def known(number):
+        if isinstance(number, int):
+            return number
         if any(is_traced(leaf) for leaf in jax.tree.leaves(number)):
             return number
         number = _joined(number) if is_wide(number) else number

@@ -66,8 +66,9 @@ def _strong(leaf: Any, dtype: Any) -> Array:
     if isinstance(leaf, jax.Array):
         # What is strong already needs no operation: one outside of jit takes 30 us and more.
         return jax.lax.convert_element_type(leaf, dtype) if leaf.weak_type else leaf
-    numbers = isinstance(leaf, float | np.ndarray | np.generic)
-    return jnp.asarray(np.asarray(leaf, dtype) if numbers else leaf, dtype)
+    if isinstance(leaf, float | np.ndarray | np.generic):
+        return jnp.asarray(np.asarray(leaf, dtype))
+    return jnp.asarray(leaf, dtype)
 
 
 def _where(name: str, tree: PyTree, index: int) -> str:

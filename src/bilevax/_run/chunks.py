@@ -67,8 +67,8 @@ class Run:
     ) -> Iterator[tuple[State, Any, bool]]:
         """The state after each chunk, the result so far, and whether the history has grown."""
         step, length, ended = int(state.loop.step), 1, False
-        streaks = _streaks(state.loop)
         sound = recent = state
+        streaks: dict[str, Any] = {}
         records = 1 if one_by_one else RECORDS
         while step < last and not ended:
             began = time.perf_counter()
@@ -77,7 +77,7 @@ class Run:
                 if step > 0 and step % self._measure_every == 0:
                     state = sound = recent = remeasured(self._problem, self._algorithm, state)
                 stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
-            if int(recent.loop.step) <= step - max(streaks.values()):
+            if int(recent.loop.step) <= step - max(streaks.values(), default=0):
                 sound, recent = recent, state
             loop, done = self._advance(state, records, stop_at)
             step, result, streaks = int(done.step), done.result, done.streaks
@@ -131,9 +131,9 @@ class Run:
         tol = np.asarray(self._tol, float)
         every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
         fixed = self._problem, self._algorithm, self._metrics, tol, every
-        carry, told = chunk(*fixed, state.loop, records, stop_at)
+        loop, told = chunk(*fixed, state.loop, records, stop_at)
         # Only what the host reads leaves the device, all at once.
-        return carry.state, jax.device_get(told)
+        return loop, jax.device_get(told)
 
 
 def _next_length(length: int, seconds: float) -> int:

@@ -74,7 +74,8 @@ def hypergradient(
     if has_steps_to_measure(estimator):
         smoothness, measuring = measure_smoothness(problem, estimator, x, y)
         estimator = with_steps(estimator, smoothness.step_size)
-    found, cost, result, state = _estimate(problem, estimator, x, y, adjoint, key)
+    gradient, state, cost, result = _estimate(problem, estimator, x, y, adjoint, key)
+    found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
     cost = on_host(cost if measuring is None else cost + measuring)
     return Hypergradient(*found, cost, result, state)
 
@@ -83,6 +84,4 @@ def hypergradient(
 def _estimate(problem, estimator, x, y, adjoint, key):
     state = initial_estimate(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)
-    result = first_failure(result, estimator.shortfall(state))
-    found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
-    return found, cost, result, state
+    return gradient, state, cost, first_failure(result, estimator.shortfall(state))

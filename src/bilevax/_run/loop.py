@@ -154,7 +154,7 @@ class Told(eqx.Module):
 def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
     """Up to `records` records, at most `RECORDS`, and up to the step `stop_at`.
 
-    Returns the carry, and what the host is told of it.
+    Returns the state after it, and what the host is told.
 
     The state is not donated: a chunk that fails is taken again, from its start to the step
     before the failure, so that the last finite iterate costs no copy at every step.
@@ -184,7 +184,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
     _, carry, rows = jax.lax.while_loop(
         wanted, record, (jnp.int32(0), start, jax.tree.map(room, shapes))
     )
-    return carry, Told(
+    return carry.state, Told(
         carry.state.step,
         carry.converged,
         carry.result,
