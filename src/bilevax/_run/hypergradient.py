@@ -4,6 +4,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
 from .._core.cost import Cost, on_host
+from .._core.program import program
 from .._core.result import Result, first_failure
 from .._core.types import Key
 from ..hypergradients._base import Estimator, last_residuals
@@ -80,7 +81,7 @@ def hypergradient(
     return Hypergradient(*found, cost, result, state)
 
 
-@eqx.filter_jit
+@program
 def _estimate(problem, estimator, x, y, adjoint, key):
     state = initial_estimate(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)

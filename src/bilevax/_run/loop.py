@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost, packed, unpacked
 from .._core.growth import Growth, half_the_digits
+from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
 from .._core.types import Numbers
@@ -150,7 +151,7 @@ class Told(eqx.Module):
         return dataclasses.replace(self, rows=self.rows | {"taken": taken})
 
 
-@eqx.filter_jit
+@program
 def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
     """Up to `records` records, at most `RECORDS`, and up to the step `stop_at`.
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.cost import Cost
 from .._core.numbers import as_count, as_nonnegative
+from .._core.program import program
 from .._core.result import Result, is_code
 from .._core.types import Count, Key, Number
 from ..algorithms._base import Algorithm, AnyAlgorithm
@@ -197,7 +198,7 @@ def initial_state(
     return state
 
 
-@eqx.filter_jit
+@program
 def _start(problem, algorithm, x, y, adjoint, key) -> LoopState:
     estimate = initial_estimate(problem, algorithm.hypergradient, x, y, adjoint)
     return LoopState.start(x, estimate, algorithm.outer.init(x), key)
