@@ -82,12 +82,11 @@ def measure() -> list[Row]:
 
     def ours():
         limits = jnp.int32(STEPS), state.step + STEPS
-        carry, _ = chunk(
+        return chunk(
             q.problem, algorithm, None, jnp.float32(-jnp.inf), jnp.int32(1), state, *limits
         )
-        return carry
 
-    cost = ours().cost.on_host()
+    cost = jax.device_get(ours()[1]).cost
     assert (cost.inner_gradient, cost.hvp) == (STEPS * T, STEPS * (N + 1)), cost
     jobs = {"ours": ours, "bare": lambda: bare(q.A_g, q.B_g, q.A_f, x, y, y)}
     seconds = interleaved(jobs)

@@ -19,6 +19,7 @@ from rich.table import Table
 
 # Each module's needs beside bilevax.
 BENCHMARKS = {
+    "small_problems": None,
     "quadratic_step": None,
     "dense_products": None,
     "sparse_products": None,

@@ -42,9 +42,9 @@ def full_batch(train, valid) -> Row:
     def ours():
         limits = jnp.int32(STEPS), state.step + STEPS
         tol, every = jnp.float32(-jnp.inf), jnp.int32(1)
-        return chunk(task.problem, algorithm, None, tol, every, state, *limits)[0]
+        return chunk(task.problem, algorithm, None, tol, every, state, *limits)
 
-    cost = ours().cost.on_host()
+    cost = jax.device_get(ours()[1]).cost
     pairs = (cost.inner_gradient + cost.hvp + cost.outer_gradient) // STEPS
     assert pairs == T + N + 2, cost
     A, W = train[0], np.ones(task.y0.shape, np.float32)

@@ -1,6 +1,8 @@
 """What the command says of itself."""
 
 import dataclasses
+import subprocess
+import sys
 
 from typer.testing import CliRunner
 
@@ -31,3 +33,16 @@ def test_help_shows_defaults_and_choices():
 
 def test_the_version_is_said():
     assert CliRunner().invoke(app, ["--version"]).stdout == f"bilevax {bx.__version__}\n"
+
+
+def test_help_waits_for_no_package_that_it_does_not_need():
+    """Each takes longer to import than all that help needs."""
+    program = (
+        "import sys; sys.argv = ['bilevax', '--help']\n"
+        "from bilevax.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('loaded', *{'sklearn', 'pandas', 'matplotlib', 'scipy.stats'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "loaded", done.stdout + done.stderr

@@ -113,3 +113,23 @@ def test_the_numbers_of_a_run(name):
     for value, error in WRONG[name]:
         with pytest.raises(error, match=f"^{name} must be"):
             bx.minimize(problem(), own, jnp.ones(3), jnp.zeros(3), **{name: value})
+
+
+def test_a_loop_of_ones_own_traces_nothing_anew():
+    """Neither to check the state that it passes back, nor to compute."""
+    traces = []
+
+    def inner(x, y):
+        traces.append(1)
+        return jnp.sum((y - x) ** 2)
+
+    counted, own = bx.BilevelProblem(lambda x, y: jnp.sum((y - 1) ** 2), inner), algorithm()
+    ones = jnp.ones(3)
+    state = bx.minimize(counted, own, ones, ones, num_steps=1).state
+    state = bx.minimize(counted, own, num_steps=1, state=state).state
+    bx.hypergradient(counted, own.hypergradient, ones, ones)
+    first = len(traces)
+    assert first > 0
+    bx.minimize(counted, own, num_steps=1, state=state)
+    bx.hypergradient(counted, own.hypergradient, 2 * ones, ones)
+    assert len(traces) == first

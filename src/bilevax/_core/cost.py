@@ -51,10 +51,7 @@ class Wide(eqx.Module):
 
     def on_host(self):
         """The same number as a Python integer, or as 64-bit NumPy integers."""
-        if self.low.ndim == 0:
-            return int(self.high) * 2**32 + int(self.low)
-        high, low = (np.asarray(word, np.int64) for word in (self.high, self.low))
-        return high * 2**32 + low
+        return _joined(self)
 
 
 Count = int | np.integer | Integer[Array | np.ndarray, "..."] | Wide
@@ -116,14 +113,7 @@ class Cost(Oracles):
 
     def on_host(self) -> "Cost":
         """The same numbers as Python integers, where they are known."""
-
-        def known(number):
-            if any(is_traced(leaf) for leaf in jax.tree.leaves(number)):
-                return number
-            number = number.on_host() if is_wide(number) else number
-            return int(number) if np.ndim(number) == 0 else number
-
-        return jax.tree.map(known, self, is_leaf=is_wide)
+        return on_host(self)
 
     def __add__(self, other: "Cost") -> "Cost":
         numbers = jax.tree.leaves((self, other), is_leaf=is_wide)
@@ -136,6 +126,46 @@ def _add(one: Cost, other: Cost) -> Cost:
 
 # One step of a program that is being traced, in place of one for each word of each number.
 _added = jax.jit(_add)
+
+
+def on_host(cost: Cost) -> Cost:
+    """A cost's numbers as Python integers, where they are known.
+
+    A function, since it is called where time counts: a module's bound method is a module,
+    which takes longer to make than this.
+    """
+
+    def known(number):
+        if isinstance(number, int):
+            return number
+        if any(is_traced(leaf) for leaf in jax.tree.leaves(number)):
+            return number
+        number = _joined(number) if is_wide(number) else number
+        return int(number) if np.ndim(number) == 0 else number
+
+    return jax.tree.map(known, cost, is_leaf=is_wide)
+
+
+def _joined(number: Wide):
+    high, low = np.asarray(number.high), np.asarray(number.low)
+    if low.ndim == 0:
+        return int(high) * 2**32 + int(low)
+    return high.astype(np.int64) * 2**32 + low.astype(np.int64)
+
+
+def packed(cost: Cost) -> Integer[Array, "numbers words"]:
+    """All numbers of a cost as one array, which leaves a program sooner than many do."""
+    wide = jax.tree.leaves(cost.wide(), is_leaf=is_wide)
+    return jnp.stack([jnp.stack((number.high, number.low)) for number in wide])
+
+
+def unpacked(words: np.ndarray) -> Cost:
+    """The cost again, of Python integers; where there are many, of arrays of them."""
+    numbers = words[..., 0].astype(np.int64) * 2**32 + words[..., 1]
+    return _STRUCTURE.unflatten(numbers.T if numbers.ndim > 1 else numbers.tolist())
+
+
+_STRUCTURE = jax.tree.structure(Cost())
 
 
 def is_wide(node) -> bool:

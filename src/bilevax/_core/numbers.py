@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -54,9 +53,8 @@ def _as_number(name: str, value: Any, must: str, kind: str, remedy: str) -> Scal
     number = as_scalar(value)
     if is_traced(number):
         return number
-    with jax.ensure_compile_time_eval():
-        sound = bool(jnp.isfinite(number)) and bool(_RANGES[must](number))
-    if not sound:
+    known = np.asarray(number)
+    if not (np.isfinite(known) and _RANGES[must](known)):
         raise ValueError(f"{name} must be {must}, got {value}{remedy}.")
     return number
 

@@ -1,5 +1,7 @@
 """Result codes: what went wrong, why, and what to do about it."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -116,6 +118,14 @@ def first_failure(*results):
     for result in reversed(results[:-1]):
         combined = Result.where(result == Result.successful, combined, result)
     return combined
+
+
+def is_code(result: Any, code: Any) -> bool:
+    """Whether a result is this code, where both are known on the host.
+
+    There `==` would be an operation of the device, and take longer than all else.
+    """
+    return bool(jax.tree.leaves(result)[0] == jax.tree.leaves(code)[0])
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

@@ -4,11 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import scipy.sparse
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PyTree
 
-from .sparse import AbstractSparse, SparseMatrix, is_sparse
+from .sparse import AbstractSparse, SparseMatrix, is_scipy, is_sparse
 
 
 def as_data(data: PyTree) -> PyTree:
@@ -20,7 +19,7 @@ def as_data(data: PyTree) -> PyTree:
     def convert(leaf):
         if isinstance(leaf, AbstractSparse):
             return leaf
-        return SparseMatrix(leaf) if scipy.sparse.issparse(leaf) else jnp.asarray(leaf)
+        return SparseMatrix(leaf) if is_scipy(leaf) else jnp.asarray(leaf)
 
     return jax.tree.map(convert, data, is_leaf=_is_matrix)
 
@@ -61,4 +60,4 @@ def _take_dense(leaf: ArrayLike, indices: Int[Array, "batch"]) -> Array:
 
 
 def _is_matrix(leaf: Any) -> bool:
-    return is_sparse(leaf) or scipy.sparse.issparse(leaf)
+    return is_sparse(leaf) or is_scipy(leaf)

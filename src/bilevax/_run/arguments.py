@@ -1,5 +1,7 @@
 """The arguments of a computation: all that is checked of them before any work."""
 
+import functools
+
 import jax
 from jaxtyping import PyTree
 
@@ -21,10 +23,21 @@ def checked(problem, estimator, variables, adjoint, key):
         raise ValueError(
             "This method draws random rows: pass a key, as in key=jax.random.key(0)."
         )
-    key = jax.random.key(0) if key is None else key
+    key = _unused_key(_prng_impl()) if key is None else key
     if not isinstance(key, jax.Array):
         raise TypeError(f"key must be a JAX key, as in jax.random.key({key!r}).")
     return x, y, adjoint, key
+
+
+def _prng_impl() -> str:
+    return str(jax.config.jax_default_prng_impl)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@functools.cache
+def _unused_key(impl: str) -> jax.Array:
+    """The key of methods that draw nothing, made once and not at every call."""
+    with jax.ensure_compile_time_eval():
+        return jax.random.key(0, impl=impl)
 
 
 def _like_y(adjoint: PyTree, y: PyTree) -> PyTree:

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._core.tree import is_traced
@@ -17,27 +18,23 @@ from ..problems._base import AbstractProblem, FixedPointProblem, ObjectiveProble
 
 def as_variable(name: str, value: PyTree) -> PyTree:
     """A variable as arrays of one float dtype; otherwise an error that names the leaf."""
-    leaves = jax.tree_util.tree_leaves_with_path(value)
+    leaves, structure = jax.tree.flatten(value)
     if not leaves:
         raise ValueError(f"{name} has no arrays: pass a pytree with at least one number.")
-    for path, leaf in leaves:
-        where = name + jax.tree_util.keystr(path)
-        try:
-            dtype = jnp.result_type(leaf)
-        except (TypeError, ValueError):
-            raise TypeError(f"{where} is {leaf!r}, which is not an array.") from None
-        if dtype not in (jnp.float32, jnp.float64):
+    dtypes = [_dtype(leaf) for leaf in leaves]
+    for index, (leaf, dtype) in enumerate(zip(leaves, dtypes, strict=True)):
+        if dtype is None:
+            where = _where(name, value, index)
+            raise TypeError(f"{where} is {leaf!r}, which is not an array.")
+        if dtype not in _FLOATS:
             raise TypeError(
-                f"{where} has dtype {dtype}: {name} must be float32 or float64. "
-                f"Convert it, for example with jnp.asarray({name}, float)."
+                f"{_where(name, value, index)} has dtype {dtype}: {name} must be float32 or "
+                f"float64. Convert it, for example with jnp.asarray({name}, float)."
             )
-    value = jax.tree.map(_strong, value)
-    dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(value)})
-    if len(dtypes) > 1:
-        raise TypeError(
-            f"{name} mixes the dtypes {' and '.join(dtypes)}: use one for all its arrays."
-        )
-    return value
+    if len(set(dtypes)) > 1:
+        listed = " and ".join(sorted({str(dtype) for dtype in dtypes}))
+        raise TypeError(f"{name} mixes the dtypes {listed}: use one for all its arrays.")
+    return structure.unflatten(map(_strong, leaves, dtypes))
 
 
 def check_kinds(problem: Any, estimator: Any) -> None:
@@ -51,10 +48,32 @@ def check_kinds(problem: Any, estimator: Any) -> None:
         )
 
 
-def _strong(leaf) -> Array:
+_FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def _dtype(leaf: Any) -> Any:
+    """The dtype of an array or a number, `None` for anything else."""
+    if isinstance(leaf, jax.Array):
+        return leaf.dtype
+    try:
+        return jnp.result_type(leaf)
+    except (TypeError, ValueError):
+        return None
+
+
+def _strong(leaf: Any, dtype: Any) -> Array:
     """An array whose dtype does not depend on how it was written."""
-    leaf = jnp.asarray(leaf)
-    return jax.lax.convert_element_type(leaf, leaf.dtype)
+    if isinstance(leaf, jax.Array):
+        # What is strong already needs no operation: one outside of jit takes 30 us and more.
+        return jax.lax.convert_element_type(leaf, dtype) if leaf.weak_type else leaf
+    if isinstance(leaf, float | np.ndarray | np.generic):
+        return jnp.asarray(np.asarray(leaf, dtype))
+    return jnp.asarray(leaf, dtype)
+
+
+def _where(name: str, tree: PyTree, index: int) -> str:
+    """The name of a tree's leaf. Paths are made where they are read: in an error."""
+    return name + jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(tree)[index][0])
 
 
 def check_structures(problem: AbstractProblem, x: PyTree, y: PyTree) -> None:
@@ -83,16 +102,13 @@ def check_level(problem: AbstractProblem, level: str, x: PyTree, y: PyTree) -> N
 def check_numbers(**trees: PyTree) -> None:
     """Raise if any tree holds NaN or infinite numbers; traced values are not looked at."""
     for name, tree in trees.items():
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            if not eqx.is_inexact_array(leaf) or is_traced(leaf):
+        for index, leaf in enumerate(jax.tree.leaves(tree)):
+            if not eqx.is_inexact_array(leaf) or is_traced(leaf) or _is_finite(leaf):
                 continue
-            with jax.ensure_compile_time_eval():
-                finite = bool(_finite(leaf))
-            if not finite:
-                where = name + jax.tree_util.keystr(path)
-                raise ValueError(
-                    f"{where} contains NaN or infinite values. Clean or impute it first."
-                )
+            raise ValueError(
+                f"{_where(name, tree, index)} contains NaN or infinite values. Clean or "
+                "impute it first."
+            )
 
 
 def check_domain(problem: AbstractProblem, x: PyTree) -> None:
@@ -102,6 +118,15 @@ def check_domain(problem: AbstractProblem, x: PyTree) -> None:
         check(x)
 
 
+def _is_finite(leaf: Array | np.ndarray) -> bool:
+    # A program takes longer to call than few numbers to read.
+    if leaf.size <= _FEW and getattr(leaf, "is_fully_addressable", True):
+        return bool(np.isfinite(np.asarray(leaf)).all())
+    with jax.ensure_compile_time_eval():
+        return bool(_finite(leaf))
+
+
+_FEW = 1000
 _finite = jax.jit(lambda leaf: jnp.all(jnp.isfinite(leaf)))
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array
 
 from .._core.cost import Cost
-from .._core.result import Result
+from .._core.result import Result, is_code
 from ..algorithms._base import Algorithm
 from ..problems._base import AbstractProblem
 from .history import History, columns_of
-from .loop import RECORDS, LoopState, chunk
+from .loop import RECORDS, LoopState, Told, chunk, streaks_of
 from .smoothness import measure_smoothness
 from .steps import has_steps_to_measure
 
@@ -49,7 +49,10 @@ def remeasured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> 
 
 
 class Run:
-    """A problem, an algorithm and how to watch them, taken one chunk at a time."""
+    """A problem, an algorithm and how to watch them, taken one chunk at a time.
+
+    `shortfall` is the result that says whether a solver's tolerance was never met so far.
+    """
 
     def __init__(self, problem, algorithm, metrics, tol, every, measure_every):
         self._problem, self._algorithm, self._metrics = problem, algorithm, metrics
@@ -57,6 +60,7 @@ class Run:
         measures = measure_every is not None and has_steps_to_measure(algorithm)
         self._measure_every = measure_every if measures else None
         self._started = time.perf_counter()
+        self.shortfall: Any = Result.successful
 
     def chunks(
         self, state: State, last: int, history: History, one_by_one: bool
@@ -64,6 +68,7 @@ class Run:
         """The state after each chunk, the result so far, and whether the history has grown."""
         step, length, ended = int(state.loop.step), 1, False
         sound = recent = state
+        streaks: dict[str, Any] = {}
         records = 1 if one_by_one else RECORDS
         while step < last and not ended:
             began = time.perf_counter()
@@ -72,23 +77,24 @@ class Run:
                 if step > 0 and step % self._measure_every == 0:
                     state = sound = recent = remeasured(self._problem, self._algorithm, state)
                 stop_at = min(stop_at, (step // self._measure_every + 1) * self._measure_every)
-            if int(recent.loop.step) <= step - max(_streaks(state.loop).values()):
+            if int(recent.loop.step) <= step - max(streaks.values(), default=0):
                 sound, recent = recent, state
-            done = self._advance(state, records, stop_at)
-            step, result = done.step, done.result
-            failed = bool(result != Result.successful)
-            ended = failed or done.converged
+            loop, done = self._advance(state, records, stop_at)
+            step, result, streaks = int(done.step), done.result, done.streaks
+            self.shortfall = done.shortfall
+            failed = not is_code(result, Result.successful)
+            ended = failed or bool(done.converged)
             if step == last and not ended and np.isfinite(self._tol):
                 result = Result.max_steps_reached
             before = len(history)
             self._record(history, state, done, ended or step == last, began)
-            state = State(done.loop, state.cost + done.cost.on_host())
+            state = State(loop, state.cost + done.cost)
             if failed:
                 state = self._retreat(history, sound, state, result)
             yield state, result, len(history) > before
             length = _next_length(length, time.perf_counter() - began)
 
-    def _record(self, history, state: State, done: "_Chunk", to_end: bool, began) -> None:
+    def _record(self, history, state: State, done: Told, to_end: bool, began) -> None:
         """Add the rows of a chunk to the history."""
         rows = done.rows
         recorded = rows["taken"] & (rows["step"] % self._every == 0)
@@ -108,10 +114,10 @@ class Run:
         history.cut(step)
         while int(state.loop.step) < step:
             began = time.perf_counter()
-            done = self._advance(state, RECORDS, step)
+            loop, done = self._advance(state, RECORDS, step)
             if done.step == step and not history.ends_at(step):
                 self._record(history, state, done.last_row(), True, began)
-            state = State(done.loop, state.cost + done.cost.on_host())
+            state = State(loop, state.cost + done.cost)
         if not len(history):
             history.append(last_row)
         return State(state.loop, failed.cost)
@@ -120,33 +126,14 @@ class Run:
         """The step of the next record."""
         return (step // self._every + 1) * self._every
 
-    def _advance(self, state: State, records: int, stop_at: int) -> "_Chunk":
+    def _advance(self, state: State, records: int, stop_at: int) -> tuple[LoopState, Told]:
         # As arrays, so that other numbers are no other program.
         tol = np.asarray(self._tol, float)
         every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
         fixed = self._problem, self._algorithm, self._metrics, tol, every
-        carry, rows = chunk(*fixed, state.loop, records, stop_at)
+        loop, told = chunk(*fixed, state.loop, records, stop_at)
         # Only what the host reads leaves the device, all at once.
-        step, cost, converged, rows = jax.device_get(
-            (carry.state.step, carry.cost, carry.converged, rows)
-        )
-        return _Chunk(carry.state, carry.result, int(step), cost, bool(converged), rows)
-
-
-class _Chunk(NamedTuple):
-    """What a chunk came to: the loop's state on the device, the rest on the host."""
-
-    loop: LoopState
-    result: Any
-    step: int
-    cost: Cost
-    converged: bool
-    rows: dict[str, Any]
-
-    def last_row(self) -> "_Chunk":
-        """The same, as if only its last step had been recorded."""
-        taken = self.rows["taken"] & (self.rows["step"] == self.step)
-        return self._replace(rows=self.rows | {"taken": taken})
+        return loop, jax.device_get(told)
 
 
 def _next_length(length: int, seconds: float) -> int:
@@ -158,14 +145,12 @@ def _next_length(length: int, seconds: float) -> int:
 
 def _streaks(loop: LoopState) -> dict[str, int]:
     """For how many steps what is watched has been growing."""
-    watches = loop.hypergradient.watches
-    counts = {level: watch.solves.count for level, watch in watches.items()}
-    found = jax.device_get(counts | {"outer": loop.ascent.count})
+    found = jax.device_get(streaks_of(loop))
     return {level: int(count) for level, count in found.items()}
 
 
 def _streak(loop: LoopState, result: Any) -> int:
     """For how many steps what failed had been growing."""
     streaks = _streaks(loop)
-    blamed = [level for level, codes in _BLAMED.items() if any(result == c for c in codes)]
+    blamed = [name for name, codes in _BLAMED.items() if any(is_code(result, c) for c in codes)]
     return max((streaks.get(level, 0) for level in blamed), default=0)

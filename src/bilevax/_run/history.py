@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._core.cost import unpacked
+
 
 class History:
     """Columns that grow by chunks of rows; reading them copies nothing."""
@@ -71,7 +73,7 @@ def columns_of(
     """
     start, end = seconds
     kept = jax.tree.map(lambda column: np.asarray(column)[keep], rows)
-    cost = kept["cost"].on_host() + before
+    cost = unpacked(kept["cost"]) + before
     num = int(keep.sum())
     return {
         "step": kept["step"].astype(np.int64),

@@ -3,7 +3,8 @@
 import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
-from .._core.cost import Cost
+from .._core.cost import Cost, on_host
+from .._core.program import program
 from .._core.result import Result, first_failure
 from .._core.types import Key
 from ..hypergradients._base import Estimator, last_residuals
@@ -70,18 +71,18 @@ def hypergradient(
     (4.0, 30, Array(True, dtype=bool))
     """
     x, y, adjoint, key = checked(problem, estimator, {"x": x, "y0": y0}, adjoint0, key)
-    measuring = Cost()
+    measuring = None
     if has_steps_to_measure(estimator):
         smoothness, measuring = measure_smoothness(problem, estimator, x, y)
         estimator = with_steps(estimator, smoothness.step_size)
-    h = _estimate(problem, estimator, x, y, adjoint, key)
-    return eqx.tree_at(lambda h: h.cost, h, (h.cost + measuring).on_host())
+    gradient, state, cost, result = _estimate(problem, estimator, x, y, adjoint, key)
+    found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
+    cost = on_host(cost if measuring is None else cost + measuring)
+    return Hypergradient(*found, cost, result, state)
 
 
-@eqx.filter_jit
-def _estimate(problem, estimator, x, y, adjoint, key) -> Hypergradient:
+@program
+def _estimate(problem, estimator, x, y, adjoint, key):
     state = initial_estimate(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)
-    result = first_failure(result, estimator.shortfall(state))
-    found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
-    return Hypergradient(*found, cost, result, state)
+    return gradient, state, cost, first_failure(result, estimator.shortfall(state))

@@ -1,17 +1,21 @@
-"""The compiled part of the outer loop: one scan a chunk."""
+"""The compiled part of the outer loop: one program for every chunk."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .._core.cost import Cost
+from .._core.cost import Cost, packed, unpacked
 from .._core.growth import Growth, half_the_digits
+from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
+from .._core.types import Numbers
 from ..algorithms._base import Algorithm
 from ..solvers._directions import Clock
 from .history import RESERVED
@@ -120,38 +124,88 @@ def outer_step(problem, algorithm: Algorithm, carry: Carry, tol) -> Carry:
     )
 
 
-@eqx.filter_jit
-def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
-    """Up to `records` records, and up to the step `stop_at`: one scan.
+class Told(eqx.Module):
+    """What the host reads of a chunk, all at once.
 
-    Returns the carry and one row a record; the row's `taken` says whether it took a step.
+    - `shortfall`: whether a solver's tolerance was never met so far;
+    - `streaks`: for how many steps what is watched has been growing;
+    - `rows`: columns with room for `RECORDS` rows, one a record; a row's `taken` says whether
+      it was written.
+    """
+
+    step: Numbers
+    converged: Numbers
+    result: Any
+    shortfall: Any
+    streaks: dict[str, Any]
+    rows: dict[str, Any]
+
+    @property
+    def cost(self) -> Cost:
+        """What the chunk called, on the host: the last record counts it all."""
+        return unpacked(self.rows["cost"][np.count_nonzero(self.rows["taken"]) - 1])
+
+    def last_row(self) -> "Told":
+        """The same, as if only its last step had been recorded."""
+        taken = self.rows["taken"] & (self.rows["step"] == self.step)
+        return dataclasses.replace(self, rows=self.rows | {"taken": taken})
+
+
+@program
+def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
+    """Up to `records` records, at most `RECORDS`, and up to the step `stop_at`.
+
+    Returns the state after it, and what the host is told.
 
     The state is not donated: a chunk that fails is taken again, from its start to the step
     before the failure, so that the last finite iterate costs no copy at every step.
     """
 
-    def record(carry, index):
+    def record(at):
+        index, carry, rows = at
         boundary = (carry.state.step // every + 1) * every
-        stop = jnp.where(index < records, jnp.minimum(boundary, stop_at), 0)
-        before = carry.state.step
+        stop = jnp.minimum(boundary, stop_at)
         carry = jax.lax.while_loop(
             lambda c: c.running & (c.state.step < stop),
             lambda c: outer_step(problem, algorithm, c, tol),
             carry,
         )
-        taken = carry.state.step > before
-        row = {
-            "taken": taken,
-            "step": carry.state.step,
-            "value": carry.state.hypergradient.value,
-            "gradient_norm": carry.gradient_norm,
-            "residuals": residuals(carry.state),
-            "cost": carry.cost,
-            "metrics": evaluate(metrics, carry.state, taken),
-        }
-        return carry, row
+        write = lambda column, new: jax.lax.dynamic_update_index_in_dim(column, new, index, 0)
+        return index + 1, carry, jax.tree.map(write, rows, row(metrics, carry))
 
-    return jax.lax.scan(record, Carry.start(state), jnp.arange(RECORDS, dtype=jnp.int32))
+    def wanted(at):
+        index, carry, _ = at
+        return carry.running & (index < records) & (carry.state.step < stop_at)
+
+    start = Carry.start(state)
+    shapes = jax.eval_shape(lambda carry: row(metrics, carry), start)
+    room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
+    # As many turns as records are wanted: rows that nobody reads would take a chunk of one
+    # step ten times as long.
+    _, carry, rows = jax.lax.while_loop(
+        wanted, record, (jnp.int32(0), start, jax.tree.map(room, shapes))
+    )
+    return carry.state, Told(
+        carry.state.step,
+        carry.converged,
+        carry.result,
+        algorithm.hypergradient.shortfall(carry.state.hypergradient),
+        streaks_of(carry.state),
+        rows,
+    )
+
+
+def row(metrics, carry: Carry) -> dict[str, Any]:
+    """What is recorded of a step."""
+    return {
+        "taken": jnp.array(True),
+        "step": carry.state.step,
+        "value": carry.state.hypergradient.value,
+        "gradient_norm": carry.gradient_norm,
+        "residuals": residuals(carry.state),
+        "cost": packed(carry.cost),
+        "metrics": evaluate(metrics, carry.state),
+    }
 
 
 def residuals(state: LoopState) -> dict[str, Array]:
@@ -163,8 +217,15 @@ def residuals(state: LoopState) -> dict[str, Array]:
     return found
 
 
-def evaluate(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, Any]:
-    """The user's metrics, computed only where wanted."""
+def streaks_of(state: LoopState) -> dict[str, Any]:
+    """For how many steps what is watched has been growing."""
+    watches = state.hypergradient.watches
+    counts = {level: watch.solves.count for level, watch in watches.items()}
+    return counts | {"outer": state.ascent.count}
+
+
+def evaluate(metrics, state: LoopState) -> dict[str, Any]:
+    """The user's metrics."""
     if metrics is None:
         return {}
     y = state.hypergradient.y
@@ -175,6 +236,4 @@ def evaluate(metrics, state: LoopState, wanted: Bool[Array, ""]) -> dict[str, An
             "metrics(x, y) must return a dict of numbers or arrays whose names are not "
             f"columns of the history already; got {shapes}."
         )
-    nothing = lambda x, y: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    compute = lambda x, y: jax.tree.map(jnp.asarray, metrics(x, y))
-    return jax.lax.cond(wanted, compute, nothing, state.x, y)
+    return jax.tree.map(jnp.asarray, metrics(state.x, y))

@@ -32,8 +32,9 @@ def check_means(
     """
     samplers = list(_samplers(readers))
     for level, sampler in samplers:
-        # Here what the caller gave is known; in a compiled program it is not.
-        sampler.check(getattr(problem, f"{level}_data"))
+        # Here what the caller gave is known; in a compiled program it is not. Through the
+        # class, since a module's bound method is a module, which takes longer to make.
+        type(sampler).check(sampler, getattr(problem, f"{level}_data"))
     if not isinstance(problem, ObjectiveProblem | FixedPointProblem):
         return
     same_level = isinstance(problem, MinProblem)

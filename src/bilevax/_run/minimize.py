@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.cost import Cost
 from .._core.numbers import as_count, as_nonnegative
-from .._core.result import Result, first_failure
+from .._core.program import program
+from .._core.result import Result, is_code
 from .._core.types import Count, Key, Number
 from ..algorithms._base import Algorithm, AnyAlgorithm
 from ..hypergradients._base import last_residuals
@@ -154,11 +155,10 @@ def minimize(
         for state, result, recorded in chunks:
             report(history)
             if callback and recorded and callback(Solution.of(state, history, result)):
-                result = first_failure(result, Result.stopped)
+                result = _first(result, Result.stopped)
                 break
-    loop = state.loop
-    result = first_failure(result, algorithm.hypergradient.shortfall(loop.hypergradient))
-    if any(bool(result == code) for code in ASTRAY):
+    loop, result = state.loop, _first(result, run.shortfall)
+    if any(is_code(result, code) for code in ASTRAY):
         explain(problem, algorithm, loop.smoothness, loop.x, loop.hypergradient.y)
     return Solution.of(state, history, result)
 
@@ -198,10 +198,15 @@ def initial_state(
     return state
 
 
-@eqx.filter_jit
+@program
 def _start(problem, algorithm, x, y, adjoint, key) -> LoopState:
     estimate = initial_estimate(problem, algorithm.hypergradient, x, y, adjoint)
     return LoopState.start(x, estimate, algorithm.outer.init(x), key)
+
+
+def _first(result, otherwise):
+    """A result, or the other one where it is successful; both are known on the host."""
+    return otherwise if is_code(result, Result.successful) else result
 
 
 _NEVER = ": leave it out to measure once, where the run starts, and follow"

@@ -1,5 +1,6 @@
 """Whether a state is one of this problem and algorithm, from which a run can go on."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -26,18 +27,32 @@ def check_state(
     check_kinds(problem, estimator)
     check_domain(problem, x)
     check_means(problem, estimator, x, y)
-
-    def first():
-        return initial_estimate(problem, estimator, x, y, None), algorithm.outer.init(x)
-
     try:
-        expected = eqx.filter_eval_shape(first)
+        expected = _expected(problem, algorithm, x, y)
     except Exception as error:
         error.add_note(_OTHER_STATE)
         raise
     unmeasured = needs_measured and state.step_size is None
     if unmeasured or _kinds((loop.hypergradient, loop.outer)) != _kinds(expected):
         raise ValueError(_OTHER_STATE)
+
+
+def _expected(problem: AbstractProblem, algorithm: Algorithm, x: PyTree, y: PyTree) -> PyTree:
+    """The shapes of what a run starts with."""
+    leaves, structure = jax.tree.flatten((problem, algorithm, x, y))
+    arrays = [leaf if eqx.is_array(leaf) else None for leaf in leaves]
+    others = tuple(None if eqx.is_array(leaf) else leaf for leaf in leaves)
+    return _start.eval_shape((structure, others), arrays)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _start(static, arrays):
+    # Only ever traced, and that once for each kind of arguments, like other programs.
+    structure, others = static
+    leaves = [b if a is None else a for a, b in zip(arrays, others, strict=True)]
+    problem, algorithm, x, y = structure.unflatten(leaves)
+    estimate = initial_estimate(problem, algorithm.hypergradient, x, y, None)
+    return estimate, algorithm.outer.init(x)
 
 
 def _kinds(tree: PyTree):

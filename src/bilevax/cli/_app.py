@@ -1,4 +1,8 @@
-"""The commands and their options."""
+"""The commands and their options.
+
+Each command imports what it does where it starts, so that `--help` and a mistaken option need
+not wait for scikit-learn, pandas and matplotlib.
+"""
 
 import contextlib
 import pathlib
@@ -13,12 +17,8 @@ from .. import __version__
 from ..reproduce import PANELS, PAPERS
 from ._call import Call
 from ._errors import FailedError, UnusableError
-from ._info import show_info
 from ._options import takes
-from ._predict import predict_file
-from ._reproduce import list_figures, reproduce_paper
 from ._settings import Settings
-from ._tune import tune_dataset
 
 app = typer.Typer(
     name="bilevax",
@@ -89,6 +89,8 @@ def tune(given: dict[str, Any], call: dict[str, Any]) -> None:
     report, pictures, the model, and a checkpoint from which --resume goes on exactly.
     """
     with _plainly():
+        from ._tune import tune_dataset
+
         code = tune_dataset(given, Call(**call))
     raise typer.Exit(code)
 
@@ -103,6 +105,8 @@ def predict(
 ) -> None:
     """Apply the fitted model to the rows of a file; the answer is a CSV table."""
     with _plainly():
+        from ._predict import predict_file
+
         predict_file(folder, file, output)
 
 
@@ -114,6 +118,8 @@ def info(
     ] = None,
 ) -> None:
     """Print versions, devices and known data sets."""
+    from ._info import show_info
+
     show_info(data)
 
 
@@ -132,6 +138,8 @@ def reproduce(
 ) -> None:
     """Remake the figures of a paper, and check what they claim; exit code 1 on a failure."""
     with _plainly():
+        from ._reproduce import list_figures, reproduce_paper
+
         if list_all:
             list_figures()
             raise typer.Exit(0)

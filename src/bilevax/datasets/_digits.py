@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import sklearn.datasets
 
 from ._home import bunch, pixel_names
 
@@ -18,6 +17,8 @@ def load_digits(*, return_X_y: bool = False) -> Any:
     >>> X.shape, X.max().item(), len(set(y.tolist()))
     ((1797, 64), 1.0, 10)
     """
+    import sklearn.datasets
+
     pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
     data = (pixels / 16).astype(np.float32)
     return bunch(

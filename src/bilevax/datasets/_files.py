@@ -6,8 +6,6 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.utils import Bunch
-
 from ._formats import format_of, read, read_features
 from ._home import bunch
 from ._labels import classes, numbers
@@ -75,7 +73,7 @@ def load_file(
 
 def _with_label(found: Any, label: str | None) -> Any:
     """A Bunch that knows its label column; anything else as it is."""
-    if isinstance(found, Bunch):
+    if not isinstance(found, tuple):
         found["label"] = label
     return found
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import sklearn.datasets
 
 from ._names import NumberedNames
 from ._table import read_table, table_features
@@ -75,6 +74,8 @@ def _check_width(path: pathlib.Path, data: Any, width: int | None) -> None:
 
 
 def _libsvm(path: pathlib.Path, zero_based: bool, width: int | None):
+    import sklearn.datasets
+
     options: Any = {"n_features": width, "zero_based": zero_based}
     try:
         data, target = sklearn.datasets.load_svmlight_file(str(path), **options)[:2]

@@ -5,7 +5,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from sklearn.utils import Bunch
 
 from ._names import NumberedNames
 
@@ -22,6 +21,9 @@ def bunch(data, target, feature_names, target_names, return_X_y: bool) -> Any:
     """A Bunch, or its data and target."""
     if return_X_y:
         return data, target
+    # Whoever only asks which data sets there are need not wait for scikit-learn.
+    from sklearn.utils import Bunch
+
     if not isinstance(feature_names, NumberedNames):
         feature_names = list(feature_names)
     names = {"feature_names": feature_names, "target_names": list(target_names)}

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-import sklearn.datasets
-from sklearn.preprocessing import normalize
 
 from ._home import bunch, chosen_home
-from ._words import STRIPPED, counts
 
 ARCHIVE = "20news-bydate_py3.pkz"
 _SUBSETS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
@@ -49,6 +45,11 @@ def fetch_20newsgroups(
     **Raises** `OSError` where the archive is missing and cannot be downloaded, `ValueError`
     where it is damaged or contains anything but texts and their labels.
     """
+    import scipy.sparse
+    from sklearn.preprocessing import normalize
+
+    from ._words import STRIPPED, counts
+
     if subset not in _SUBSETS:
         raise ValueError(f"subset must be one of {', '.join(_SUBSETS)}; got {subset!r}.")
     if isinstance(remove, str) or not set(remove) <= STRIPPED.keys():
@@ -66,6 +67,8 @@ def sklearn_home(data_home: str | os.PathLike | None) -> pathlib.Path:
     """The folder of scikit-learn's cache."""
     chosen = chosen_home(data_home)
     if chosen is None:
+        import sklearn.datasets
+
         return pathlib.Path(sklearn.datasets.get_data_home())
     within = chosen / "scikit_learn_data"
     return within if within.is_dir() else chosen
@@ -85,6 +88,8 @@ def _archive(home: pathlib.Path, download: bool) -> pathlib.Path:
     if download and home.exists() and not _writable(home):
         reason = "the folder is read-only"
     elif download:
+        import sklearn.datasets
+
         try:
             # With no archive there, it reads nothing but what it has fetched and verified.
             sklearn.datasets.fetch_20newsgroups(data_home=home)

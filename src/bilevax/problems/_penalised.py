@@ -7,13 +7,12 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
 from jaxtyping import Array, Float, Int
 
 from .._core.tree import as_scalar
 from .._core.types import Numbers, Scalar
 from .._rows.data import as_data
-from .._rows.sparse import is_sparse
+from .._rows.sparse import is_scipy, is_sparse
 from ._base import BilevelProblem
 from ._losses import accuracy, cross_entropy, explained, log_loss, scores, squared_error
 
@@ -259,7 +258,7 @@ def _mean_square(features: Any) -> float:
     if is_sparse(features):
         numbers = features.rows.values
     else:
-        numbers = features.data if scipy.sparse.issparse(features) else features
+        numbers = features.data if is_scipy(features) else features
     total = np.sum(np.square(np.asarray(numbers, np.float64)))
     return float(total) / max(int(np.prod(_shape_of(features))), 1)
 
@@ -286,7 +285,7 @@ def as_features(features: Any) -> Any:
         return features
     features = features if hasattr(features, "shape") else np.asarray(features)
     dtype = jnp.result_type(float)
-    if scipy.sparse.issparse(features):
+    if is_scipy(features):
         return as_data(features.astype(dtype))
     return jnp.asarray(features, dtype)
 

@@ -8,7 +8,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from .._core.files import write
 
@@ -69,13 +68,13 @@ class Outcome:
         """Write NAME.png, NAME.svg, NAME.csv and NAME_checks.csv, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         head = [field.name for field in dataclasses.fields(Check)]
-        checks = pd.DataFrame([dataclasses.astuple(c) for c in self.checks], columns=head)
+        checks = [dataclasses.astuple(check) for check in self.checks]
         # All are made before the first is written.
         contents = {
             ".png": self._picture("png", dpi=160),
             ".svg": self._picture("svg"),
-            ".csv": _csv(_table(self.columns)),
-            "_checks.csv": _csv(checks),
+            ".csv": _csv(_rows(self.columns), [*self.columns]),
+            "_checks.csv": _csv(checks, head),
         }
         for ending, content in contents.items():
             write(folder / f"{name}{ending}", content)
@@ -86,15 +85,17 @@ class Outcome:
         return file.getvalue()
 
 
-def _table(columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Columns that may be of different lengths; what is missing is left empty."""
-    rows = itertools.zip_longest(
-        *(np.asarray(c).tolist() for c in columns.values()), fillvalue=""
-    )
-    return pd.DataFrame(list(rows), columns=[*columns])
+def _rows(columns: dict[str, np.ndarray]) -> list[tuple]:
+    """Columns that may be of different lengths, as rows; what is missing is left empty."""
+    lists = (np.asarray(column).tolist() for column in columns.values())
+    return list(itertools.zip_longest(*lists, fillvalue=""))
 
 
-def _csv(table: pd.DataFrame) -> bytes:
+def _csv(rows: list[tuple], head: list[str]) -> bytes:
+    # Whoever only asks which figures there are need not wait for pandas.
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=head)
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
 
 

@@ -1,0 +1,35 @@
+"""Compiled functions that are called often for little work."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+
+
+def program(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `eqx.filter_jit`, of positional arguments; it returns sooner.
+
+    Results leave the compiled function as a flat list of leaves, and are put together once.
+    Otherwise each call would take them apart and together again, node by node in Python:
+    for the state of a run that takes longer than a step of a small problem.
+
+    >>> program(lambda x: {"twice": 2 * x, "what": "a number"})(jax.numpy.ones(2))["what"]
+    'a number'
+    """
+
+    @functools.wraps(function)
+    def flat(*arguments):
+        leaves, structure = jax.tree.flatten(function(*arguments))
+        return tuple(leaves), structure
+
+    compiled = eqx.filter_jit(flat)
+
+    @functools.wraps(function)
+    def call(*arguments):
+        leaves, structure = compiled(*arguments)
+        return structure.unflatten(leaves)
+
+    vars(call)["lower"] = compiled.lower
+    return call
