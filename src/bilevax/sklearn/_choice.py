@@ -28,9 +28,9 @@ class Judged(NamedTuple):
     clusters: np.ndarray
     folds: np.ndarray
 
-    def mean(self, losses: np.ndarray) -> np.ndarray:
+    def mean(self, losses: np.ndarray) -> float:
         """Over rows."""
-        return losses @ self.weights / self.weights.sum()
+        return float(losses @ self.weights / self.weights.sum())
 
     def standard_error(self, differences: np.ndarray) -> float:
         """Of the mean, over clusters of rows; rows count as often as their weights say."""
@@ -81,13 +81,13 @@ def gain(traces: dict[str, Trace], judged: Judged, choice: Choice, why: str = ""
             difference = trace.judged[picked.step] - trace.judged[0]
             differences[~others] = difference[~others]
     error = 1.96 * judged.standard_error(differences)
-    middle = float(judged.mean(differences))
+    middle = judged.mean(differences)
     interval = middle - error, middle + error
     if choice.family == "shared":
         return Gain(0.0, interval, "No gain: one shared penalty is as good.")
     trace = traces[choice.family]
-    difference = float(judged.mean(trace.judged[choice.step] - trace.judged[0]))
-    base = float(judged.mean(trace.judged[0]))
+    difference = judged.mean(trace.judged[choice.step] - trace.judged[0])
+    base = judged.mean(trace.judged[0])
     return Gain(difference, interval, _SENTENCE.format(-difference / base, *interval))
 
 

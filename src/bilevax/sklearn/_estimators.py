@@ -24,6 +24,10 @@ PENALTIES = ("auto", "feature", "group", "shared")
 class _AdaptiveCV(BaseEstimator):
     """What the classifier and the regressor share."""
 
+    coef_: Any
+    intercept_: Any
+    classes_: Any
+
     def __init__(
         self,
         *,
@@ -54,15 +58,17 @@ class _AdaptiveCV(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _fit(self, task: Task, labels: np.ndarray, weights: np.ndarray, groups) -> Fitted:
-        """`labels`: the targets by which folds are made."""
+    def _fit(self, task: Task, labels, weights, groups, present) -> Fitted:
+        """`labels`: the targets by which folds are made; `present`: which of the rows that were
+        given count at all, to which the other arguments are cut."""
         features, classifier = task.features, task.loss != "squared"
         options = self._options(features.shape[1], classifier)
         if is_large(features.shape, self.cv):
             folds = [three_parts(labels, classifier, self.random_state)]
         else:
-            made = splits(self.cv, features, labels, groups, classifier, self.random_state)
-            folds = list(made)
+            folds = splits(
+                self.cv, features, labels, groups, classifier, self.random_state, present
+            )
         clusters = np.arange(len(labels)) if groups is None else np.asarray(groups)
         found = fit(task, folds, weights, clusters, options, bool(self.verbose))
         if not found.converged:
@@ -141,21 +147,18 @@ class _AdaptiveCV(BaseEstimator):
 
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-        return X @ np.atleast_2d(self.coef_).T + self.intercept_
+        rows: Any = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+        return rows @ np.atleast_2d(self.coef_).T + self.intercept_
 
 
 def _present(X, y, weights, groups):
     """Only the rows that count."""
     there = weights > 0
-    if not np.any(there):
-        raise ValueError("Every sample weight is zero.")
     groups = None if groups is None else np.asarray(groups)
     if groups is not None and groups.shape != (len(y),):
         raise ValueError(f"groups must name one for each of the {len(y)} rows.")
-    if np.all(there):
-        return X, y, weights, groups
-    return X[there], y[there], weights[there], None if groups is None else groups[there]
+    groups = None if groups is None else groups[there]
+    return X[there], y[there], weights[there], groups, there
 
 
 def _canonical(X):
@@ -270,13 +273,13 @@ class AdaptiveRidgeCV(RegressorMixin, _AdaptiveCV):
             The fitted estimator.
         """
         X, y, weights = self._checked(X, y, sample_weight, y_numeric=True)
-        X, y, weights, groups = _present(X, y.astype(float), weights, groups)
+        X, y, weights, groups, there = _present(X, y.astype(float), weights, groups)
         centre = np.average(y, weights=weights)
         spread = np.sqrt(np.average((y - centre) ** 2, weights=weights))
         spread = spread if spread > 0 else 1.0
         targets = (y - centre) / spread
         task = Task(_canonical(X), targets, targets[:, None], "squared", self.scale)
-        found = self._fit(task, y, weights, groups)
+        found = self._fit(task, y, weights, groups, there)
         self.coef_ = spread * found.coefficients[0]
         self.intercept_ = float(spread * found.intercept[0] + centre)
         return self
@@ -408,22 +411,22 @@ class AdaptiveLogisticRegressionCV(ClassifierMixin, _AdaptiveCV):
         """
         X, y, weights = self._checked(X, y, sample_weight)
         check_classification_targets(y)
-        X, y, weights, groups = _present(X, y, weights, groups)
+        X, y, weights, groups, there = _present(X, y, weights, groups)
         encoder = LabelEncoder().fit(y)
-        self.classes_ = encoder.classes_
+        self.classes_ = np.asarray(encoder.classes_)
         num = len(self.classes_)
         if num < 2:
             raise ValueError(
                 "This solver needs samples of at least 2 classes in the data, but the data "
                 f"contains only one class: {self.classes_[0]!r}"
             )
-        labels = encoder.transform(y)
+        labels = np.asarray(encoder.transform(y))
         if self.class_weight is not None:
-            weights = weights * compute_sample_weight(self.class_weight, y)
+            weights = weights * compute_sample_weight(self.class_weight, y=y)
         loss = "binary" if num == 2 else "multinomial"
         columns = np.eye(num)[labels][:, (1 if num == 2 else 0) :]
         task = Task(_canonical(X), labels, columns, loss, self.scale)
-        found = self._fit(task, labels, weights, groups)
+        found = self._fit(task, labels, weights, groups, there)
         self.coef_, self.intercept_ = found.coefficients, found.intercept
         return self
 

@@ -1,6 +1,6 @@
 """How the penalties of all models follow from the outer variable of their runs."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,9 +13,9 @@ _LEAST, _LARGEST = -25.0, 25.0
 class Outer(NamedTuple):
     """The outer variable: one row a run."""
 
-    shared: Float[Array, "runs"]
-    theta: Float[Array, "runs descriptions"]
-    free: Float[Array, "runs groups"]
+    shared: Any  # (runs,)
+    theta: Any  # (runs, descriptions)
+    free: Any  # (runs, groups)
 
 
 class Penalties(eqx.Module):

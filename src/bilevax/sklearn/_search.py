@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array
 
 from .._core.result import Result
-from .._rows.samplers import FullBatch
 from .._run.minimize import minimize
 from ..algorithms._adaptive import adaptive_steps
 from ..algorithms._base import Algorithm
@@ -21,14 +20,17 @@ from ._penalties import Outer, Penalties
 from ._task import Models
 
 # In units of the mean loss: far below what makes a difference between penalties.
-_INNER_TOL, _REFIT_TOL = 1e-8, 1e-14
+_INNER_TOL, _REFIT_TOL = 1e-10, 1e-15
 # Of the adjoint. The outer step uses the hypergradient's direction alone.
 _ADJOINT_TOL = 1e-3
 _NEWTON, _PRODUCTS = 50, 500
 # Outer steps between two looks at whether a run still gains.
 _BLOCK = 8
 # How far a log-penalty may move in a step.
-_DISTANCES = {"theta": Outer(1.0, 1.0, 0.0), "free": Outer(1.0, 0.0, 0.5)}
+_DISTANCES = {
+    family: Outer(*map(np.float64, distances))
+    for family, distances in {"theta": (1.0, 1.0, 0.0), "free": (1.0, 0.0, 0.5)}.items()
+}
 
 
 class Trace(NamedTuple):
@@ -64,7 +66,7 @@ class Judge(eqx.Module):
 @eqx.filter_jit
 def solve(problem, preconditioner, x, y, tol):
     """The models at x, and how their solve ended."""
-    solver = SeparableNewton(preconditioner, _NEWTON, tol, _PRODUCTS, FullBatch(None))
+    solver = _newton(preconditioner, tol)
     equation = InnerEquation(problem, x)
     state = solver.init(equation, y)
     y, _, _, result = solver.solve(equation, y, state, jax.random.key(0), jnp.int32(0))
@@ -153,9 +155,16 @@ def family_run(
 
 
 def _estimator(preconditioner) -> Implicit:
-    inner = SeparableNewton(preconditioner, _NEWTON, _INNER_TOL, _PRODUCTS, FullBatch(None))
-    linear = SeparableCG(preconditioner, _PRODUCTS, _ADJOINT_TOL, FullBatch(None))
-    return Implicit(inner, linear)
+    linear: Any = SeparableCG
+    linear = linear(preconditioner=preconditioner, num_steps=_PRODUCTS, tol=_ADJOINT_TOL)
+    return Implicit(_newton(preconditioner, _INNER_TOL), linear)
+
+
+def _newton(preconditioner, tol) -> SeparableNewton:
+    make: Any = SeparableNewton
+    return make(
+        preconditioner=preconditioner, num_steps=_NEWTON, tol=tol, num_products=_PRODUCTS
+    )
 
 
 def _idle(plan, records: list, tol: float) -> bool:
@@ -165,7 +174,7 @@ def _idle(plan, records: list, tol: float) -> bool:
 
 
 def _trace(x0: Outer, records: list) -> Trace:
-    joined = lambda name: np.concatenate([record[name] for record in records])
+    joined: Any = lambda name: np.concatenate([record[name] for record in records])
     after = Outer(*(joined(name) for name in Outer._fields))
     at = jax.tree.map(lambda a, b: np.concatenate([np.asarray(a)[None], b[:-1]]), x0, after)
     return Trace(joined("judged"), joined("validation"), at)
@@ -183,5 +192,5 @@ def refit(models: Models, penalties, x, y: Weights | None = None) -> tuple[Weigh
     y = made.y0 if y is None else y
     preconditioner, costly = models.preconditioner(made.problem)
     current = _frozen(preconditioner, y) if costly else preconditioner
-    y, solved = solve(made.problem, current, x, y, _REFIT_TOL)
-    return y, bool(solved)
+    found: Any = solve(made.problem, current, x, y, _REFIT_TOL)
+    return found[0], bool(found[1])

@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv, train_test_split
@@ -9,11 +10,18 @@ from sklearn.model_selection import KFold, StratifiedKFold, check_cv, train_test
 from ._plan import Split
 
 
-def splits(cv, features, targets, groups, classifier: bool, random_state) -> list[Split]:
-    """Pairs of indices of training and test rows.
+def splits(
+    cv: Any, features, targets, groups, classifier: bool, random_state, present: np.ndarray
+) -> list[Split]:
+    """Pairs of indices of training and test rows, of those that are present.
 
     An int stands for `StratifiedKFold` or `KFold`, shuffled where there is a random state.
+    Pairs that are given index all rows, `present` says which of those are there.
     """
+    if not isinstance(cv, numbers.Integral) and not hasattr(cv, "split"):
+        place = np.cumsum(present) - 1
+        there = lambda part: place[np.asarray(part)[present[np.asarray(part)]]]
+        return [(there(train), there(test)) for train, test in cv]
     if isinstance(cv, numbers.Integral):
         if groups is not None:
             raise ValueError(_GROUPS.format(f"cv={cv}"))
@@ -22,7 +30,7 @@ def splits(cv, features, targets, groups, classifier: bool, random_state) -> lis
         kind = StratifiedKFold if classifier else KFold
         state = {} if random_state is None else {"shuffle": True, "random_state": random_state}
         cv = kind(int(cv), **state)
-    splitter = check_cv(cv, targets, classifier=classifier)
+    splitter: Any = check_cv(cv, targets, classifier=classifier)
     with warnings.catch_warnings():
         if groups is not None:
             warnings.filterwarnings("error", "The groups parameter is ignored", UserWarning)
@@ -30,16 +38,17 @@ def splits(cv, features, targets, groups, classifier: bool, random_state) -> lis
             found = list(splitter.split(features, targets, groups))
         except UserWarning as warning:
             raise ValueError(_GROUPS.format(f"cv={splitter}")) from warning
-    return [tuple(np.asarray(part) for part in split) for split in found]
+    return [(np.asarray(train), np.asarray(test)) for train, test in found]
 
 
 def three_parts(targets, classifier: bool, random_state) -> list[np.ndarray]:
     """60, 20 and 20 % of the rows: to train, to tune and to judge on."""
     rows, seed = np.arange(len(targets)), 0 if random_state is None else random_state
     labels = targets if classifier else None
-    train, rest = train_test_split(rows, test_size=0.4, stratify=labels, random_state=seed)
+    cut: Any = train_test_split
+    train, rest = cut(rows, test_size=0.4, stratify=labels, random_state=seed)
     labels = targets[rest] if classifier else None
-    tune, judge = train_test_split(rest, test_size=0.5, stratify=labels, random_state=seed)
+    tune, judge = cut(rest, test_size=0.5, stratify=labels, random_state=seed)
     return [train, tune, judge]
 
 

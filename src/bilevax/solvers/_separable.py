@@ -21,6 +21,7 @@ from .._core.types import Scalar
 from .._rows.samplers import AbstractSampler, FullBatch
 from ._base import AbstractSolver, SolverState
 from ._equation import as_linear
+from ._tolerance import checked_tolerance
 
 _Each = Float[Array, "problems"]
 # Armijo's share of the decrease that the slope promises; steps shorter than this are none.
@@ -107,7 +108,7 @@ class SeparableCG(AbstractSeparable):
 
     preconditioner: Callable
     num_steps: int = eqx.field(static=True)
-    tol: Scalar
+    tol: Scalar = eqx.field(converter=checked_tolerance)
     sampler: AbstractSampler = FullBatch(None)
 
     one_batch_per_solve: ClassVar[bool] = True
@@ -115,24 +116,24 @@ class SeparableCG(AbstractSeparable):
     def solve(self, equation, u, state, key, k):
         del k
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
-        equation: Any = as_linear(equation).fix(batch)
-        precondition = self.preconditioner(equation.x, equation.y)
-        rhs = equation.rhs
-        goal = self.tol**2 * dots(rhs, precondition(rhs))
+        system: Any = as_linear(equation).fix(batch)
+        precondition = self.preconditioner(system.x, system.y)
+        rhs = system.rhs
+        goal = jnp.asarray(self.tol**2) * dots(rhs, precondition(rhs))
         done = solve_separately(
-            equation.operator(batch), precondition, rhs, u, goal, self.num_steps
+            system.operator(batch), precondition, rhs, u, goal, self.num_steps
         )
         calls = done.count + (u is not None)
         short = jnp.any(done.size > goal)
         result = first_failure(
-            finite_or(done.z, equation.nonfinite),
-            Result.where(short, equation.unconverged, Result.successful),
+            finite_or(done.z, system.nonfinite),
+            Result.where(short, system.unconverged, Result.successful),
         )
         watch = state.watch.begin().see(jnp.sqrt(jnp.sum(dots(done.residual, done.residual))))
         return (
             done.z,
             state.with_watch(watch),
-            equation.cost(calls, self.rows(equation)),
+            system.cost(calls, self.rows(system)),
             result,
         )
 
@@ -163,15 +164,15 @@ class SeparableNewton(AbstractSeparable):
 
     preconditioner: Callable
     num_steps: int = eqx.field(static=True)
-    tol: Scalar
+    tol: Scalar = eqx.field(converter=checked_tolerance)
     num_products: int = eqx.field(static=True, default=200)
     sampler: AbstractSampler = FullBatch(None)
 
     def solve(self, equation, u, state, key, k):
         del k
-        equation: Any = equation
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
-        problem, x = equation.problem, equation.x
+        inner: Any = equation
+        problem, x = inner.problem, inner.x
         values = lambda y: problem.inner.by_model(x, y, batch.rows)
         gradient = jax.grad(lambda y: jnp.sum(values(y)))
         goal = 2 * self.tol

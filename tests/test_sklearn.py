@@ -1,0 +1,251 @@
+"""Estimators for scikit-learn's users, beside the estimators they know."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_wine
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    TimeSeriesSplit,
+    cross_val_score,
+    train_test_split,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV
+from bilevax.sklearn._choice import Choice, Judged, choose, gain
+from bilevax.sklearn._plan import nested
+from bilevax.sklearn._search import Trace
+
+# They choose their precision themselves.
+pytestmark = pytest.mark.usefixtures("x32")
+
+
+def many_useless(seed, rows=150, useless=20):
+    """A few columns that matter among many that do not."""
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(2 * rows, 4 + useless))
+    y = X[:, :4] @ [2.0, -2.0, 1.0, 1.0] + random.normal(size=2 * rows)
+    return X[:rows], y[:rows], X[rows:], y[rows:]
+
+
+@pytest.fixture(scope="module")
+def ridge():
+    X, y, *_ = many_useless(0)
+    return AdaptiveRidgeCV(cv=3, max_iter=8).fit(X, y)
+
+
+def test_what_matters_is_penalised_less_and_predictions_are_better():
+    for seed in (0, 1):
+        X, y, X_test, y_test = many_useless(seed)
+        model = AdaptiveRidgeCV(cv=3, max_iter=8).fit(X, y)
+        usual = RidgeCV(alphas=np.logspace(-4, 4, 17), cv=3).fit(X, y)
+        loss = lambda m: np.mean((m.predict(X_test) - y_test) ** 2)  # noqa: B023
+        assert model.family_ != "shared" and loss(model) < 0.97 * loss(usual)
+        assert model.penalties_[:4].max() < 0.1 * np.median(model.penalties_[4:])
+        assert model.gain_.difference < 0 and "%" in model.gain_.sentence
+        low, high = model.gain_.interval
+        assert low < high
+
+
+def test_shared_is_scikit_learns_ridge():
+    X, y = load_diabetes(return_X_y=True)
+    X, grid, cv = 20 * X, np.logspace(-2, 3, 6), KFold(4, shuffle=True, random_state=1)
+    ours = AdaptiveRidgeCV(alphas=grid, cv=cv, scale=False, penalty="shared").fit(X, y)
+    theirs = RidgeCV(alphas=grid, cv=cv, scoring="neg_mean_squared_error").fit(X, y)
+    assert ours.shared_penalty_ == pytest.approx(theirs.alpha_)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
+    assert ours.intercept_ == pytest.approx(theirs.intercept_, rel=1e-8)
+    assert ours.gain_.difference == 0 and ours.family_ == "shared"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_shared_is_scikit_learns_logistic_regression(classes):
+    X, y = load_wine(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X)[y < classes], y[y < classes]
+    grid, cv = np.logspace(-2, 3, 6), 3
+    ours = AdaptiveLogisticRegressionCV(alphas=grid, cv=cv, scale=False, penalty="shared")
+    ours.fit(X, y)
+    theirs = LogisticRegressionCV(
+        Cs=1 / grid, cv=cv, scoring="neg_log_loss", tol=1e-10, max_iter=10**5,
+        use_legacy_attributes=False, l1_ratios=(0,),
+    ).fit(X, y)  # fmt: skip
+    assert ours.shared_penalty_ == pytest.approx(1 / theirs.C_)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    shape = (len(X),) if classes == 2 else (len(X), 3)
+    assert ours.decision_function(X).shape == shape
+
+
+def test_sparse_data_give_the_same(ridge):
+    """Kept sparse, and made dense as small ones are."""
+    import bilevax.sklearn._estimators as estimators
+
+    X, y, X_test, _ = many_useless(0)
+    X[np.abs(X) < 1] = 0
+    dense = clone(ridge).fit(X, y)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimators, "_DENSE", 0)
+        sparse = clone(ridge).fit(scipy.sparse.csr_array(X), y)
+    assert sparse.family_ == dense.family_
+    np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        sparse.predict(scipy.sparse.csr_array(X_test)), sparse.predict(X_test), rtol=1e-12
+    )
+
+
+def test_the_same_again_and_as_scikit_learns_tools_expect(ridge):
+    X, y, X_test, _ = many_useless(0)
+    again = clone(ridge).fit(X, y)
+    np.testing.assert_array_equal(again.coef_, ridge.coef_)
+    back = pickle.loads(pickle.dumps(ridge))
+    np.testing.assert_array_equal(back.predict(X_test), ridge.predict(X_test))
+    frame = pd.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])
+    pipe = make_pipeline(StandardScaler(), clone(ridge)).fit(frame, y)
+    assert pipe.score(frame, y) > 0.8
+    assert len(cross_val_score(clone(ridge), X, y, cv=2)) == 2
+    search = GridSearchCV(clone(ridge), {"scale": [True, False]}, cv=2).fit(X, y)
+    assert search.best_score_ > 0.7
+    named = clone(ridge).set_params(penalty="shared").fit(frame, y)
+    assert named.feature_names_in_[0] == "c0" and named.n_features_in_ == 24
+    kept = {"theta_judged_loss", "free_judged_loss", "mean_validation_loss"}
+    assert kept <= ridge.cv_results_.keys()
+
+
+def test_weights_are_repetitions():
+    X, y, *_ = many_useless(0, rows=60, useless=4)
+    times = np.arange(60) % 3
+    rows = np.repeat(np.arange(60), times)
+    folds = [(np.flatnonzero(np.arange(60) % 3 != k), np.flatnonzero(np.arange(60) % 3 == k))
+             for k in ((0, 1, 2))]  # fmt: skip
+    by_row = lambda split: tuple(np.flatnonzero(np.isin(rows, part)) for part in split)
+    options = {"max_iter": 8}
+    # Rows of weight zero are absent; three folds by the row's number, of which one has none.
+    kept = np.flatnonzero(times)
+    place = {row: i for i, row in enumerate(kept)}
+    of_kept = [
+        tuple(np.array([place[r] for r in part if r in place]) for part in split)
+        for split in folds[1:]
+    ]
+    halves = [(of_kept[0][1], of_kept[1][1]), (of_kept[1][1], of_kept[0][1])]
+    thirds = [(part[::2], part[1::2]) for part in map(np.concatenate, halves)]
+    cv = halves + thirds
+    weighted = AdaptiveRidgeCV(cv=cv, **options).fit(X[kept], y[kept], times[kept])
+    repeated_cv = [by_row(tuple(kept[part] for part in split)) for split in cv]
+    repeated = AdaptiveRidgeCV(cv=repeated_cv, **options).fit(X[rows], y[rows])
+    assert weighted.family_ == repeated.family_
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6, atol=1e-9)
+    of_all = [tuple(kept[part] for part in split) for split in cv]
+    zeros = AdaptiveRidgeCV(cv=of_all, **options).fit(X, y, times)
+    np.testing.assert_array_equal(zeros.coef_, weighted.coef_)
+
+
+def test_groups_and_descriptions_of_features():
+    X, y, *_ = many_useless(0)
+    groups = np.where(np.arange(24) < 4, "useful", "useless")
+    model = AdaptiveRidgeCV(cv=3, max_iter=8, penalty="group", feature_groups=groups).fit(X, y)
+    assert len(np.unique(model.penalties_)) == 2 and model.family_ == "free"
+    described = AdaptiveRidgeCV(
+        cv=GroupKFold(3), max_iter=8, penalty_features=np.arange(24.0) < 4
+    ).fit(X, y, groups=np.arange(150) // 5)
+    assert described.family_ in ("theta", "free")
+
+
+def test_no_row_that_judges_a_run_takes_part_in_it():
+    targets = np.arange(30.0)[:, None]
+    for cv in (KFold(5), TimeSeriesSplit(4)):
+        plan = nested(list(cv.split(targets)), np.ones(30), targets)
+        for run in range(1, plan.num_runs):
+            own = plan.run == run
+            judging = plan.judge[:, own].any(axis=1)
+            assert judging.any()
+            assert (
+                not plan.train[judging][:, own].any() and not plan.valid[judging][:, own].any()
+            )
+        assert not plan.judge[:, plan.run == 0].any()
+        assert not (plan.train.astype(bool) & plan.valid.astype(bool)).any()
+    assert (
+        nested(list(KFold(5).split(targets)), np.ones(30), targets).run.tolist().count(0) == 5
+    )
+
+
+def trace(*levels, noise, rows=200):
+    random = np.random.default_rng(0)
+    base = random.normal(size=rows)
+    steps = [base + level + noise * random.normal(size=rows) * (level != 0) for level in levels]
+    return Trace(np.array(steps), np.zeros((len(levels), 1)), None)
+
+
+def test_what_is_accepted():
+    judged = Judged(np.ones(200), np.arange(200), np.arange(200) % 5)
+    nothing, little = trace(0, -0.01, noise=1.0), trace(0, -0.3, -0.5, noise=1.0)
+    much = trace(0, -1.0, noise=1.0)
+    assert choose({"theta": nothing}, judged) == Choice("shared", 0)
+    assert choose({"theta": nothing, "free": little}, judged) == Choice("free", 2)
+    assert choose({"theta": much, "free": little}, judged) == Choice("theta", 1)
+    found = gain({"theta": much}, judged, Choice("theta", 1))
+    assert found.interval[0] < -1 < found.interval[1] < -0.8
+    kept = gain({"theta": nothing}, judged, Choice("shared", 0))
+    assert kept.difference == 0 and kept.sentence.startswith("No gain")
+
+
+def test_standard_errors_count_repetitions_and_clusters():
+    random = np.random.default_rng(0)
+    values, times = random.normal(size=50), random.integers(1, 4, 50)
+    folds, rows = np.zeros(50), np.repeat(np.arange(50), times)
+    one = Judged(times.astype(float), np.arange(50), folds).standard_error(values)
+    other = Judged(np.ones(len(rows)), np.arange(len(rows)), folds[rows])
+    assert one == pytest.approx(other.standard_error(values[rows]))
+    together = Judged(np.ones(len(rows)), rows, folds[rows]).standard_error(values[rows])
+    assert together > 1.2 * one  # ten copies of a row are no ten rows
+
+
+def test_nothing_to_gain_is_said_and_nothing_is_lost():
+    losses = []
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        X, y = random.normal(size=(200, 10)), random.normal(size=200)
+        X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+        loss = lambda m: np.mean((m.predict(X_test) - y_test) ** 2)  # noqa: B023
+        model = AdaptiveRidgeCV(cv=3, max_iter=8).fit(X, y)
+        shared = AdaptiveRidgeCV(cv=3, penalty="shared").fit(X, y)
+        losses.append(np.log(loss(model) / loss(shared)))
+    assert np.mean(losses) < 0.02
+
+
+X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "extra", "words"),
+    [
+        ({}, (X * np.where(np.arange(20) == 3, np.nan, 1)[:, None], Y), {}, "contains NaN"),
+        ({}, (X, Y[:-1]), {}, "inconsistent numbers of samples"),
+        ({}, (X, np.zeros(20)), {}, "only one class"),
+        ({}, (X, np.arange(20) < 3), {}, "number of members in each class"),
+        ({}, (X, Y), {"sample_weight": -np.ones(20)}, "[Nn]egative values"),
+        ({}, (X, Y), {"sample_weight": np.zeros(20)}, "at least one non-zero number"),
+        ({}, (X, Y), {"groups": np.arange(20) // 2}, "group splitter"),
+        ({"cv": KFold(3)}, (X, Y), {"groups": np.arange(20) // 2}, "group splitter"),
+        ({"penalty": "fature"}, (X, Y), {}, "Did you mean 'feature'"),
+        ({"penalty": "group"}, (X, Y), {}, "needs feature_groups"),
+        ({"feature_groups": [0, 1]}, (X, Y), {}, "each of the 3 features"),
+        ({"penalty_features": [0, 1]}, (X, Y), {}, "one row for each of the 3 features"),
+        ({"alphas": [0.0, 1.0]}, (X, Y), {}, "positive numbers"),
+        ({"max_iter": 0}, (X, Y), {}, "at least 1"),
+        ({}, (X, np.linspace(0, 1, 20)), {}, "continuous"),
+        ({"cv": [(np.arange(9), np.arange(9, 20))]}, (X, np.arange(20) < 9), {}, "every class"),
+    ],
+)  # fmt: skip
+def test_bad_input(options, data, extra, words):
+    with pytest.raises(ValueError, match=words):
+        AdaptiveLogisticRegressionCV(**options).fit(*data, **extra)

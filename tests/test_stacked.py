@@ -1,0 +1,122 @@
+"""Many penalised models as one problem, and solvers for independent problems."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+import bilevax as bx
+from bilevax.hypergradients import Implicit
+from bilevax.problems._stacked import Preconditioner, Scaling, stacked
+from bilevax.solvers._separable import SeparableCG, SeparableNewton
+
+NUM, SIZE, MODELS = 40, 5, 3
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.standard_normal((NUM, SIZE)) * (RANDOM.random((NUM, SIZE)) < 0.6)
+SCORES = FEATURES @ RANDOM.standard_normal((SIZE, 3)) + 0.5 * RANDOM.standard_normal((NUM, 3))
+TARGETS = {
+    "squared": SCORES[:, 0],
+    "binary": (SCORES[:, 0] > 0).astype(int),
+    "multinomial": SCORES.argmax(axis=1),
+}
+# Repeated, left out, and of other models.
+TRAIN = RANDOM.integers(0, 3, (NUM, MODELS)).astype(float)
+VALID = RANDOM.integers(0, 2, (NUM, MODELS)).astype(float)
+
+
+def made(loss, models, features=FEATURES):
+    """The stack of the given models."""
+    mean = FEATURES.mean(axis=0) * np.arange(MODELS)[models, None]
+    factor = np.full((len(models), SIZE), 0.5) + np.arange(SIZE) / 5
+    return stacked(
+        features,
+        jnp.asarray(TARGETS[loss]),
+        TRAIN[:, models],
+        VALID[:, models],
+        loss=loss,
+        scaling=Scaling(jnp.asarray(mean), jnp.asarray(factor)),
+        num_outputs=3,
+    )
+
+
+@eqx.filter_jit
+def hypergradient(problem, x, y):
+    preconditioner = Preconditioner(problem, None)
+    estimator = Implicit(
+        SeparableNewton(preconditioner=preconditioner, num_steps=50, tol=1e-22),
+        SeparableCG(preconditioner=preconditioner, num_steps=200, tol=1e-13),
+    )
+    gradient, state, _, result = estimator(
+        problem, x, estimator.init(problem, x, y), jax.random.key(0)
+    )
+    return gradient, state.value, state.y, result
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+def test_the_hypergradient_is_the_sum_over_models_and_that_of_differences(loss):
+    x = jnp.linspace(-1, 2, SIZE)
+    stack = made(loss, np.arange(MODELS))
+    gradient, value, y, _ = hypergradient(stack.problem, x, stack.y0)
+    alone = [made(loss, np.array([k])) for k in range(MODELS)]
+    parts = [hypergradient(one.problem, x, one.y0) for one in alone]
+    np.testing.assert_allclose(gradient, sum(part[0] for part in parts), rtol=0, atol=1e-10)
+    assert value == pytest.approx(float(sum(part[1] for part in parts)), abs=1e-12)
+    step = 1e-4
+    for i, e in enumerate(np.eye(SIZE)):
+        ahead, behind = (
+            hypergradient(stack.problem, x + s * step * e, stack.y0)[1] for s in (1, -1)
+        )
+        slope = float(ahead - behind) / (2 * step)
+        assert float(gradient[i]) == pytest.approx(slope, rel=1e-6, abs=1e-8)
+    residual = jax.grad(stack.problem.inner, argnums=1)(x, y, stack.problem.inner_data)
+    assert max(float(jnp.max(jnp.abs(r))) for r in residual) < 1e-10
+
+
+@pytest.mark.parametrize("loss", ["binary", "multinomial"])
+def test_sparse_features_give_the_same(loss):
+    x = jnp.linspace(-1, 2, SIZE)
+    dense, sparse = (
+        made(loss, np.arange(MODELS), f) for f in (FEATURES, scipy.sparse.csr_array(FEATURES))
+    )
+    expected, *_ = hypergradient(dense.problem, x, dense.y0)
+    found, *_ = hypergradient(sparse.problem, x, sparse.y0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_the_preconditioner_is_the_inverse_or_that_of_the_diagonal(diagonal):
+    """Of a dense Hessian, model by model; for one output."""
+    stack = made("binary", np.arange(MODELS))
+    x = jnp.linspace(-1, 2, SIZE)
+    y = jax.tree.map(lambda leaf: leaf + 0.3, stack.y0)
+    squares = jnp.asarray(FEATURES**2) if diagonal else None
+    apply = Preconditioner(stack.problem, squares)(x, y)
+    for k in range(MODELS):
+        one = made("binary", np.array([k]))
+        join = lambda w: type(y)(w[None, :-1, None], w[None, -1:])
+        value = lambda w: one.problem.inner(x, join(w), one.problem.inner_data)  # noqa: B023
+        hessian = np.asarray(jax.hessian(value)(jnp.full(SIZE + 1, 0.3)))
+        inverse = np.diag(1 / np.diag(hessian)) if diagonal else np.linalg.inv(hessian)
+        basis = jnp.zeros((MODELS, SIZE + 1)).at[k].set(1.0)
+        z = apply(type(y)(basis[:, :-1, None], basis[:, -1:]))
+        found = np.concatenate([np.asarray(z.weights[k, :, 0]), np.asarray(z.intercept[k])])
+        np.testing.assert_allclose(found, inverse.sum(axis=1), rtol=1e-7)
+
+
+def test_a_solve_that_ends_too_early_says_so():
+    stack = made("multinomial", np.arange(MODELS))
+    estimator = Implicit(
+        SeparableNewton(
+            preconditioner=Preconditioner(stack.problem, None), num_steps=1, tol=1e-20
+        ),
+        SeparableCG(
+            preconditioner=Preconditioner(stack.problem, None), num_steps=200, tol=1e-3
+        ),
+    )
+    x = jnp.full(SIZE, -5.0)
+    *_, result = estimator(
+        stack.problem, x, estimator.init(stack.problem, x, stack.y0), jax.random.key(0)
+    )
+    assert bool(result == bx.Result.inner_max_steps)
