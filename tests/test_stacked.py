@@ -9,7 +9,8 @@ import scipy.sparse
 
 import bilevax as bx
 from bilevax.hypergradients import Implicit
-from bilevax.problems._stacked import Preconditioner, Scaling, stacked
+from bilevax.problems._stacked import Scaling, stacked
+from bilevax.sklearn._preconditioner import Preconditioner
 from bilevax.solvers._separable import SeparableCG, SeparableNewton
 
 NUM, SIZE, MODELS = 40, 5, 3

@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse
 
 from ..problems._penalised import as_features
-from ..problems._stacked import Preconditioner, Scaling, Stacked, stacked
+from ..problems._stacked import Scaling, Stacked, stacked
 from ._moments import moments
 from ._plan import Plan
+from ._preconditioner import Preconditioner
 
 # Numbers of all Gram matrices that are kept; beyond, their diagonals are.
 _MOST_GRAM = 3e7

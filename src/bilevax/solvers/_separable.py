@@ -5,6 +5,7 @@ own inner products, steps and line search, and they share every product with the
 joint conjugate gradient would have to resolve the eigenvalues of all of them.
 """
 
+import abc
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -83,10 +84,23 @@ def solve_separately(
     return jax.lax.while_loop(unfinished, step, first)
 
 
-class AbstractSeparable(AbstractSolver):
-    """What both solvers share: a preconditioner `(x, y) -> (r -> M r)`, all rows."""
+class AbstractPreconditioner(eqx.Module):
+    """Makes an approximate inverse of the Hessian: `(x, y) -> (r -> M r)`."""
 
-    preconditioner: eqx.AbstractVar[Callable]
+    @property
+    @abc.abstractmethod
+    def depends_on_y(self) -> bool:
+        """Whether it is another one at another y."""
+
+    @abc.abstractmethod
+    def __call__(self, x: PyTree, y: PyTree) -> Callable[[PyTree], PyTree]:
+        """The map at x and y."""
+
+
+class AbstractSeparable(AbstractSolver):
+    """What both solvers share: a preconditioner, all rows."""
+
+    preconditioner: eqx.AbstractVar[AbstractPreconditioner]
 
     def init(self, equation, u):
         return SolverState.start((), self.sampler.init(equation.data), u)
@@ -101,12 +115,12 @@ class SeparableCG(AbstractSeparable):
 
     **Arguments:**
 
-    - `preconditioner`: `(x, y) -> (r -> M r)`.
+    - `preconditioner`: an `AbstractPreconditioner`.
     - `num_steps`: the most products of a solve.
     - `tol`: stop where $r^\top M r \le$ `tol`$^2 b^\top M b$ in every system.
     """
 
-    preconditioner: Callable
+    preconditioner: AbstractPreconditioner
     num_steps: int = eqx.field(static=True)
     tol: Scalar = eqx.field(converter=checked_tolerance)
     sampler: AbstractSampler = FullBatch(None)
@@ -162,7 +176,7 @@ class SeparableNewton(AbstractSeparable):
     - `num_products`: the most products of one Newton step.
     """
 
-    preconditioner: Callable
+    preconditioner: AbstractPreconditioner
     num_steps: int = eqx.field(static=True)
     tol: Scalar = eqx.field(converter=checked_tolerance)
     num_products: int = eqx.field(static=True, default=200)
@@ -177,9 +191,12 @@ class SeparableNewton(AbstractSeparable):
         gradient = jax.grad(lambda y: jnp.sum(values(y)))
         goal = 2 * self.tol
 
+        at_start = self.preconditioner(x, u)
+        fresh = self.preconditioner.depends_on_y
+
         def step(s: _Iterate) -> _Iterate:
             _, hvp = jax.linearize(gradient, s.y)
-            precondition = self.preconditioner(x, s.y)
+            precondition = self.preconditioner(x, s.y) if fresh else at_start
             # Solved the more accurately, the nearer the end is; what is there stays there.
             share = jnp.minimum(0.1, jnp.sqrt(s.decrement)) ** 2
             accuracy = jnp.maximum(share * s.decrement, 0.1 * goal)
@@ -193,7 +210,7 @@ class SeparableNewton(AbstractSeparable):
             return _Iterate(s.count + 1, y, found, F, decrement, products, s.trials + trials)
 
         F, none = gradient(u), jnp.int32(0)
-        decrement = dots(F, self.preconditioner(x, u)(F))
+        decrement = dots(F, at_start(F))
         start = _Iterate(none, u, values(u), F, decrement, none, none)
         unfinished = lambda s: (s.count < self.num_steps) & jnp.any(s.decrement > goal)
         end = jax.lax.while_loop(unfinished, step, start)
