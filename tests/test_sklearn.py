@@ -88,13 +88,13 @@ def test_shared_is_scikit_learns_logistic_regression(classes):
 
 def test_sparse_data_give_the_same(ridge):
     """Kept sparse, and made dense as small ones are."""
-    import bilevax.sklearn._estimators as estimators
+    import bilevax.sklearn._base as base
 
     X, y, X_test, _ = many_useless(0)
     X[np.abs(X) < 1] = 0
     dense = clone(ridge).fit(X, y)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimators, "_DENSE", 0)
+        patch.setattr(base, "_DENSE", 0)
         sparse = clone(ridge).fit(scipy.sparse.csr_array(X), y)
     assert sparse.family_ == dense.family_
     np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=1e-4, atol=1e-6)

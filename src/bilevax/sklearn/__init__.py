@@ -1,6 +1,7 @@
 """Estimators for scikit-learn's users."""
 
 from ._choice import Gain
-from ._estimators import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV
+from ._logistic import AdaptiveLogisticRegressionCV
+from ._ridge import AdaptiveRidgeCV
 
 __all__ = ["AdaptiveLogisticRegressionCV", "AdaptiveRidgeCV", "Gain"]

@@ -63,9 +63,9 @@ def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options
 
     `folds`: pairs of indices; or one triple, of rows to train, to tune and to judge on.
     """
-    # XLA calls LAPACK from several threads at once. With threads of its own in each call, a
-    # small factorisation takes a hundred times as long, and calls have waited for one
-    # another for ever. scipy.linalg is imported here so that its library is there to limit.
+    # XLA calls LAPACK from threads of its own. With further threads in each call, a small
+    # factorisation takes a hundred times as long. scipy.linalg is imported here so that its
+    # library is there to limit.
     with threadpool_limits(1, user_api="blas"), jax.enable_x64(True):
         return _fit(task, folds, weights, clusters, options, print if say else _silent)
 

@@ -26,12 +26,6 @@ class Plan(NamedTuple):
         """The main run, and those that are judged."""
         return int(self.run.max()) + 1
 
-    def padded(self, rows: int) -> "Plan":
-        """With further rows that count for nothing."""
-        pad = lambda part: np.pad(part, ((0, rows - len(part)), (0, 0)))
-        parts = pad(self.train), pad(self.valid), pad(self.judge)
-        return Plan(self.run, *parts, self.enough)
-
 
 def nested(splits: Sequence[Split], weights: np.ndarray, targets: np.ndarray) -> Plan:
     """The main run has a model for each split. Run j is judged on the test rows of split j,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -30,6 +31,7 @@ class Preconditioner(AbstractPreconditioner):
         """Unless it is frozen."""
         return self.frozen is None
 
+    @eqx.filter_jit
     def freeze(self, y: Weights) -> "Preconditioner":
         """With the curvatures of the rows at y for all y."""
         return Preconditioner(self.problem, self.squares, self._curvature(y))

@@ -54,13 +54,25 @@ class Judge(eqx.Module):
     judge: Array
     valid: Array
 
-    def __call__(self, x, y) -> dict[str, Array]:
+    def losses(self, y) -> Array:
+        """Of every model on every row."""
         features, targets = self.rows
-        losses = self.outer.losses(self.outer.scaling.scores(features, y), targets)
-        count, total = jnp.sum(self.judge, axis=1), jnp.sum(self.valid, axis=0)
-        judged = jnp.sum(self.judge * losses, axis=1) / jnp.where(count > 0, count, 1)
-        validation = jnp.sum(self.valid * losses, axis=0) / jnp.where(total > 0, total, 1)
-        return {"judged": judged, "validation": validation, **x._asdict()}
+        return self.outer.losses(self.outer.scaling.scores(features, y), targets)
+
+    def validation(self, losses: Array) -> Array:
+        """Each model's mean over the rows that validate it."""
+        return _mean(self.valid, losses, axis=0)
+
+    def __call__(self, x, y) -> dict[str, Array]:
+        losses = self.losses(y)
+        judged = _mean(self.judge, losses, axis=1)
+        return {"judged": judged, "validation": self.validation(losses), **x._asdict()}
+
+
+def _mean(weights: Array, losses: Array, axis: int) -> Array:
+    """The weighted mean, 0 where nothing counts."""
+    total = jnp.sum(weights, axis=axis)
+    return jnp.sum(weights * losses, axis=axis) / jnp.where(total > 0, total, 1)
 
 
 @eqx.filter_jit
@@ -74,14 +86,8 @@ def solve(problem, preconditioner, x, y, tol):
 
 
 @eqx.filter_jit
-def _frozen(preconditioner, y):
-    return preconditioner.freeze(y)
-
-
-@eqx.filter_jit
 def _validation(judge: Judge, y):
-    nothing = jnp.zeros(())
-    return judge(Outer(nothing, nothing, nothing), y)["validation"]
+    return judge.validation(judge.losses(y))
 
 
 class Start(NamedTuple):
@@ -99,12 +105,11 @@ def shared_start(models: Models, grid: np.ndarray) -> Start:
     """Every run's best penalty of a grid, the same for all features."""
     made = models.stacked()
     problem, y, plan = made.problem, made.y0, models.plan
-    preconditioner, costly = models.preconditioner(problem)
     judge = _judge(models, problem)
     order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
     for i in order:
-        current = _frozen(preconditioner, y) if costly else preconditioner
-        y, _ = solve(problem, current, jnp.log(grid[i]), y, _INNER_TOL)
+        preconditioner = models.preconditioner(problem, y)
+        y, _ = solve(problem, preconditioner, jnp.log(grid[i]), y, _INNER_TOL)
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
     best = np.nanargmin(losses, axis=0)
@@ -137,12 +142,11 @@ def family_run(
     free = np.zeros((plan.num_runs, int(groups.max()) + 1))
     theta = np.zeros((plan.num_runs, descriptions.shape[2]))
     x0 = Outer(*map(jnp.asarray, (start.log_penalties, theta, free)))
-    preconditioner, costly = models.preconditioner(problem)
     judge, state, y, records = _judge(models, problem), None, start.models, []
     # The losses of step t belong to the penalties after step t - 1.
     while len(records) * _BLOCK <= num_steps:
-        current = _frozen(preconditioner, y) if costly else preconditioner
-        algorithm = Algorithm(_estimator(current), adaptive_steps(_DISTANCES[family]))
+        estimator = _estimator(models.preconditioner(problem, y))
+        algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
         left = min(_BLOCK, num_steps + 1 - len(records) * _BLOCK)
         solution = minimize(
             problem, algorithm, x0, y, num_steps=left, metrics=judge, state=state
@@ -155,14 +159,12 @@ def family_run(
 
 
 def _estimator(preconditioner) -> Implicit:
-    linear: Any = SeparableCG
-    linear = linear(preconditioner=preconditioner, num_steps=_PRODUCTS, tol=_ADJOINT_TOL)
+    linear = SeparableCG(preconditioner=preconditioner, num_steps=_PRODUCTS, tol=_ADJOINT_TOL)
     return Implicit(_newton(preconditioner, _INNER_TOL), linear)
 
 
 def _newton(preconditioner, tol) -> SeparableNewton:
-    make: Any = SeparableNewton
-    return make(
+    return SeparableNewton(
         preconditioner=preconditioner, num_steps=_NEWTON, tol=tol, num_products=_PRODUCTS
     )
 
@@ -190,7 +192,6 @@ def refit(models: Models, penalties, x, y: Weights | None = None) -> tuple[Weigh
     """The models of a plan solved to rounding at x."""
     made = models.stacked(penalties)
     y = made.y0 if y is None else y
-    preconditioner, costly = models.preconditioner(made.problem)
-    current = _frozen(preconditioner, y) if costly else preconditioner
-    found: Any = solve(made.problem, current, x, y, _REFIT_TOL)
+    preconditioner = models.preconditioner(made.problem, y)
+    found: Any = solve(made.problem, preconditioner, x, y, _REFIT_TOL)
     return found[0], bool(found[1])

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from ..problems._penalised import as_features
-from ..problems._stacked import Scaling, Stacked, stacked
+from ..problems._stacked import Scaling, Stacked, Weights, stacked
 from ._moments import moments
 from ._plan import Plan
 from ._preconditioner import Preconditioner
@@ -47,6 +47,16 @@ class Task:
             return self.features.multiply(self.features).tocsr()
         return self.features**2
 
+    @cached_property
+    def on_device(self) -> tuple[Any, Any]:
+        """Features and targets, moved once for all problems."""
+        return as_features(self.features), jnp.asarray(self.targets)
+
+    @cached_property
+    def squares_on_device(self):
+        """The squares of the features."""
+        return as_features(self.squares)
+
 
 @dataclasses.dataclass(frozen=True)
 class Models:
@@ -81,8 +91,7 @@ class Models:
         """All models as one problem."""
         task, plan = self.task, self.plan
         return stacked(
-            task.features,
-            jnp.asarray(task.targets),
+            *task.on_device,
             plan.train,
             plan.valid,
             loss=task.loss,
@@ -91,11 +100,10 @@ class Models:
             num_outputs=task.num_outputs,
         )
 
-    def preconditioner(self, problem) -> tuple[Preconditioner, bool]:
-        """And whether its curvatures are so costly that they should be frozen."""
+    def preconditioner(self, problem, y: Weights) -> Preconditioner:
+        """For solves from y. Curvatures that never change, or are costly, are those at y."""
         (rows, size), num = self.task.features.shape, len(self.plan.run)
-        squares = None
-        if num * size**2 > _MOST_GRAM:
-            squares = as_features(self.task.squares)
-        costly = squares is None and num * rows * size**2 > _CHEAP
-        return Preconditioner(problem, squares), costly
+        whole = num * size**2 <= _MOST_GRAM
+        made = Preconditioner(problem, None if whole else self.task.squares_on_device)
+        costly = whole and num * rows * size**2 > _CHEAP
+        return made.freeze(y) if costly or self.task.loss == "squared" else made
