@@ -11,7 +11,7 @@ import bilevax as bx
 from bilevax.hypergradients import Implicit
 from bilevax.problems._stacked import Scaling, stacked
 from bilevax.sklearn._preconditioner import Preconditioner
-from bilevax.solvers._separable import SeparableCG, SeparableNewton
+from bilevax.solvers._separable import SeparableCG, SeparableNewton, solve_separately
 
 NUM, SIZE, MODELS = 40, 5, 3
 RANDOM = np.random.default_rng(0)
@@ -121,3 +121,13 @@ def test_a_solve_that_ends_too_early_says_so():
         stack.problem, x, estimator.init(stack.problem, x, stack.y0), jax.random.key(0)
     )
     assert bool(result == bx.Result.inner_max_steps)
+
+
+def test_a_system_without_curvature_is_told_and_leaves_the_others_alone():
+    """The first of three is indefinite: solve_separately stops there, short of its goal."""
+    matrices = jnp.stack([jnp.diag(jnp.array([1.0, -2.0])), jnp.eye(2), 3 * jnp.eye(2)])
+    hvp = lambda z: jnp.einsum("kij,kj->ki", matrices, z)
+    rhs, goal = jnp.ones((3, 2)), jnp.full(3, 1e-20)
+    done = solve_separately(hvp, lambda r: r, rhs, None, goal, 20)
+    assert done.stuck.tolist() == [True, False, False] and bool(done.size[0] > goal[0])
+    np.testing.assert_allclose(done.z[1:], rhs[1:] / jnp.array([[1.0], [3.0]]), rtol=1e-12)

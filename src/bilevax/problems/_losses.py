@@ -45,7 +45,12 @@ def log_loss(logits: Float[Numbers, "rows"], labels: Numbers) -> Number:
     >>> round(float(log_loss(jnp.zeros(3), jnp.array([0, 1, 1]))), 4)
     0.6931
     """
-    return jnp.mean(jax.nn.softplus(logits) - labels.astype(logits.dtype) * logits)
+    return jnp.mean(log_losses(logits, labels))
+
+
+def log_losses(logits: Numbers, labels: Numbers) -> Array:
+    """The binary cross-entropies themselves, of logits and labels of shapes that fit."""
+    return jax.nn.softplus(logits) - labels.astype(logits.dtype) * logits
 
 
 def squared_error(predictions: Float[Numbers, "..."], targets: Numbers) -> Number:

@@ -11,6 +11,7 @@ from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from .._core.types import Numbers
 from ._base import BilevelProblem
+from ._losses import log_losses
 from ._penalised import as_features
 
 LOSSES = ("squared", "binary", "multinomial")
@@ -52,10 +53,9 @@ class RowLosses(eqx.Module):
         if self.kind == "multinomial":
             labels = jnp.broadcast_to(targets[:, None], scores.shape[:2])
             return softmax_cross_entropy_with_integer_labels(scores, labels)
-        scores = scores[..., 0]
-        targets = targets[:, None].astype(scores.dtype)
+        scores, targets = scores[..., 0], targets[:, None]
         if self.kind == "binary":
-            return jax.nn.softplus(scores) - targets * scores
+            return log_losses(scores, targets)
         return (scores - targets) ** 2 / 2
 
     def curvature(

@@ -150,7 +150,8 @@ class CG(AbstractIterativeSolver):
         # Products of unit vectors and norms only: squares would over- and underflow.
         length = metric.length(s.direction, s.measures)
         p = scale(1 / length, s.direction)
-        product = equation.operator(batch)(p)
+        apply = equation.operator(batch)
+        product = apply(p)
         curvature, steepness = _dot(p, product), metric.measure(product)
         stiffness = jnp.maximum(s.stiffness, steepness)
         a = s.size / length * s.size / curvature
@@ -160,7 +161,6 @@ class CG(AbstractIterativeSolver):
 
         clear = lambda: (jnp.array(True), residual, jnp.int32(0), Result.successful)
         seen = _Seen(product, curvature, steepness, stiffness)
-        apply = equation.operator(batch)
         examine = lambda: _examine(apply, equation, metric, s, seen, z, residual)
         # Whether rounding is small beside p^T H p, and beside the system at z.
         noise = _eps(curvature) * stiffness
@@ -175,7 +175,7 @@ class CG(AbstractIterativeSolver):
         direction = axpy(share, s.direction, pulled)
         failure = first_failure(breakdown, metric.failure(residual, size))
         euclidean = norm(residual)
-        floor = self._at_floor(euclidean, size, metric.reach(z, s.measures, a), stiffness, s)
+        floor = self._at_floor(euclidean, size, reach, stiffness, s)
         finished = ~sound | floor | (failure != Result.successful)
         method = _CGState(
             residual,

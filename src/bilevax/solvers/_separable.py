@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax.tree
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._core.cost import Cost
 from .._core.result import Result, finite_or, first_failure
@@ -43,13 +43,15 @@ def moved(u: PyTree, lengths: _Each, direction: PyTree) -> PyTree:
 
 
 class _Progress(NamedTuple):
-    """Of conjugate gradient: `size` is r^T M r, the square of the residual's length."""
+    """Of conjugate gradient: `size` is r^T M r, the square of the residual's length; `stuck`
+    are systems that have met a direction without curvature."""
 
     count: Int[Array, ""]
     z: PyTree
     residual: PyTree
     direction: PyTree
     size: _Each
+    stuck: Bool[Array, "problems"]
 
 
 def solve_separately(
@@ -57,30 +59,30 @@ def solve_separately(
 ) -> _Progress:
     r"""Preconditioned conjugate gradient on each system until $r^\top M r$ is at its goal.
 
-    A direction along which curvature is not positive ends its system's solve.
+    A direction along which curvature is not positive ends its system's solve short of that.
     """
     residual = rhs if start is None else optax.tree.sub(rhs, hvp(start))
     z = optax.tree.zeros_like(rhs) if start is None else start
     direction = precondition(residual)
-    first = _Progress(jnp.int32(0), z, residual, direction, dots(residual, direction))
+    size = dots(residual, direction)
+    first = _Progress(jnp.int32(0), z, residual, direction, size, jnp.zeros(size.shape, bool))
+    wanting = lambda s: (s.size > goal) & ~s.stuck
 
     def step(s: _Progress) -> _Progress:
         product = hvp(s.direction)
         curvature = dots(s.direction, product)
-        active = (s.size > goal) & (curvature > 0)
+        active = wanting(s) & (curvature > 0)
         length = jnp.where(active, s.size / jnp.where(active, curvature, 1), 0)
         residual = moved(s.residual, -length, product)
         conditioned = precondition(residual)
         size = dots(residual, conditioned)
         share = jnp.where(active, size / jnp.where(active, s.size, 1), 0)
-        # A system that cannot go on is at its goal as far as the loop is concerned.
-        size = jnp.where(active, size, jnp.minimum(s.size, goal))
-        direction = moved(conditioned, share, s.direction)
-        return _Progress(
-            s.count + 1, moved(s.z, length, s.direction), residual, direction, size
-        )
+        z, direction = moved(s.z, length, s.direction), moved(conditioned, share, s.direction)
+        stuck = s.stuck | (wanting(s) & ~active)
+        size = jnp.where(active, size, s.size)
+        return _Progress(s.count + 1, z, residual, direction, size, stuck)
 
-    unfinished = lambda s: (s.count < most) & jnp.any(s.size > goal)
+    unfinished = lambda s: (s.count < most) & jnp.any(wanting(s))
     return jax.lax.while_loop(unfinished, step, first)
 
 
@@ -138,12 +140,12 @@ class SeparableCG(AbstractSeparable):
             system.operator(batch), precondition, rhs, u, goal, self.num_steps
         )
         calls = done.count + (u is not None)
-        short = jnp.any(done.size > goal)
+        short = jnp.any(~(done.size <= goal))
         result = first_failure(
             finite_or(done.z, system.nonfinite),
             Result.where(short, system.unconverged, Result.successful),
         )
-        watch = state.watch.begin().see(jnp.sqrt(jnp.sum(dots(done.residual, done.residual))))
+        watch = state.watch.begin().see(norm(done.residual))
         return (
             done.z,
             state.with_watch(watch),
