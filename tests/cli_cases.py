@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from bilevax.cli._app import app
 
+BY_ALGORITHM = ("--algorithm", "amigo-cg")
 # Two features and two classes.
 GOOD = [f"{i},{i % 3 + i / 50},{'ab'[i % 2]}" for i in range(20)]
 
@@ -27,6 +28,24 @@ def tune(*arguments, code=0):
     done = run("tune", *arguments)
     assert done.exit_code == code, done.output
     return done
+
+
+def by_algorithm(*arguments):
+    """The same on one split, where `tune` is told no algorithm and does not know it already."""
+    known = {"--algorithm", "--resume"} & set(map(str, arguments))
+    return arguments if known or arguments[:1] != ("tune",) else (*arguments, *BY_ALGORITHM)
+
+
+def run_split(*arguments):
+    return run(*by_algorithm(*arguments))
+
+
+def refused_split(*arguments):
+    return refused(*by_algorithm(*arguments))
+
+
+def tune_split(*arguments, code=0):
+    return tune(*by_algorithm("tune", *arguments)[1:], code=code)
 
 
 def table(path, *rows, head="p,q,label"):

@@ -96,5 +96,5 @@ def small_run(tmp_path_factory):
 
     home = tmp_path_factory.mktemp("small")
     data, folder = cli_cases.table(home / "a.csv", *cli_cases.GOOD), home / "run"
-    cli_cases.tune(data, "--steps", 3, "--output", folder)
+    cli_cases.tune_split(data, "--steps", 3, "--output", folder)
     return data, folder

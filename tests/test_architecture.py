@@ -97,6 +97,7 @@ HOOKS = {
     "AbstractSparse": {"T"},
     "AbstractTolerantSolver": {"converged", "done", "stops_early"},
     "AbstractTwoStage": {"init", "random", "shortfall"},
+    "Watch": {"late", "part", "say"},
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line, in this process."""
+"""The command line on one split, in this process."""
 
 import dataclasses
 import json
@@ -14,10 +14,11 @@ from sklearn.utils import Bunch
 
 import bilevax as bx
 from bilevax.cli import _settings, _tables
-from bilevax.cli._scaling import Scaling
+from bilevax.cli._one_split.scaling import Scaling
 from bilevax.datasets._known import KNOWN
 from bilevax.problems import cross_entropy
-from cli_cases import arrays, flowers, result_of, run, tune
+from cli_cases import arrays, flowers, result_of, run
+from cli_cases import tune_split as tune
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -45,7 +46,7 @@ def garden(tmp_path_factory):
 
 
 def rows_of_digits(**settings):
-    table = _tables.load(_settings.Settings("digits", **settings), None)
+    table = _tables.load(_settings.Settings("digits", algorithm="amigo-cg", **settings), None)
     return table, Scaling.of(table, named=True)
 
 
@@ -168,7 +169,7 @@ def test_the_baselines_penalty_of_two_classes(tmp_path):
     options = ("--penalty", "shared", "--steps", 1, "--output", tmp_path / "run")
     tune(tmp_path / "data.npz", *options)
     penalty = result_of(tmp_path / "run")["baseline"]["penalty"]
-    table = _tables.load(_settings.Settings(str(tmp_path / "data.npz")), None)
+    table = _tables.load(_settings.Settings(str(tmp_path / "data.npz"), algorithm="itd"), None)
     train, labels = Scaling.of(table, named=False).rows(table.train)
 
     def loss(x, y):
@@ -196,7 +197,7 @@ def test_every_algorithm_runs(garden, tmp_path, algorithm):
     assert result["cost"]["total"] > 0
 
 
-@pytest.mark.parametrize("penalty", _settings.PENALTIES)
+@pytest.mark.parametrize("penalty", ["per-feature", "per-class", "shared"])
 @pytest.mark.parametrize("model", ["logistic", "ridge"])
 def test_models_and_penalties(tmp_path, model, penalty):
     folder = tmp_path / "run"
@@ -239,7 +240,8 @@ def test_regression_is_ridge_regression(tmp_path):
     tune(tmp_path / "data.npz", *options, "--output", tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert result["test_r2"] > 0.98 and result["classes"] is None
-    settings = _settings.Settings(str(tmp_path / "data.npz"), model="ridge")
+    path = str(tmp_path / "data.npz")
+    settings = _settings.Settings(path, model="ridge", algorithm="amigo-cg")
     table = _tables.load(settings, None)
     scaling = Scaling.of(table, named=False)
     A, b = scaling.rows(table.train)

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from bilevax.cli import _scaling, _settings, _tables
+from bilevax.cli import _settings, _tables
 from bilevax.cli._errors import UnusableError
 from bilevax.cli._model import Model
-from cli_cases import refused, run, table
+from bilevax.cli._one_split import scaling
+from cli_cases import refused_split as refused
+from cli_cases import run_split as run
+from cli_cases import table
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -125,9 +128,9 @@ def test_scaling_of_any_unit(scale, sparse):
     rows = features, np.arange(40, dtype=np.int32) % 2
     names = ["p", "q"]
     table = _tables.Table(rows, rows, rows, names, ["a", "b"], "columns")
-    scaling = _scaling.Scaling.of(table, named=False)
-    found = scaling.features(features)
+    made = scaling.Scaling.of(table, named=False)
+    found = made.features(features)
     found = found.toarray() if sparse else found
-    assert np.isfinite(found).all() and scaling.constant > 0
+    assert np.isfinite(found).all() and made.constant > 0
     root = np.sqrt(np.mean(np.square(found[:, :-1], dtype=float)))
-    assert scaling.constant == pytest.approx(root if root > 0 else 1, rel=1e-4)
+    assert made.constant == pytest.approx(root if root > 0 else 1, rel=1e-4)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import bilevax as bx
-from bilevax.cli import _train, _tune
-from cli_cases import result_of, run, table
+from bilevax.cli import _tune
+from bilevax.cli._one_split import job, train
+from cli_cases import result_of, table
+from cli_cases import run_split as run
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -32,7 +34,7 @@ def failing(monkeypatch, factors, back_to=-1):
 
     It ends at one of its records, the last one or an earlier one.
     """
-    minimize, records = _train.minimize, []
+    minimize, records = train.minimize, []
 
     def seen(solution):
         history = {name: column.copy() for name, column in solution.history.items()}
@@ -46,7 +48,7 @@ def failing(monkeypatch, factors, back_to=-1):
         minimize(*arguments, **options)
         return dataclasses.replace(records[back_to], result=bx.Result.inner_nonfinite)
 
-    monkeypatch.setattr(_train, "minimize", failing)
+    monkeypatch.setattr(train, "minimize", failing)
 
 
 def test_a_failed_run_ends_with_its_last_good_model(data, tmp_path, monkeypatch):
@@ -113,14 +115,15 @@ def test_a_resumed_run_that_fails_falls_back(data, tmp_path, monkeypatch):
 
 def signalled(monkeypatch, name, times):
     """SIGTERM, so many times, when a part of the run begins."""
-    called = getattr(_tune, name)
+    place = _tune if name == "write_results" else job
+    called = getattr(place, name)
 
     def interrupted(*arguments):
         for _ in range(times):
             signal.raise_signal(signal.SIGTERM)
         return called(*arguments)
 
-    monkeypatch.setattr(_tune, name, interrupted)
+    monkeypatch.setattr(place, name, interrupted)
 
 
 @pytest.mark.parametrize("name", ["baseline", "summary", "write_results"])

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+import cli_cases
 from bilevax import algorithms
-from bilevax.cli import _folder, _train
+from bilevax.cli import _folder
 from bilevax.cli._errors import UnusableError
-from cli_cases import GOOD, refused, result_of, run, table
+from bilevax.cli._one_split import train
+from cli_cases import GOOD, result_of, table
+from cli_cases import refused_split as refused
+from cli_cases import run_split as run
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -240,14 +244,14 @@ def test_the_lock_of_a_killed_run_is_in_nobodys_way(tmp_path):
 
 def test_a_disk_that_is_full(tmp_path, monkeypatch):
     """A checkpoint amid the run may fail; at the end it is said, without a traceback."""
-    data, kept = table(tmp_path / "a.csv", *GOOD), _train.save
+    data, kept = table(tmp_path / "a.csv", *GOOD), train.save
 
     def full(path, checkpoint):
         if 0 < checkpoint.step < 20:
             raise OSError(28, "No space left on device")
         kept(path, checkpoint)
 
-    monkeypatch.setattr(_train, "save", full)
+    monkeypatch.setattr(train, "save", full)
     options = ("--steps", 20, "--save-every", 5, "--output", tmp_path / "run")
     done = run("tune", data, *options)
     assert done.exit_code == 0 and "could not be written" in done.stderr
@@ -255,7 +259,7 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
     def always(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_train, "save", always)
+    monkeypatch.setattr(train, "save", always)
     done = run("tune", data, "--steps", 5, "--output", tmp_path / "other")
     assert done.exit_code == 1 and "No space left" in done.stderr
     assert "Traceback" not in done.output
@@ -276,7 +280,7 @@ def test_predictions_go_nowhere_they_should_not(small_run, tmp_path):
 def test_resuming_says_what_it_cannot_do(tmp_path, monkeypatch):
     folder, data = tmp_path / "run", table(tmp_path / "a.csv", *GOOD)
     options = ("--output", folder, "--resume")
-    done = run("tune", data, "--steps", 10, *options)
+    done = run("tune", data, *cli_cases.BY_ALGORITHM, "--steps", 10, *options)
     assert done.exit_code == 0 and "There is no run in" in done.stderr
     assert "10 steps already" in refused("tune", "--steps", 4, *options)
     assert "--resume" in refused("tune", data, "--steps", 10, "--seconds", 1, *options[:2])

@@ -21,7 +21,7 @@ def test_help_shows_defaults_and_choices():
         option = f"--{name.replace('_', '-')} "
         line = next(line for line in said.splitlines() if option in line)
         number = f"{value:g}" if isinstance(value, float) else str(value)
-        assert f"[default: {number}]" in line
+        assert any(f"[default: {number}{end}" in line for end in "];")
     for choices in (_settings.MODELS, _settings.PENALTIES, _settings.ALGORITHMS):
         assert ", ".join(choices) in said
     for field in dataclasses.fields(_settings.Settings):

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from bilevax.cli._interruption import Interruption
-from cli_cases import GOOD, run, table, tune
+from cli_cases import BY_ALGORITHM, GOOD, run, table
+from cli_cases import tune_split as tune
 
 # As a user's processes.
 pytestmark = pytest.mark.usefixtures("x32")
 
 COMMAND = (sys.executable, "-c", "from bilevax.cli import main; main()")
-RUN = ("--save-every", "5", "--steps")
+RUN = (*BY_ALGORITHM, "--save-every", "5", "--steps")
 
 
 def bilevax(*arguments, **options):
@@ -98,7 +99,7 @@ def test_runs_killed_at_20_random_moments_go_on(tmp_path, capsys):
 def test_an_interrupted_run_keeps_everything(tmp_path):
     folder = tmp_path / "run"
     data = str(table(tmp_path / "a.csv", *GOOD))
-    many = ("tune", data, "--steps", "100000", "--output", str(folder))
+    many = ("tune", data, *BY_ALGORITHM, "--steps", "100000", "--output", str(folder))
     process = started(*many)
     line = ""
     while "step" not in line:

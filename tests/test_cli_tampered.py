@@ -12,14 +12,15 @@ import pytest
 
 import cli_cases
 from bilevax._core import files
-from bilevax.cli import _archive, _tune
-from cli_cases import run
+from bilevax.cli import _archive
+from bilevax.cli._one_split import job
+from cli_cases import run_split as run
 
 pytestmark = pytest.mark.usefixtures("x32")
 
 
 def refused(*arguments):
-    said = cli_cases.refused(*arguments)
+    said = cli_cases.refused_split(*arguments)
     assert said.startswith("Error: ")
     return said
 
@@ -270,11 +271,11 @@ def test_places_that_are_none(folder, data, tmp_path):
 
 def test_two_runs_that_start_together(data, tmp_path, monkeypatch):
     """Another run begins and ends between the look at the folder and its lock."""
-    folder, build = tmp_path / "run", _tune.build
-    monkeypatch.setattr(_tune, "build", lambda *a: meanwhile() or build(*a))
+    folder, build = tmp_path / "run", job.build
+    monkeypatch.setattr(job, "build", lambda *a: meanwhile() or build(*a))
 
     def meanwhile():
-        monkeypatch.setattr(_tune, "build", build)
+        monkeypatch.setattr(job, "build", build)
         assert run("tune", data, "--steps", 2, "--output", folder).exit_code == 0
         written.update({path.name: path.read_bytes() for path in folder.iterdir()})
 

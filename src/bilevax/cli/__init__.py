@@ -7,14 +7,24 @@
 | `bilevax info` | versions, devices and known data sets |
 | `bilevax reproduce PAPER` | remakes the figures of a paper |
 
-Needs `pip install "bilevax[cli]"`.
+Compiled programs are kept in the user's cache folder: `BILEVAX_CACHE` names another, or is
+"off". Needs `pip install "bilevax[cli]"`.
 """
 
 import importlib.util
 import io
 import sys
 
-_NEEDED = ("typer", "rich", "matplotlib", "sklearn", "pandas", "filelock", "jinja2")
+_NEEDED = (
+    "typer",
+    "rich",
+    "matplotlib",
+    "sklearn",
+    "pandas",
+    "filelock",
+    "jinja2",
+    "platformdirs",
+)
 
 
 def main() -> None:

@@ -82,15 +82,19 @@ def _main(
 @app.command()
 @takes(Settings, Call)
 def tune(given: dict[str, Any], call: dict[str, Any]) -> None:
-    """Learn penalties, one per feature by default, and the model that goes with them.
+    """Learn penalties, and the model that goes with them, and keep them only where they help.
 
-    Half of the rows train the weights, the other half validates the penalties, and test rows
-    show what that bought beside one shared penalty from a grid. The folder of results has a
-    report, pictures, the model, and a checkpoint from which --resume goes on exactly.
+    Starts at the best shared penalty by cross-validation; lets penalties differ as long as
+    rows that took no part in it are predicted better; and fits the model to all rows but test
+    rows, which show what that bought beside scikit-learn's own estimator. The folder of
+    results has a report, pictures, the model, and a checkpoint from which --resume goes on
+    exactly. With --algorithm one split is learned from, by an algorithm to study.
     """
     with _plainly():
+        from ._cache import keep_programs
         from ._tune import tune_dataset
 
+        keep_programs()
         code = tune_dataset(given, Call(**call))
     raise typer.Exit(code)
 
@@ -138,8 +142,10 @@ def reproduce(
 ) -> None:
     """Remake the figures of a paper, and check what they claim; exit code 1 on a failure."""
     with _plainly():
+        from ._cache import keep_programs
         from ._reproduce import list_figures, reproduce_paper
 
+        keep_programs()
         if list_all:
             list_figures()
             raise typer.Exit(0)

@@ -48,14 +48,51 @@ def curve(
     return figure
 
 
-def image(change: np.ndarray, shape: tuple[int, int], varies: np.ndarray) -> Figure:
-    """How the penalties of pixels changed; pixels that never vary are crossed out."""
+def judged(
+    curves: dict[str, tuple[np.ndarray, ...]], label: str, taken: str | None, step: int
+) -> Figure:
+    """Losses of families at every step from the shared start, with the standard error of
+    what is gained on it; and the step at which a family is taken."""
+    figure = Figure(_SIZE, layout="constrained")
+    axes = figure.subplots()
+    for (name, (losses, errors)), color in zip(curves.items(), (BLUE, ORANGE), strict=False):
+        steps = np.arange(len(losses))
+        axes.plot(steps, losses, color=color, label=name)
+        axes.fill_between(
+            steps, losses - errors, losses + errors, color=color, alpha=0.15, lw=0
+        )
+        if name == taken:
+            axes.plot(step, losses[step], "o", color=color, label="taken")
+    start = next(iter(curves.values()))[0][0]
+    axes.axhline(start, color=GREY, linestyle="--", label="best shared penalty")
+    axes.set(xlabel="steps from the best shared penalty", ylabel=label)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9, title="± one standard error of the difference", title_fontsize=8)
+    return figure
+
+
+def grid(penalties: np.ndarray, losses: np.ndarray, label: str) -> Figure:
+    """Losses of shared penalties."""
+    figure = Figure(_SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(penalties, losses, ".-", color=BLUE, label="one penalty for all features")
+    best = int(np.nanargmin(losses))
+    axes.plot(penalties[best], losses[best], "o", color=ORANGE, label="best")
+    axes.set(xlabel="penalty P of P w²/2 beside the summed loss", ylabel=label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return figure
+
+
+def image(change: np.ndarray, shape: tuple[int, int], varies: np.ndarray, label: str) -> Figure:
+    """How penalties of pixels differ; pixels that never vary are crossed out."""
     figure = Figure(_SIZE, layout="constrained")
     axes = figure.subplots()
     shown = np.where(varies, change, np.nan).reshape(shape)
     mesh = axes.imshow(shown, cmap="cividis")
     axes.set(xlabel="pixel column", ylabel="pixel row")
-    figure.colorbar(mesh, ax=axes, label="log10 of penalty / first penalty")
+    figure.colorbar(mesh, ax=axes, label=label)
     rows, columns = np.nonzero(~varies.reshape(shape))
     if len(rows):
         axes.plot(columns, rows, "x", color=GREY, markersize=min(6, 90 / max(shape)))
@@ -63,7 +100,7 @@ def image(change: np.ndarray, shape: tuple[int, int], varies: np.ndarray) -> Fig
     return figure
 
 
-def bars(change: np.ndarray, names: list[str], what: str) -> Figure:
+def bars(change: np.ndarray, names: list[str], what: str, label: str) -> Figure:
     """Changes of penalties in order, as bars; of many, both ends."""
     order = np.argsort(change, kind="stable")
     many = len(order) > _MOST_BARS
@@ -77,7 +114,7 @@ def bars(change: np.ndarray, names: list[str], what: str) -> Figure:
     # A dollar sign in a name is not the start of a formula.
     axes.set_yticks(np.arange(len(order)), labels, fontsize=8, parse_math=False)
     axes.invert_yaxis()
-    axes.set(xlabel="log10 of penalty / first penalty", ylabel=what)
+    axes.set(xlabel=label, ylabel=what)
     if many:
         middle = len(change) - _MOST_BARS
         axes.axhline(_MOST_BARS / 2 - 0.5, color=GREY, linestyle=":")

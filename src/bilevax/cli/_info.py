@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets import available
-from ._summary import versions
+from ._versions import versions
 
 
 def show_info(data_home: pathlib.Path | None) -> None:

@@ -39,9 +39,11 @@ class Told:
 
     def check(self, name: str, value: Any) -> None:
         """Raises where the field cannot have this value."""
+        if value is None:
+            return
         if self.choices:
             one_of(option(name), value, self.choices)
-        if value is None or self.least is None:
+        if self.least is None:
             return
         if isinstance(value, int) and value > _LARGEST:
             raise UnusableError(f"{option(name)} must be at most {_LARGEST:,}, got {value:,}.")

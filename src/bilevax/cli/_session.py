@@ -46,6 +46,11 @@ class Session:
         """While records are shown."""
         return contextlib.nullcontext() if self._live is None else self._live
 
+    def part(self, name: str, seconds: float) -> None:
+        """A part of the run that is done, for machines."""
+        if self.call.as_json:
+            emit(json.dumps({"event": "progress", "part": name, "seconds": round(seconds, 3)}))
+
     def say(self, text: str) -> None:
         """A sentence for people."""
         if not (self.call.quiet or self.call.as_json):

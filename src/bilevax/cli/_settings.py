@@ -13,11 +13,22 @@ from ._errors import UnusableError
 from ._options import POSITIVE, Told, option, told
 
 MODELS = ("logistic", "ridge")
-PENALTIES = ("per-feature", "per-class", "shared")
+PENALTIES = ("auto", "per-feature", "per-class", "shared")
 ALGORITHMS = tuple(name.replace("_", "-") for name in algorithms.__all__)
 DATASETS = tuple(KNOWN)
 # What is taken where an option is left out whose meaning depends on others.
 INNER_STEPS, ADJOINT_STEPS, TEST_SHARE = 20, 10, "0.2"
+_ON_FOLDS = {"penalty": "auto", "steps": 32, "cv": 5}
+_BY_ALGORITHM = {"penalty": "per-feature", "steps": 200, "valid": "0.5"}
+# What has a meaning with --algorithm only.
+_OF_ALGORITHMS = ("inner_steps", "adjoint_steps", "step_size", "batch_size")
+# Of a field that is filled in.
+_LATER: Any = None
+
+
+def _penalty(value: str) -> str:
+    """scikit-learn's users know one penalty for each feature as "feature"."""
+    return "per-feature" if value == "feature" else value
 
 
 def _place(value: str) -> str:
@@ -51,28 +62,52 @@ class Settings:
         bool, Told("The indices of a LIBSVM file begin with 0", default="with 1")
     ] = False
     model: Annotated[str, Told("Regression", choices=MODELS)] = "logistic"
-    penalty: Annotated[str, Told("Penalties", choices=PENALTIES)] = "per-feature"
-    algorithm: Annotated[str, Told("Algorithm", choices=ALGORITHMS)] = "amigo-cg"
+    penalty: Annotated[
+        str,
+        Told(
+            "Penalties",
+            default="auto; per-feature with --algorithm",
+            choices=PENALTIES,
+            spelt=_penalty,
+        ),
+    ] = _LATER
+    cv: Annotated[int | None, Told("Folds", default="5", least=2)] = None
+    algorithm: Annotated[
+        str | None,
+        Told(
+            "Learn on one split, by an algorithm to study",
+            default="none: folds, with nothing to set",
+            choices=ALGORITHMS,
+        ),
+    ] = None
     inner_steps: Annotated[
-        int | None, Told("Inner steps an outer step", default=f"{INNER_STEPS}", least=1)
+        int | None,
+        Told("Of the algorithm: inner steps", default=f"{INNER_STEPS}", least=1),
     ] = None
     adjoint_steps: Annotated[
-        int | None, Told("Adjoint steps an outer step", default=f"{ADJOINT_STEPS}", least=1)
+        int | None,
+        Told("Of the algorithm: adjoint steps", default=f"{ADJOINT_STEPS}", least=1),
     ] = None
     step_size: Annotated[
         float | None,
         Told(
-            "A constant outer step",
+            "Of the algorithm: a constant outer step",
             default="adapted: 1 / root of the squared gradients so far",
             least=POSITIVE,
         ),
     ] = None
     batch_size: Annotated[
-        int | None, Told("Random rows for each oracle call", default="all rows", least=1)
+        int | None,
+        Told("Of the algorithm: random rows a call", default="all rows", least=1),
     ] = None
     valid: Annotated[
-        str, Told("Share of the rows without test rows, or a file", spelt=_share_or_place)
-    ] = "0.5"
+        str | None,
+        Told(
+            "One split in place of folds: share of the rows without test rows, or a file",
+            default="folds; 0.5 with --algorithm",
+            spelt=_share_or_place,
+        ),
+    ] = None
     test: Annotated[
         str | None,
         Told(
@@ -81,8 +116,16 @@ class Settings:
             spelt=_share_or_place,
         ),
     ] = None
-    seed: Annotated[int, Told("Seed of the split and of random rows", least=0)] = 0
-    steps: Annotated[int, Told("Outer steps in all", least=1, may_change=True)] = 200
+    seed: Annotated[int, Told("Seed of the splits and of random rows", least=0)] = 0
+    steps: Annotated[
+        int,
+        Told(
+            "Outer steps at most",
+            default="32; 200 with --algorithm",
+            least=1,
+            may_change=True,
+        ),
+    ] = _LATER
     seconds: Annotated[
         float | None,
         Told(
@@ -93,7 +136,8 @@ class Settings:
         ),
     ] = None
     save_every: Annotated[
-        int, Told("Outer steps between checkpoints", least=1, may_change=True)
+        int,
+        Told("Of the algorithm: outer steps between checkpoints", least=1, may_change=True),
     ] = 25
     baseline_seconds: Annotated[
         float,
@@ -103,6 +147,28 @@ class Settings:
     def __post_init__(self):
         for name, said in told(Settings).items():
             said.check(name, getattr(self, name))
+        self._check_kind()
+        defaults = dict(_ON_FOLDS if self.algorithm is None else _BY_ALGORITHM)
+        if self.algorithm is None and self.valid is not None:
+            del defaults["cv"]
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+    def _check_kind(self) -> None:
+        """Raises where an option is for the other way to learn."""
+        if self.cv is not None and self.valid is not None:
+            raise UnusableError("--cv and --valid exclude each other: folds, or one split.")
+        if self.algorithm is None:
+            for name in _OF_ALGORITHMS:
+                if getattr(self, name) is not None:
+                    raise UnusableError(f"{option(name)} is for a run with --algorithm.")
+            if self.penalty == "per-class":
+                raise UnusableError("--penalty per-class is for a run with --algorithm.")
+        elif self.cv is not None:
+            raise UnusableError("--cv is for a run without --algorithm, which has one split.")
+        elif self.penalty == "auto":
+            raise UnusableError(_AUTO)
 
     @property
     def name(self) -> str:
@@ -161,3 +227,9 @@ def check_dataset(dataset: str) -> None:
         f"There is no file {dataset}, nor is it a known data set.{meant} Known are "
         f"{', '.join(DATASETS)}."
     )
+
+
+_AUTO = (
+    "--penalty auto is for a run without --algorithm: say --penalty per-feature, per-class or "
+    "shared."
+)

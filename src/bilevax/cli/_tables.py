@@ -21,6 +21,8 @@ Rows = tuple[Any, np.ndarray]
 
 # A penalty, a name and a line of the answer for each, in memory.
 _MOST_FEATURES = 5_000_000
+# Numbers to predict whose squares float64 holds, with room.
+_MOST_SPREAD = 1e140
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +30,13 @@ class Table:
     """A data set, split.
 
     - `train`, `valid`, `test`: features as they came, and targets: integers for classes,
-      numbers for a regression.
+      numbers for a regression. Without `valid`, folds are made of the training rows.
     - `class_names`: empty for a regression.
     - `kind`: what the features are: "pixels", "words" or "columns".
     """
 
     train: Rows
-    valid: Rows
+    valid: Rows | None
     test: Rows
     feature_names: list[str]
     class_names: list[str]
@@ -43,8 +45,9 @@ class Table:
 
     @property
     def parts(self) -> dict[str, Rows]:
-        """The three parts by name."""
-        return {"train": self.train, "validation": self.valid, "test": self.test}
+        """The parts that there are, by name."""
+        parts = {"train": self.train, "validation": self.valid, "test": self.test}
+        return {name: rows for name, rows in parts.items() if rows is not None}
 
     @property
     def image_shape(self) -> tuple[int, int] | None:
@@ -74,7 +77,9 @@ def load(settings: Settings, data_home: str | None) -> Table:
     """The data set of a run, split with its seed."""
     check_dataset(settings.dataset)
     rows: dict[str, Any]
-    shares = {"test": settings.test or TEST_SHARE, "valid": settings.valid}
+    shares = {"test": settings.test or TEST_SHARE}
+    if settings.valid is not None:
+        shares["valid"] = settings.valid
     try:
         pool, aside = _pool(settings, data_home)
         rows = {name: _given(settings, name, shares[name], pool) for name in shares}
@@ -83,6 +88,8 @@ def load(settings: Settings, data_home: str | None) -> Table:
     if aside is not None:
         rows["test"] = aside.data, aside.target
     _check_width(settings, len(pool.feature_names))
+    if not pool.target_names:
+        _check_spread(pool.target, *(part[1] for part in rows.values() if part is not None))
     _check_targets(settings, pool, sum(part is None for part in rows.values()))
     rest: Any = (pool.data, pool.target)
     for name, part in rows.items():
@@ -91,7 +98,7 @@ def load(settings: Settings, data_home: str | None) -> Table:
     missing = np.setdiff1d(np.arange(len(pool.target_names)), rest[1])
     if len(missing):
         raise UnusableError(
-            f"With these --valid and --test, no row of the class "
+            f"With this --{' and --'.join(shares)}, no row of the class "
             f"{pool.target_names[missing[0]]!r} is left to train on: take smaller shares."
         )
     names = list(pool.feature_names)
@@ -99,7 +106,7 @@ def load(settings: Settings, data_home: str | None) -> Table:
     kind = KNOWN[settings.dataset].kind if settings.named else "columns"
     _check_batch(settings, len(rest[1]))
     label = pool.get("label")
-    return Table(rest, rows["valid"], rows["test"], names, classes, kind, label)
+    return Table(rest, rows.get("valid"), rows["test"], names, classes, kind, label)
 
 
 def _pool(settings: Settings, data_home: str | None) -> tuple[Any, Any]:
@@ -177,6 +184,17 @@ def _check_targets(settings: Settings, pool: Any, splits: int) -> None:
         raise UnusableError(
             f"The class {names[few[0]]!r} of {settings.dataset} has {rows}, and "
             f"{splits + 1} parts need one each: leave the class out, merge it or add rows."
+        )
+
+
+def _check_spread(*parts: np.ndarray) -> None:
+    """Raises where the squares of numbers to predict are beyond the range of numbers."""
+    targets = np.concatenate(parts)
+    spread = float(np.max(targets)) - float(np.min(targets))
+    if spread and not 1 / _MOST_SPREAD <= spread <= _MOST_SPREAD:
+        raise UnusableError(
+            f"The labels vary by {spread:.3g}, and squares of that are beyond the range of "
+            "numbers: multiply the labels by a power of ten, so that they vary by about 1."
         )
 
 

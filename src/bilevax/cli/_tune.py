@@ -10,13 +10,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ._baseline import Baseline, baseline
 from ._call import Call
-from ._checkpoint import ALL_STEPS, Checkpoint, load
-from ._errors import FailedError, UnusableError
+from ._errors import UnusableError
 from ._folder import (
-    CHECKPOINT,
-    RESULT,
     SETTINGS,
     check_data,
     check_same,
@@ -26,15 +22,11 @@ from ._folder import (
     saved_settings,
     write_json,
 )
+from ._job import Job
+from ._outcome import Outcome
 from ._session import Session, emit
 from ._settings import Settings, check_dataset, resolved
-from ._summary import summary
 from ._tables import load as load_table
-from ._task import build
-from ._train import train
-from ._tuned import Tuned
-from ._tuning import Tuning
-from ._verdict import rows_of_scores, verdict
 from ._write import REPORT, write_results
 
 SUCCESS, FAILED, INTERRUPTED = 0, 1, 130
@@ -50,7 +42,7 @@ def tune_dataset(given: dict[str, Any], call: Call) -> int:
         session.say(f"There is no run in {folder} yet: starting it.")
     table = load_table(settings, None if call.data is None else str(call.data))
     check_data(folder, saved, table.fingerprint)
-    tuning = Tuning(settings, table, build(settings, table), folder)
+    job = _kind(settings)(settings, table, folder)
     prepare(folder)
     with locked(folder):
         # Since it was looked at, another run may have come and gone.
@@ -58,11 +50,10 @@ def tune_dataset(given: dict[str, Any], call: Call) -> int:
         check_same(folder, saved, settings)
         check_data(folder, saved, table.fingerprint)
         clear_parts(folder)
-        checkpoint = Checkpoint(tuning.task.start, {})
-        if saved is not None and (folder / CHECKPOINT).exists():
-            checkpoint = _taken_up(tuning, call)
-        write_json(folder / SETTINGS, tuning.record)
-        return _run(tuning, checkpoint, session)
+        if saved is not None:
+            job.take_up(call)
+        write_json(folder / SETTINGS, job.record)
+        return _run(job, session)
 
 
 def _begin(given: dict[str, Any], call: Call) -> tuple[Settings, pathlib.Path]:
@@ -81,80 +72,42 @@ def _begin(given: dict[str, Any], call: Call) -> tuple[Settings, pathlib.Path]:
     return settings, folder
 
 
-def _taken_up(tuning: Tuning, call: Call) -> Checkpoint:
-    """Where the folder's run was left, or at its start where it has finished."""
-    folder, settings = tuning.folder, tuning.settings
-    start = tuning.task.start
-    there = load(folder / CHECKPOINT, start)
-    if call.resume and there.step > settings.steps:
-        raise UnusableError(
-            f"The run in {folder} has taken {there.step} steps already: --steps must be at "
-            "least that. Nothing was changed."
-        )
-    if call.resume or there.step == 0:
-        return there
-    finished = there.ended == ALL_STEPS and (folder / RESULT).exists()
-    if not finished or there.step > settings.steps or settings.seconds is not None:
-        raise UnusableError(
-            f"{folder} holds this run at step {there.step}: go on with --resume, or choose "
-            "another folder with --output. Nothing was changed."
-        )
-    return Checkpoint(start, {})
+def _kind(settings: Settings) -> type[Job]:
+    """How it is learned; only what that takes is imported."""
+    if settings.algorithm is None:
+        from ._adaptive.job import Adaptive
+
+        return Adaptive
+    from ._one_split.job import OneSplit
+
+    return OneSplit
 
 
-def _run(tuning: Tuning, checkpoint: Checkpoint, session: Session) -> int:
-    """Train from a checkpoint on, compare, write and print."""
-    folder = tuning.folder
+def _run(job: Job, session: Session) -> int:
+    """Train from where it stands, compare, write and print."""
     with session.interruption:
-        session.say(_opening(tuning, checkpoint))
+        session.say(job.opening())
         with session.following():
-            checkpoint = train(tuning, checkpoint, session)
-        if not checkpoint.history:
-            # Nothing is worth keeping: other options shall find the folder free.
-            for name in (CHECKPOINT, SETTINGS):
-                (folder / name).unlink()
-            raise FailedError(checkpoint.ended)
-        tuned = Tuned(tuning, checkpoint, _baseline(tuning, session))
-        result = summary(tuned)
-        write_results(tuned, result)
-    _close(result, folder / REPORT, session.call)
-    if result["failed"]:
-        print(f"Error: the run has not finished. {checkpoint.ended}", file=sys.stderr)
-        return FAILED
+            there_is_one = job.train(session)
+        if there_is_one:
+            outcome = job.outcome(session)
+            write_results(job.folder, outcome)
+    if there_is_one:
+        _close(outcome, job.folder / REPORT, session.call)
+        if outcome.result["failed"]:
+            because = outcome.result["ended_because"]
+            print(f"Error: the run has not finished. {because}", file=sys.stderr)
+            return FAILED
     if session.interruption.wanted:
-        command = f"bilevax tune --resume --output {shlex.quote(str(folder))}"
+        command = f"bilevax tune --resume --output {shlex.quote(str(job.folder))}"
         session.say(f"Interrupted. Go on with: {command}")
         return INTERRUPTED
     return SUCCESS
 
 
-def _baseline(tuning: Tuning, session: Session) -> Baseline | None:
-    interruption = session.interruption
-    if interruption.wanted or tuning.settings.baseline_seconds == 0:
-        return None
-    session.say("Fitting the baseline: one shared penalty from a grid of 10 ...")
-    try:
-        with interruption.released():
-            found = baseline(tuning, lambda: interruption.wanted)
-    except KeyboardInterrupt:
-        return None
-    return None if interruption.wanted or not found.fits else found
-
-
-def _opening(tuning: Tuning, checkpoint: Checkpoint) -> str:
-    settings, table = tuning.settings, tuning.table
-    rows = ", ".join(f"{len(t):,} {name}" for name, (_, t) in table.parts.items())
-    label = "" if table.label is None else f", label {table.label!r}"
-    begun = f" Going on from step {checkpoint.step}." if checkpoint.step else ""
-    return (
-        f"{settings.name}: {rows} rows, {len(table.feature_names):,} features{label}. "
-        f"Learning {settings.penalty} penalties by {settings.algorithm}; results in "
-        f"{tuning.folder}.{begun}"
-    )
-
-
-def _close(result: dict[str, Any], report: pathlib.Path, call: Call) -> None:
+def _close(outcome: Outcome, report: pathlib.Path, call: Call) -> None:
     """Print the result."""
+    result = outcome.result
     if call.as_json:
         emit(json.dumps({"event": "result", **result}))
         return
@@ -162,14 +115,14 @@ def _close(result: dict[str, Any], report: pathlib.Path, call: Call) -> None:
         return
     # Names and paths are no markup.
     console = Console(highlight=False, markup=False, emoji=False)
-    head, *rows = rows_of_scores(result)
+    head, *rows = outcome.scores
     table = RichTable(title=Text(f"{result['dataset']}, {result['model']} regression"))
     for name in head:
         table.add_column(name, justify="right" if name else "left")
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    console.print(verdict(result))
+    console.print(outcome.verdict)
     console.print(f"Report: {report}", soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ._fit import Fitted, Options, fit, is_large
 from ._splits import splits, three_parts
 from ._task import Task
+from ._watch import Printing, Watch
 
 PENALTIES = ("auto", "feature", "group", "shared")
 
@@ -23,6 +24,8 @@ class AdaptiveCV(BaseEstimator):
     coef_: Any
     intercept_: Any
     classes_: Any
+    # Set by the command line, which shows how a fit gets on and keeps its parts.
+    _watch: Watch | None = None
 
     def __init__(
         self,
@@ -66,7 +69,8 @@ class AdaptiveCV(BaseEstimator):
                 self.cv, features, labels, groups, classifier, self.random_state, present
             )
         clusters = np.arange(len(labels)) if groups is None else np.asarray(groups)
-        found = fit(task, folds, weights, clusters, options, bool(self.verbose))
+        watch = self._watch or (Printing() if self.verbose else Watch())
+        found = fit(task, folds, weights, clusters, options, watch)
         if not found.converged:
             warnings.warn(_UNCONVERGED, ConvergenceWarning, stacklevel=3)
         self.penalties_ = found.penalties

@@ -14,8 +14,9 @@ from ._choice import Choice, Gain, Judged, choose, gain
 from ._descriptions import descriptions, standardised
 from ._penalties import Outer, Penalties
 from ._plan import Plan, Split, nested, one_split, trains
-from ._search import Start, Trace, family_run, refit, shared_start
+from ._search import START, TRACE, Start, Trace, family_run, refit, shared_start
 from ._task import Models, Task
+from ._watch import Watch
 
 # Rows x features x models beyond which one split takes the place of the folds.
 LARGE = 2e8
@@ -55,10 +56,13 @@ class Fitted(NamedTuple):
         for family, trace in self.traces.items():
             found[f"{family}_validation_loss"] = trace.validation[:, main].mean(axis=1)
             found[f"{family}_judged_loss"] = np.array([*map(self.judged.mean, trace.judged)])
+            paired = trace.judged - trace.judged[0]
+            errors = [*map(self.judged.standard_error, paired)]
+            found[f"{family}_judged_error"] = np.array(errors)
         return found
 
 
-def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options, say: bool):
+def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options, watch: Watch):
     """The whole scheme, in float64 whatever JAX's default is.
 
     `folds`: pairs of indices; or one triple, of rows to train, to tune and to judge on.
@@ -67,11 +71,7 @@ def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options
     # factorisation takes a hundred times as long. scipy.linalg is imported here so that its
     # library is there to limit.
     with threadpool_limits(1, user_api="blas"), jax.enable_x64(True):
-        return _fit(task, folds, weights, clusters, options, print if say else _silent)
-
-
-def _silent(text: str) -> None:
-    del text
+        return _fit(task, folds, weights, clusters, options, watch)
 
 
 def is_large(shape: tuple[int, int], cv) -> bool:
@@ -79,12 +79,12 @@ def is_large(shape: tuple[int, int], cv) -> bool:
     return isinstance(cv, numbers.Integral) and shape[0] * shape[1] * float(cv) ** 2 > LARGE
 
 
-def _fit(task, folds, weights, clusters, options: Options, say) -> Fitted:
+def _fit(task, folds, weights, clusters, options: Options, watch: Watch) -> Fitted:
     plan = _plan(task, folds, weights)
     models = Models.of(task, plan)
-    start = shared_start(models, options.grid)
+    start = watch.part("shared", START, lambda: shared_start(models, options.grid))
     best = np.exp(start.log_penalties[0])
-    say(f"{len(plan.run)} models; the best shared penalty is {best:.3g}")
+    watch.say(f"{len(plan.run)} models; the best shared penalty is {best:.3g}")
     families, why = _FAMILIES[options.penalty], ""
     if families and not plan.enough:
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
@@ -92,12 +92,14 @@ def _fit(task, folds, weights, clusters, options: Options, say) -> Fitted:
     if families:
         described = _descriptions(models, np.asarray(start.models.weights), options)
         for family in families:
-            traces[family] = _on(seen, _run(models, start, described, family, options))
-            say(f"{family}: {len(traces[family].judged) - 1} steps")
+            if watch.late():
+                break
+            traces[family] = _on(seen, _run(models, start, described, family, options, watch))
+            watch.say(f"{family}: {len(traces[family].judged) - 1} steps")
     judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
     choice = choose(traces, judged) if traces else Choice("shared", 0)
     found = gain(traces, judged, choice, why)
-    say(found.sentence)
+    watch.say(found.sentence)
     y, penalties, scaling, converged = _refitted(task, weights, start, traces, choice, options)
     shared = float(np.exp(start.log_penalties[0]))
     return Fitted(
@@ -114,21 +116,24 @@ def _fit(task, folds, weights, clusters, options: Options, say) -> Fitted:
     )
 
 
-def _plan(task: Task, folds: list[Split], weights: np.ndarray) -> Plan:
+def _plan(task: Task, folds: list[tuple[np.ndarray, ...]], weights: np.ndarray) -> Plan:
     if len(folds) == 1 and len(folds[0]) == 3:
         return one_split(folds[0], weights)
-    for train, test in folds:
+    pairs: list[Split] = [(train, test) for train, test in folds]
+    for train, test in pairs:
         mask = np.zeros(len(weights), bool)
         mask[train] = True
         if not trains(mask, weights, task.columns) or weights[test].sum() == 0:
             raise ValueError(_UNUSABLE)
-    return nested(folds, weights, task.columns)
+    return nested(pairs, weights, task.columns)
 
 
-def _run(models, start, described, family, options: Options) -> Trace:
+def _run(models, start, described, family, options: Options, watch: Watch) -> Trace:
     # A few numbers are learned within a few steps.
     steps = min(options.max_iter, 8) if family == "theta" else options.max_iter
-    return family_run(models, start, described, options.groups, family, steps, options.tol)
+    groups, tol = options.groups, options.tol
+    run = lambda: family_run(models, start, described, groups, family, steps, tol)
+    return watch.part(f"{family}, {steps} steps", TRACE, run)
 
 
 def _on(rows: np.ndarray, trace: Trace) -> Trace:
@@ -136,7 +141,10 @@ def _on(rows: np.ndarray, trace: Trace) -> Trace:
 
 
 def _folds(plan: Plan) -> np.ndarray:
-    """The run that judges each row; of several, the first."""
+    """The run that judges each row; of several, the first. Where one run judges all, the
+    models are the same for all rows, and any parts of them serve."""
+    if plan.num_runs == 1:
+        return np.arange(len(plan.judge)) % 5
     judges = np.stack([plan.judge[:, plan.run == r].sum(axis=1) for r in range(plan.num_runs)])
     return np.argmax(judges > 0, axis=0)
 

@@ -46,6 +46,11 @@ class Trace(NamedTuple):
     x: Outer
 
 
+# Their structures.
+_LEAF: Any = 0
+TRACE = Trace(_LEAF, _LEAF, Outer(_LEAF, _LEAF, _LEAF))
+
+
 class Judge(eqx.Module):
     """Losses of all models, on rows that judge them and on those that validate them."""
 
@@ -99,6 +104,9 @@ class Start(NamedTuple):
     log_penalties: np.ndarray
     losses: np.ndarray
     models: Weights
+
+
+START = Start(_LEAF, _LEAF, Weights(_LEAF, _LEAF))
 
 
 def shared_start(models: Models, grid: np.ndarray) -> Start:

@@ -7,21 +7,19 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv, train_test_split
 
-from ._plan import Split
-
 
 def splits(
     cv: Any, features, targets, groups, classifier: bool, random_state, present: np.ndarray
-) -> list[Split]:
+) -> list[tuple[np.ndarray, ...]]:
     """Pairs of indices of training and test rows, of those that are present.
 
     An int stands for `StratifiedKFold` or `KFold`, shuffled where there is a random state.
-    Pairs that are given index all rows, `present` says which of those are there.
+    Pairs, or one triple, that are given index all rows; `present` says which are there.
     """
     if not isinstance(cv, numbers.Integral) and not hasattr(cv, "split"):
         place = np.cumsum(present) - 1
         there = lambda part: place[np.asarray(part)[present[np.asarray(part)]]]
-        return [(there(train), there(test)) for train, test in cv]
+        return [tuple(map(there, parts)) for parts in cv]
     if isinstance(cv, numbers.Integral):
         if groups is not None:
             raise ValueError(_GROUPS.format(f"cv={cv}"))

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .._run.minimize import State
-from ._checkpoint import Checkpoint
+from ..._run.minimize import State
+from .checkpoint import Checkpoint
 
 # A run's losses have often grown for a while before its failure is noticed.
 _MOST = 2.0

@@ -1,23 +1,14 @@
 """Which pictures a run has, and its lists of words."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 
-from . import _figures as figures
-from ._tuned import Tuned
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A PNG file with its title."""
-
-    file: str
-    title: str
-    content: bytes
+from .. import _figures as figures
+from .._answers import answers
+from .._outcome import Picture
+from .tuned import Tuned
 
 
 def pictures(tuned: Tuned) -> list[Picture]:
@@ -25,7 +16,7 @@ def pictures(tuned: Tuned) -> list[Picture]:
     shown = [*_curves(tuned)]
     if tuned.tuning.settings.penalty != "shared":
         shown.append(("penalties", "Learned penalties", _penalties(tuned)))
-    shown.append(_answers(tuned))
+    shown.append(answers(tuned.model, tuned.tuning.table))
     return [Picture(f"{name}.png", title, figures.png(f)) for name, title, f in shown]
 
 
@@ -55,26 +46,13 @@ def _penalties(tuned: Tuned) -> Figure:
     table, names = tuned.tuning.table, tuned.penalty_names
     values = tuned.log_penalties.astype(float) / np.log(10)
     if tuned.tuning.settings.penalty == "per-class":
-        return figures.bars(values, names, "class")
+        return figures.bars(values, names, "class", _CHANGE)
     # The last is the intercept's.
     values, names = values[:-1], names[:-1]
     if table.image_shape:
         varies = np.ptp(np.asarray(table.train[0]), axis=0) > 0
-        return figures.image(values, table.image_shape, varies)
-    return figures.bars(values, names, "word" if table.kind == "words" else "feature")
-
-
-def _answers(tuned: Tuned) -> tuple[str, str, Figure]:
-    """What the model says of the test rows."""
-    (features, targets), names = tuned.tuning.table.test, tuned.tuning.table.class_names
-    scores = tuned.model.scores(features)
-    if not names:
-        figure = figures.predictions(scores[:, 0], targets)
-        return "predictions", "Predictions for the test rows", figure
-    labels = np.arange(len(names))
-    counts = confusion_matrix(targets, scores.argmax(axis=1), labels=labels)
-    figure = figures.confusion(counts, list(names))
-    return "confusion", "Confusion matrix of the test rows", figure
+        return figures.image(values, table.image_shape, varies, _CHANGE)
+    return figures.bars(values, names, "word" if table.kind == "words" else "feature", _CHANGE)
 
 
 def words(tuned: Tuned, num: int = 40) -> tuple[list[str], list[str]] | None:
@@ -86,3 +64,6 @@ def words(tuned: Tuned, num: int = 40) -> tuple[list[str], list[str]] | None:
     seen = np.asarray((table.train[0] != 0).sum(axis=0)).ravel() > 0
     order = [i for i in np.argsort(x[:-1], kind="stable") if seen[i]]
     return [names[i] for i in order[:num]], [names[i] for i in order[::-1][:num]]
+
+
+_CHANGE = "log10 of penalty / first penalty"

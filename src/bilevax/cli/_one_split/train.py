@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .._core.result import Result
-from .._run.minimize import Solution, minimize
-from ._checkpoint import ALL_STEPS, OUT_OF_TIME, Checkpoint, save
-from ._folder import CHECKPOINT
-from ._last_good import LastGood
-from ._session import Session
-from ._tuning import Tuning
+from ..._core.result import Result
+from ..._run.minimize import Solution, minimize
+from .._compiling import seconds_compiling
+from .._folder import CHECKPOINT
+from .._session import Session
+from .checkpoint import ALL_STEPS, OUT_OF_TIME, Checkpoint, save
+from .last_good import LastGood
+from .tuning import Tuning
 
 # Outer steps between two records, of which the curves are made.
 _RECORD_EVERY = 5
@@ -58,6 +59,7 @@ class _Watch:
         self._before, self._path = before, tuning.folder / CHECKPOINT
         self._session = session
         self._started, self._saved = time.perf_counter(), before.step
+        self._compiled, self._clock = seconds_compiling(), np.zeros(0)
         self._good = LastGood(before, tuning.task.loss_of_zero)
 
     def record(self, solution: Solution) -> bool:
@@ -78,11 +80,12 @@ class _Watch:
 
     def checkpoint(self, solution: Solution) -> Checkpoint:
         """The whole run so far: what was there before, and the new records."""
-        seconds = self._before.seconds + time.perf_counter() - self._started
+        trained = time.perf_counter() - self._started - self._compiling
+        seconds = self._before.seconds + max(trained, 0.0)
         before, new = self._before.history, self._task.in_units(solution.history)
         if not new or not len(new["step"]):
             return Checkpoint(solution.state, before, seconds)
-        new = new | {"seconds": new["seconds"] + self._before.seconds}
+        new = new | {"seconds": self._training(new["seconds"]) + self._before.seconds}
         join = lambda name: np.concatenate([before[name], new[name]]) if before else new[name]
         return Checkpoint(solution.state, {name: join(name) for name in new}, seconds)
 
@@ -97,8 +100,23 @@ class _Watch:
 
     def _last_row(self, solution: Solution) -> dict[str, Any]:
         row = self._task.in_units({n: column[-1:] for n, column in solution.history.items()})
-        row["seconds"] = row["seconds"] + self._before.seconds
+        trained = self._training(solution.history["seconds"])
+        row["seconds"] = trained[-1:] + self._before.seconds
         return {name: column[0] for name, column in row.items()}
+
+    @property
+    def _compiling(self) -> float:
+        """Seconds that programs took to compile since this call began."""
+        return seconds_compiling() - self._compiled
+
+    def _training(self, seconds: np.ndarray) -> np.ndarray:
+        """Seconds of records without those of compiling, which come before a chunk's first."""
+        new = len(seconds) - len(self._clock)
+        if new > 0:
+            last = self._clock[-1] if len(self._clock) else 0.0
+            end = max(float(seconds[-1]) - self._compiling, last)
+            self._clock = np.append(self._clock, np.linspace(last, end, new + 1)[1:])
+        return self._clock[: len(seconds)]
 
     def end(self, checkpoint: Checkpoint, reason: str) -> Checkpoint:
         """The same checkpoint with the reason why the run is over, saved."""

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from ._numbers import number
+from .._numbers import number
 
 
 def verdict(result: dict[str, Any]) -> str:
@@ -23,6 +23,18 @@ def verdict(result: dict[str, Any]) -> str:
         place = 0 if result["failed"] else len(sentences)
         sentences.insert(place, f"The run has not finished: {reason}.")
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def about(result: dict[str, Any]) -> str:
+    """How the rows of the table came about."""
+    rows, num = result["rows"], result["hyperparameters"]
+    learned = "One penalty was" if num == 1 else f"{num:,} penalties were"
+    return (
+        f"Weights were fitted on {rows['train']:,} rows. {learned} learned so that the loss on "
+        f"{rows['validation']:,} other rows is small. The {rows['test']:,} test rows had no "
+        "part in either. The baseline is scikit-learn's model with one penalty for all, the "
+        "best of a grid by the same validation loss."
+    )
 
 
 def _on_validation(result: dict[str, Any]) -> str:

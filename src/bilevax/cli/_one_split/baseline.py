@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 
-from ._scaling import Scaling
-from ._tables import Rows
-from ._tuning import Tuning
+from .._tables import Rows
+from .scaling import Scaling
+from .tuning import Tuning
 
 # scikit-learn's own default grid of LogisticRegressionCV, from much penalty to little.
 GRID = np.logspace(-4, 4, 10)

@@ -1,17 +1,16 @@
 """What a run came to: the record that is written, printed and reported."""
 
 import dataclasses
-import importlib.metadata
 import pathlib
-import platform
 from typing import Any
 
 import numpy as np
 
-from .._core.cost import Cost
-from ._baseline import GRID, Baseline
-from ._numbers import finite
-from ._tuned import Tuned
+from ..._core.cost import Cost
+from .._numbers import finite
+from .._versions import versions
+from .baseline import GRID, Baseline
+from .tuned import Tuned
 
 SCORES = ("validation_loss", "validation_score", "test_loss", "test_score")
 _ORACLES = ("inner_gradient", "hvp", "cross", "outer_gradient", "total")
@@ -85,14 +84,6 @@ def winner(last: dict[str, Any], found: Baseline | None, score: str) -> dict[str
     return better
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    names = ("bilevax", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in names
-    }
-
-
 def _of_baseline(found: Baseline, score: str) -> dict[str, Any]:
     return {
         **named(found.scores, score),
@@ -101,3 +92,26 @@ def _of_baseline(found: Baseline, score: str) -> dict[str, Any]:
         "grid": len(GRID),
         "seconds": round(found.seconds, 3),
     }
+
+
+def facts(result: dict[str, Any]) -> dict[str, str]:
+    """What is told of the run itself."""
+    cost, rows = result["cost"], result["rows"]
+    found = {
+        "rows to train, validate, test": " / ".join(f"{n:,}" for n in rows.values()),
+        "features": f"{result['features']:,}",
+        "outer steps": f"{result['steps']:,}",
+        "ended because": result["ended_because"],
+        "seconds of training": f"{result['seconds']:.1f}",
+        "oracle calls": f"{cost['total']:,}",
+        "inner gradients": f"{cost['inner_gradient']:,}",
+        "Hessian-vector products": f"{cost['hvp']:,}",
+        "cross products": f"{cost['cross']:,}",
+        "outer gradients": f"{cost['outer_gradient']:,}",
+        "rows read": f"{cost['rows']['total']:,}",
+        "last norm of the hypergradient": f"{result['hypergradient_norm']:.3g}",
+        "inner step, 1 / measured smoothness": f"{result['inner_step_size']:.4g}",
+    }
+    if result["classes"]:
+        return {"classes": f"{result['classes']}", **found}
+    return found

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._run.minimize import State
-from . import _archive as archive
-from ._errors import UnusableError
+from ..._run.minimize import State
+from .. import _archive as archive
+from .._errors import UnusableError
 
 _STATE = "state"
 # Why a run is over that has not failed.

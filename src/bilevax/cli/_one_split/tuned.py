@@ -5,10 +5,10 @@ import functools
 
 import numpy as np
 
-from ._baseline import Baseline
-from ._checkpoint import Checkpoint
-from ._model import Model
-from ._tuning import Tuning
+from .._model import Model
+from .baseline import Baseline
+from .checkpoint import Checkpoint
+from .tuning import Tuning
 
 INTERCEPT = "(intercept)"
 

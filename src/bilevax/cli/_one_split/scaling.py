@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from ._tables import Rows, Table
+from .._tables import Rows, Table
 
 
 @dataclasses.dataclass(frozen=True)

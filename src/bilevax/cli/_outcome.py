@@ -1,0 +1,43 @@
+"""What a run came to, in all forms in which it is written and printed."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ._model import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A PNG file with its title."""
+
+    file: str
+    title: str
+    content: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A run that has come to something, if only in part.
+
+    - `result`: the content of `result.json`, which docs/tune.md documents; all that depends
+      on the clock is under keys named `seconds`;
+    - `verdict`: the same in a few sentences;
+    - `scores`: a table of scores beside the baseline's, whose first row is its head;
+    - `about`: what the table shows;
+    - `facts`: what is told of the run itself;
+    - `hyperparameters`, `history`: arrays and columns by name;
+    - `words`: the most kept and the most penalised, where features are words.
+    """
+
+    result: dict[str, Any]
+    verdict: str
+    scores: list[list[str]]
+    about: str
+    facts: dict[str, str]
+    model: Model
+    hyperparameters: dict[str, np.ndarray]
+    history: dict[str, np.ndarray]
+    pictures: list[Picture]
+    words: tuple[list[str], list[str]] | None
