@@ -1,15 +1,22 @@
 # Two commands: `make run` does the main job, `make test` checks everything.
 PYTHON ?= python3
 BIN = .venv/bin
+# A worker keeps the tests of a module together where it can: they share what they compile.
+PYTEST = $(BIN)/python -m pytest -q -n 2 --dist worksteal
 # Where real data are looked for: mnist/ and scikit_learn_data/ within.
 export BILEVAX_DATA ?= ../shared/data
+
+# Workers and the processes that tests start import the same modules, compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test lint types unit dist benchmark tree clean
 
 run: .venv/ready
 	$(BIN)/bilevax tune digits --output results/digits
 
-test: lint types unit
+# The type checker has one thread, and the tests' start leaves a core idle now and then.
+test: .venv/ready
+	$(MAKE) --no-print-directory --jobs=2 lint types unit
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -21,8 +28,8 @@ types: .venv/ready
 
 # Tests compile fast; what depends on how programs are compiled, and docstrings, as users do.
 unit: .venv/ready
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not optimised"
-	BILEVAX_TEST_OPTIMISED=1 $(BIN)/python -m pytest -q -n 2 -m "optimised and not slow"
+	$(PYTEST) -m "not slow and not optimised"
+	BILEVAX_TEST_OPTIMISED=1 $(PYTEST) -m "optimised and not slow"
 
 # The sdist and the wheel, in dist/.
 dist: .venv/ready

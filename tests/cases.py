@@ -1,5 +1,6 @@
 """Problems the tests share: each with x, y far from any solution."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -33,6 +34,13 @@ class Case(NamedTuple):
     inner_step: float
 
 
+def _once(build):
+    """Made once for each precision: programs are found again by a problem's functions."""
+    made = functools.cache(lambda x64: build())
+    return functools.wraps(build)(lambda: made(bool(jax.config.read("jax_enable_x64"))))
+
+
+@_once
 def quadratic():
     q = bx.problems.quadratic(7, 5, inner_condition=6.0, coupling=0.3, seed=1)
     x, y = jnp.linspace(-1, 1, 7), jnp.linspace(0.5, 2, 5)
@@ -41,6 +49,7 @@ def quadratic():
     return Case(q.problem, x, y, outer, lambda x, y: A_g @ y + B_g @ x, 0.5)
 
 
+@_once
 def logistic():
     rng = np.random.default_rng(2)
     train = rng.standard_normal((30, 4)), rng.integers(0, 3, 30)
@@ -61,6 +70,7 @@ def logistic():
     return Case(task.problem, x, y, outer, jax.grad(inner, argnums=1), 0.2)
 
 
+@_once
 def nested():
     """Not quadratic, not symmetric in its parts, x and y nested pytrees."""
     rng = np.random.default_rng(3)
@@ -83,6 +93,7 @@ def nested():
     return Case(problem, x, y, outer, jax.grad(inner, argnums=1), 0.05)
 
 
+@_once
 def fixed_point():
     """A contraction whose Jacobian is far from symmetric."""
     rng = np.random.default_rng(4)
@@ -101,16 +112,23 @@ CASES = {f.__name__: f for f in (quadratic, logistic, nested, fixed_point)}
 
 def dense_hypergradient(case: Case, x, y):
     """f_x + F_x^T z with F_y^T z = -f_y, all dense, in NumPy, and z."""
-    flat_x, to_x = ravel_pytree(x)
-    flat_y, to_y = ravel_pytree(y)
-    F = lambda a, b: ravel_pytree(case.residual(to_x(a), to_y(b)))[0]
-    f = lambda a, b: case.outer(to_x(a), to_y(b))
-    F_x, F_y = (np.asarray(j) for j in jax.jacfwd(F, argnums=(0, 1))(flat_x, flat_y))
-    f_x, f_y = (np.asarray(g) for g in jax.grad(f, argnums=(0, 1))(flat_x, flat_y))
+    F_x, F_y, f_x, f_y = map(np.asarray, dense_derivatives(case.residual, case.outer, x, y))
     z = np.linalg.solve(F_y.T, -f_y)
     return f_x + F_x.T @ z, z
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def dense_derivatives(residual, outer, x, y):
+    """F_x, F_y, f_x and f_y, of x and y as vectors."""
+    flat_x, to_x = ravel_pytree(x)
+    flat_y, to_y = ravel_pytree(y)
+    F = lambda a, b: ravel_pytree(residual(to_x(a), to_y(b)))[0]
+    f = lambda a, b: outer(to_x(a), to_y(b))
+    at = (flat_x, flat_y)
+    return *jax.jacfwd(F, argnums=(0, 1))(*at), *jax.grad(f, argnums=(0, 1))(*at)
+
+
+@_once
 def interpolation():
     """Least squares that every row solves at the same y, so that any rows lead to it."""
     rng = np.random.default_rng(5)

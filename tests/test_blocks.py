@@ -1,5 +1,8 @@
 """Full batches in blocks: the same numbers, less memory, and no surprise."""
 
+import functools
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +17,10 @@ from bilevax._rows.samplers import full
 SIZES = [("auto", False), (1, False), (7, False), (199, False), (1000, False), (7, True)]
 
 
-def regression(num=200, features=6, sparse=False):
+@functools.cache
+def regression(sparse=False):
     """Mean squared errors with a ridge that is no mean over rows; x scales the features."""
+    num, features = 200, 6
     rng = np.random.default_rng(0)
     X = rng.standard_normal((num, features)) * (rng.random((num, features)) < 0.5)
     X = scipy.sparse.csr_array(X) if sparse else X
@@ -32,6 +37,7 @@ def regression(num=200, features=6, sparse=False):
     return bx.BilevelProblem(outer, inner, outer_data=data, inner_data=data), x, y
 
 
+@eqx.filter_jit
 def oracles(problem, x, y, size):
     z = jnp.cos(y)
     inner = full(problem.inner_data, size)
@@ -183,8 +189,10 @@ def test_faulty_block_sizes(size, error):
         bx.FullBatch(size)
 
 
-def sums(num=20_000, features=10):
+@functools.cache
+def sums():
     """A sum over rows whose ridge hides it from a coarse comparison, and its exact answer."""
+    num, features = 20_000, 10
     rows = np.random.default_rng(0).standard_normal((num, features))
     fit = lambda y, batch: jnp.sum((batch @ y - 1) ** 2) / 2
     inner = lambda x, y, batch: fit(y, batch) + num * jnp.exp(x) * jnp.sum((y - 1) ** 2) / 2
@@ -215,7 +223,7 @@ def test_all_rows_at_once_means_every_product():
     )
     slope = jax.grad(lambda x: jnp.sum(solution(x) ** 2))(x)
     assert float(slope) == pytest.approx(exact, rel=1e-8)
-    H = jax.hessian(problem.inner, 1)(x, y, problem.inner_data)
+    H = jax.jit(jax.hessian(problem.inner, 1))(x, y, problem.inner_data)
     measured = bx.curvature(problem, x, y, block_size=None)
     assert float(measured.smoothness) == pytest.approx(np.linalg.eigvalsh(H)[-1], rel=1e-6)
 

@@ -13,7 +13,15 @@ def spectrum(eigenvalues, seed=0, dtype=np.float64):
     eigenvalues = np.asarray(eigenvalues, float)
     Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(eigenvalues),) * 2))[0]
     H = jnp.asarray((Q * eigenvalues) @ Q.T, dtype)
-    return bx.BilevelProblem(lambda x, y: jnp.sum(y), lambda x, y: y @ H @ y / 2 + x * y[0])
+    return bx.BilevelProblem(total, jax.tree_util.Partial(quadratic, H))
+
+
+def total(x, y):
+    return jnp.sum(y)
+
+
+def quadratic(H, x, y):
+    return y @ H @ y / 2 + x * y[0]
 
 
 def measure(problem, size, **kwargs):
@@ -49,7 +57,7 @@ def test_on_nested_pytrees_and_under_jit_and_vmap():
 
     flat, unravel = ravel_pytree(case.y)
     F = lambda v: ravel_pytree(case.residual(case.x, unravel(v)))[0]
-    eigenvalues = np.linalg.eigvalsh(np.asarray(jax.jacfwd(F)(flat)))
+    eigenvalues = np.linalg.eigvalsh(np.asarray(jax.jit(jax.jacfwd(F))(flat)))
     c = jax.jit(lambda y: bx.curvature(case.problem, case.x, y))(case.y)
     np.testing.assert_allclose(
         [c.strong_convexity, c.smoothness], eigenvalues[[0, -1]], rtol=1e-9

@@ -1,5 +1,7 @@
 """Value functions and solution maps under JAX's transformations."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import bilevax as bx
-from cases import CASES, flat, relative_error
+from cases import CASES, dense_derivatives, flat, relative_error
 
 rng = np.random.default_rng(0)
 D = rng.standard_normal((5, 4))
@@ -35,9 +37,11 @@ GRADIENTS = {
 }
 
 
-def value_function(gradient, num_steps=300, **kwargs):
-    inner = bx.GradientDescent(STEP, num_steps)
-    return bx.minimum(ridge, jnp.zeros(4), inner, gradient=GRADIENTS[gradient], **kwargs)
+@functools.cache
+def value_function(gradient):
+    """Made once: each has programs of its own, and any order of calls is to be right."""
+    inner = bx.GradientDescent(STEP, 300)
+    return bx.minimum(ridge, jnp.zeros(4), inner, gradient=GRADIENTS[gradient])
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
@@ -287,10 +291,7 @@ def test_data_may_not_be_given_twice():
 
 
 def implicit_jacobian(case, x, y):
-    flat_x, to_x = ravel_pytree(x)
-    flat_y, to_y = ravel_pytree(y)
-    F = lambda a, b: ravel_pytree(case.residual(to_x(a), to_y(b)))[0]
-    F_x, F_y = jax.jacfwd(F, argnums=(0, 1))(flat_x, flat_y)
+    F_x, F_y, *_ = dense_derivatives(case.residual, case.outer, x, y)
     return -np.linalg.solve(F_y, F_x)
 
 

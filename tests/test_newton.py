@@ -21,8 +21,12 @@ def solve(solver, problem, x, y):
     return solver.solve(equation, y, solver.init(equation, y), jax.random.key(0), 0)
 
 
+def total(x, y):
+    return jnp.sum(y)
+
+
 def minimise(inner, y, num=60, dtype=float, **kwargs):
-    problem = bx.BilevelProblem(lambda x, y: jnp.sum(y), inner)
+    problem = bx.BilevelProblem(total, inner)
     y = jnp.asarray(y, dtype)
     return solve(bx.Newton(steps(num), **kwargs), problem, jnp.zeros((), dtype), y)
 

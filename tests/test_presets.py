@@ -100,7 +100,7 @@ def test_preset_equals_its_transcription(q, name):
     np.testing.assert_allclose(solution.adjoint, z, atol=1e-10 * np.abs(z).max(), rtol=0)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_warm_starts_decide_the_accuracy(seed):
     """Spec amigo 5.1, coupled variant: who converges, and where the others stall."""
     q = bx.problems.quadratic(200, 100, inner_condition=10.0, coupling=0.01, seed=seed)

@@ -40,18 +40,17 @@ LEAKS = slice(None) if sys.version_info >= (3, 13) else slice(1)
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "which"),
+    ("flags", "which"),
     [
-        ("JAX_DEBUG_NANS", "1", slice(None)),
-        ("JAX_NUMPY_DTYPE_PROMOTION", "strict", slice(None)),
-        ("JAX_CHECK_TRACER_LEAKS", "1", LEAKS),
+        ({"JAX_DEBUG_NANS": "1", "JAX_NUMPY_DTYPE_PROMOTION": "strict"}, slice(None)),
+        ({"JAX_CHECK_TRACER_LEAKS": "1"}, LEAKS),
     ],
 )
-def test_the_sessions_under_debugging_flags(flag, value, which):
+def test_the_sessions_under_debugging_flags(flags, which):
     sessions = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)[which]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(sessions)],
-        env=os.environ | {flag: value, "JAX_ENABLE_X64": "0"},
+        env=os.environ | flags | {"JAX_ENABLE_X64": "0"},
         capture_output=True,
         text=True,
     )

@@ -1,5 +1,7 @@
 """Every solver on every equation it is for, against closed forms and transcriptions."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,7 @@ def least_squares(seed=0):
     return problem, A, b, c, H
 
 
+@functools.cache
 def equations(as_map=False):
     problem, A, b, c, H = least_squares()
     x, y = jnp.asarray(0.7), jnp.linspace(-1, 1, M)
@@ -53,6 +56,12 @@ def _solve(solver, equation, u, key):
 
 def solve(solver, equation, u, key=0):
     return _solve(solver, equation, u, jax.random.key(key))
+
+
+@eqx.filter_jit
+def go_on(solver, equation, u, state, k):
+    """The solve of outer step k, from the state that the one before has left."""
+    return solver.solve(equation, u, state, jax.random.key(k), k)
 
 
 MU, L = np.linalg.eigvalsh(least_squares()[-1])[[0, -1]]
@@ -161,16 +170,12 @@ def test_accelerated_rate():
     equation = InnerEquation(q.problem, jnp.zeros(3))
     solver = bx.AcceleratedGradientDescent(1.0, 400, strong_convexity=1e-3)
     start = jnp.ones(60)
-    y, _, _, _ = solver.solve(equation, start, solver.init(equation, start), None_key(), 0)
+    y, _, _, _ = go_on(solver, equation, start, solver.init(equation, start), 0)
     bound = 2 * (1 - 1e3**-0.5) ** 400 * 1e3 * 60
     assert float(y @ y) <= bound
     plain = bx.GradientDescent(1.0, 400)
-    slow, _, _, _ = plain.solve(equation, start, plain.init(equation, start), None_key(), 0)
+    slow, _, _, _ = go_on(plain, equation, start, plain.init(equation, start), 0)
     assert float(slow @ slow) > 1e3 * float(y @ y)
-
-
-def None_key():  # noqa: N802
-    return jax.random.key(0)
 
 
 BATCHES = [[0, 3, 3], [7, 1, 39], [12, 12, 12], [5, 6, 8]]
@@ -202,7 +207,7 @@ def test_sgd_on_given_batches_equals_its_transcription(schedule, step):
     state = solver.init(equation, u)
     y, expected, drawn = u, np.asarray(u), 0
     for k in range(2):
-        y, state, cost, _ = solver.solve(equation, y, state, jax.random.key(k), k)
+        y, state, cost, _ = go_on(solver, equation, y, state, jnp.int32(k))
         for i in range(6):
             rows = BATCHES[drawn % 4]
             expected = expected - step(i) * rows_gradient(A, b, c, rows, expected)
@@ -218,9 +223,9 @@ def test_a_schedule_of_the_outer_step():
     schedule = bx.schedules.decreasing(0.5, 2.0).outer()
     solver = bx.GradientDescent(schedule, 3)
     for k in (0, 4):
-        y, *_ = solver.solve(equation, u, solver.init(equation, u), jax.random.key(0), k)
+        y, *_ = go_on(solver, equation, u, solver.init(equation, u), jnp.int32(k))
         plain = bx.GradientDescent(0.5 / (2 + k), 3)
-        expected, *_ = plain.solve(equation, u, plain.init(equation, u), jax.random.key(0), 0)
+        expected, *_ = go_on(plain, equation, u, plain.init(equation, u), 0)
         np.testing.assert_allclose(y, expected, rtol=1e-13)
 
 

@@ -75,8 +75,8 @@ def test_products_match_scipy(X, rows, columns):
 def test_transformations_match_dense(X, rows, transform):
     indices = jnp.asarray(SELECTIONS.get(rows, np.arange(len(DENSE))))
     sparse = X if rows == "all" else X.take(indices)
-    apply, w = TRANSFORMATIONS[transform], dense_like()
-    got, expected = (apply(objective(m))(w) for m in (sparse, jnp.asarray(DENSE)[indices]))
+    apply = jax.jit(lambda m, w: TRANSFORMATIONS[transform](objective(m))(w))
+    got, expected = (apply(m, dense_like()) for m in (sparse, jnp.asarray(DENSE)[indices]))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11), got, expected
     )
@@ -145,19 +145,18 @@ def test_faulty_input(X, call, error, message):
 
 
 def penalised(matrix):
-    labels = np.arange(40) % 3
-    one_hot = jnp.eye(3)[labels]
+    """Of the same functions each time, so that their programs are found again."""
+    rows = matrix, jnp.eye(3)[np.arange(40) % 3]
+    return bx.BilevelProblem(outer, inner, outer_data=rows, inner_data=rows)
 
-    def loss(y, batch):
-        features, target = batch
-        return -jnp.mean(jnp.sum(jax.nn.log_softmax(features @ y) * target, axis=1))
 
-    return bx.BilevelProblem(
-        outer=lambda x, y, batch: loss(y, batch),
-        inner=lambda x, y, batch: loss(y, batch) + jnp.sum(jnp.exp(x)[:, None] * y**2),
-        outer_data=(matrix, one_hot),
-        inner_data=(matrix, one_hot),
-    )
+def outer(x, y, batch):
+    features, target = batch
+    return -jnp.mean(jnp.sum(jax.nn.log_softmax(features @ y) * target, axis=1))
+
+
+def inner(x, y, batch):
+    return outer(x, y, batch) + jnp.sum(jnp.exp(x)[:, None] * y**2)
 
 
 @pytest.mark.parametrize(

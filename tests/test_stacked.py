@@ -43,11 +43,11 @@ def made(loss, models, features=FEATURES):
 
 
 @eqx.filter_jit
-def hypergradient(problem, x, y):
+def hypergradient(problem, x, y, num_steps=50, tol=1e-22, linear_tol=1e-13):
     preconditioner = Preconditioner(problem, None)
     estimator = Implicit(
-        SeparableNewton(preconditioner=preconditioner, num_steps=50, tol=1e-22),
-        SeparableCG(preconditioner=preconditioner, num_steps=200, tol=1e-13),
+        SeparableNewton(preconditioner=preconditioner, num_steps=num_steps, tol=tol),
+        SeparableCG(preconditioner=preconditioner, num_steps=200, tol=linear_tol),
     )
     gradient, state, _, result = estimator(
         problem, x, estimator.init(problem, x, y), jax.random.key(0)
@@ -86,6 +86,13 @@ def test_sparse_features_give_the_same(loss):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
 
 
+@eqx.filter_jit
+def dense_hessian(problem, x, kind, w):
+    """Of one model with one output, in its weights and then its intercept."""
+    join = lambda w: kind(w[None, :-1, None], w[None, -1:])
+    return jax.hessian(lambda w: problem.inner(x, join(w), problem.inner_data))(w)
+
+
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_the_preconditioner_is_the_inverse_or_that_of_the_diagonal(diagonal):
     """Of a dense Hessian, model by model; for one output."""
@@ -93,12 +100,11 @@ def test_the_preconditioner_is_the_inverse_or_that_of_the_diagonal(diagonal):
     x = jnp.linspace(-1, 2, SIZE)
     y = jax.tree.map(lambda leaf: leaf + 0.3, stack.y0)
     squares = jnp.asarray(FEATURES**2) if diagonal else None
-    apply = Preconditioner(stack.problem, squares)(x, y)
+    preconditioner = Preconditioner(stack.problem, squares)
+    apply = eqx.filter_jit(lambda z: preconditioner(x, y)(z))
     for k in range(MODELS):
         one = made("binary", np.array([k]))
-        join = lambda w: type(y)(w[None, :-1, None], w[None, -1:])
-        value = lambda w: one.problem.inner(x, join(w), one.problem.inner_data)  # noqa: B023
-        hessian = np.asarray(jax.hessian(value)(jnp.full(SIZE + 1, 0.3)))
+        hessian = np.asarray(dense_hessian(one.problem, x, type(y), jnp.full(SIZE + 1, 0.3)))
         inverse = np.diag(1 / np.diag(hessian)) if diagonal else np.linalg.inv(hessian)
         basis = jnp.zeros((MODELS, SIZE + 1)).at[k].set(1.0)
         z = apply(type(y)(basis[:, :-1, None], basis[:, -1:]))
@@ -108,18 +114,8 @@ def test_the_preconditioner_is_the_inverse_or_that_of_the_diagonal(diagonal):
 
 def test_a_solve_that_ends_too_early_says_so():
     stack = made("multinomial", np.arange(MODELS))
-    estimator = Implicit(
-        SeparableNewton(
-            preconditioner=Preconditioner(stack.problem, None), num_steps=1, tol=1e-20
-        ),
-        SeparableCG(
-            preconditioner=Preconditioner(stack.problem, None), num_steps=200, tol=1e-3
-        ),
-    )
     x = jnp.full(SIZE, -5.0)
-    *_, result = estimator(
-        stack.problem, x, estimator.init(stack.problem, x, stack.y0), jax.random.key(0)
-    )
+    *_, result = hypergradient(stack.problem, x, stack.y0, 1, 1e-20, 1e-3)
     assert bool(result == bx.Result.inner_max_steps)
 
 

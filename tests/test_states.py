@@ -12,9 +12,16 @@ INNER = bx.GradientDescent(0.3, 2)
 
 
 def problem(**kwargs):
-    return bx.BilevelProblem(
-        lambda x, y: jnp.sum((y - 1) ** 2), lambda x, y: jnp.sum((y - x) ** 2), **kwargs
-    )
+    """Of the same functions each time, so that their programs are found again."""
+    return bx.BilevelProblem(outer, inner, **kwargs)
+
+
+def outer(x, y):
+    return jnp.sum((y - 1) ** 2)
+
+
+def inner(x, y):
+    return jnp.sum((y - x) ** 2)
 
 
 def algorithm(inner=INNER, linear=None, outer=0.1, **kwargs):

@@ -64,8 +64,8 @@ def test_a_left_out_step_finds_beales_minimum(start):
     solution = bx.argmin(beale, jnp.array(start), solver)
     x = jnp.array([1.5, 2.25, 2.625])
     np.testing.assert_allclose(solution(x), [3.0, 0.5], atol=1e-6)
-    hessian = jax.hessian(beale, argnums=1)(x, jnp.array([3.0, 0.5]))
-    cross = jax.jacobian(jax.grad(beale, argnums=1), argnums=0)(x, jnp.array([3.0, 0.5]))
+    derivatives = jax.jit(jax.jacfwd(jax.grad(beale, argnums=1), argnums=(0, 1)))
+    cross, hessian = derivatives(x, jnp.array([3.0, 0.5]))
     expected = -np.linalg.solve(hessian, cross)
     np.testing.assert_allclose(jax.jacobian(solution)(x), expected, atol=1e-5)
 
