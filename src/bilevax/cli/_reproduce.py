@@ -4,7 +4,9 @@ import collections
 import contextlib
 import logging
 import pathlib
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -12,7 +14,7 @@ from rich.text import Text
 
 from .. import reproduce
 from ..reproduce._outcome import FAIL, PASS, REPORTED, Outcome, text
-from ._errors import one_of
+from ._errors import UnusableError, one_of
 from ._folder import make_writable, writing_in
 
 
@@ -26,9 +28,17 @@ def list_figures() -> None:
 
 
 def reproduce_paper(
-    paper: str, figure: str | None, output: pathlib.Path, quick: bool, seed: int | None
+    paper: str,
+    figure: str | None,
+    output: pathlib.Path,
+    quick: bool,
+    seed: int | None,
+    options: dict[str, Any],
 ) -> int:
-    """Make the figures, print their checks, and return 1 if any failed."""
+    """Make the figures, print their checks, and return 1 if any failed.
+
+    `options`: those that not all figures take, where they were given.
+    """
     one_of("PAPER", paper, reproduce.PAPERS)
     entries = reproduce.figures(paper)
     if figure is not None:
@@ -36,21 +46,30 @@ def reproduce_paper(
         one_of("--figure", figure, [*(entry.name for entry in entries), *panels])
         figure = panels.get(figure, figure)
         entries = [entry for entry in entries if entry.name == figure]
+    for option in options:
+        if not all(entry.takes(option) for entry in entries):
+            raise UnusableError(f"The figures of {paper} have no --{option}.")
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
     failed, spent, said = False, 0.0, Console(stderr=True, highlight=False)
+    console = Console(highlight=False, markup=False)
     # At once, and not after minutes.
     make_writable(output / paper)
     for entry in entries:
         said.print(Text(entry.title), soft_wrap=True)
+        # Where what takes long is kept as it comes.
+        place = {"folder": output / paper / "runs"} if entry.takes("folder") else {}
         with _following(said):
-            outcome, seconds = reproduce.run(entry, quick, seed)
+            outcome, seconds = reproduce.run(entry, quick, seed, **place, **options)
         with writing_in(output / paper):
             outcome.save(output / paper, f"figure_{entry.name}")
         said.print(f"  {_counts(outcome)} in {seconds:.1f} s", soft_wrap=True)
+        for note in outcome.notes:
+            said.print(Text(f"  {note}"), soft_wrap=True)
+        if outcome.table is not None:
+            console.print(_readable(outcome.table))
         _add_rows(table, entry.name, outcome, seconds)
         failed |= outcome.failed
         spent += seconds
-    console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"{spent:.1f} s. Pictures and data: {output / paper}", soft_wrap=True)
     return 1 if failed else 0
@@ -73,6 +92,14 @@ def _add_rows(table: Table, name: str, outcome: Outcome, seconds: float) -> None
             "" if i else f"{seconds:.1f}",
             style="bold red" if check.verdict == FAIL else None,
         )
+
+
+def _readable(columns: dict[str, np.ndarray]) -> Table:
+    table = Table(*(name.replace("_", " ") for name in columns))
+    lists = (column.tolist() for column in columns.values())
+    for row in zip(*lists, strict=True):
+        table.add_row(*(text(cell) if isinstance(cell, float) else str(cell) for cell in row))
+    return table
 
 
 @contextlib.contextmanager
