@@ -66,7 +66,7 @@ def reproduce_paper(
         for note in outcome.notes:
             said.print(Text(f"  {note}"), soft_wrap=True)
         if outcome.table is not None:
-            console.print(_readable(outcome.table))
+            console.print(_readable(outcome.table, outcome.shown))
         _add_rows(table, entry.name, outcome, seconds)
         failed |= outcome.failed
         spent += seconds
@@ -94,10 +94,10 @@ def _add_rows(table: Table, name: str, outcome: Outcome, seconds: float) -> None
         )
 
 
-def _readable(columns: dict[str, np.ndarray]) -> Table:
-    table = Table(*(name.replace("_", " ") for name in columns))
-    lists = (column.tolist() for column in columns.values())
-    for row in zip(*lists, strict=True):
+def _readable(columns: dict[str, np.ndarray], shown: tuple[str, ...]) -> Table:
+    """The columns that are shown of the table beside a figure."""
+    table = Table(*(name.replace("_", " ") for name in shown))
+    for row in zip(*(columns[name].tolist() for name in shown), strict=True):
         table.add_row(*(text(cell) if isinstance(cell, float) else str(cell) for cell in row))
     return table
 

