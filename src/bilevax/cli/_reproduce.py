@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -96,9 +97,12 @@ def _add_rows(table: Table, name: str, outcome: Outcome, seconds: float) -> None
 
 def _readable(columns: dict[str, np.ndarray], shown: tuple[str, ...]) -> Table:
     """The columns that are shown of the table beside a figure."""
-    table = Table(*(name.replace("_", " ") for name in shown))
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in shown:
+        table.add_column(name.replace("_", " "), no_wrap=name == shown[0])
     for row in zip(*(columns[name].tolist() for name in shown), strict=True):
-        table.add_row(*(text(cell) if isinstance(cell, float) else str(cell) for cell in row))
+        # Columns of one width; the file has all digits.
+        table.add_row(*(f"{c:.4f}" if isinstance(c, float) else str(c) for c in row))
     return table
 
 

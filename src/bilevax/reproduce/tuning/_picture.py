@@ -34,7 +34,7 @@ def picture(summaries: list[Summary], runs: list[Comparison]) -> Figure:
     axes.set_yticks(range(len(summaries)), [_title(found) for found in summaries])
     axes.set_ylim(len(summaries) - 0.4, -0.6)
     axes.set(xlabel="change of the test loss against one shared penalty [%]")
-    axes.set_title(_heading(summaries), fontsize=10)
+    figure.suptitle(_heading(summaries), fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
@@ -55,5 +55,5 @@ def _title(found: Summary) -> str:
 def _heading(summaries: list[Summary]) -> str:
     seeds = max((found.seeds for found in summaries), default=0)
     if seeds < 2:
-        return "one seed; lower is better"
-    return f"means over {seeds} seeds with 95 % intervals; lower is better"
+        return "one seed; left of zero is better"
+    return f"means of {seeds} seeds with 95 % intervals, and each seed; left of zero is better"
