@@ -99,7 +99,9 @@ def _readable(columns: dict[str, np.ndarray], shown: tuple[str, ...]) -> Table:
     """The columns that are shown of the table beside a figure."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for name in shown:
-        table.add_column(name.replace("_", " "), no_wrap=name == shown[0])
+        words = name.split("_")
+        width = max(map(len, words))
+        table.add_column(" ".join(words), min_width=width, no_wrap=name == shown[0])
     for row in zip(*(columns[name].tolist() for name in shown), strict=True):
         # Columns of one width; the file has all digits.
         table.add_row(*(f"{c:.4f}" if isinstance(c, float) else str(c) for c in row))
