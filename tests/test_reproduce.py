@@ -13,11 +13,11 @@ from bilevax.cli._app import app
 from bilevax.reproduce import _fit
 from bilevax.reproduce._outcome import FAIL, PASS, REPORTED
 
-SUPEREFFICIENCY = reproduce.figures("superefficiency")
+SUPEREFFICIENCY, TUNING = map(reproduce.figures, ("superefficiency", "tuning"))
 
 
 def entry(name):
-    return next(e for e in SUPEREFFICIENCY if e.name == name)
+    return next(e for e in (*SUPEREFFICIENCY, *TUNING) if e.name == name)
 
 
 # Their runs are long next to their compilation.
@@ -29,7 +29,7 @@ def quick(name):
     return reproduce.run(entry(name), quick=True)
 
 
-@pytest.mark.parametrize("name", ["1", "2a", "2b", "2c", "2d", *LONG])
+@pytest.mark.parametrize("name", ["1", "2a", "2b", "2c", "2d", *LONG, "change"])
 def test_quick_forms_pass(name):
     outcome, seconds = quick(name)
     assert outcome.checks and seconds > 0
@@ -137,7 +137,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "PASS" in done.output and "FAIL" not in done.output
     folder = tmp_path / "superefficiency"
-    for ending in (".png", ".svg", ".csv", "_checks.csv"):
+    for ending in (".png", ".svg", ".pdf", ".csv", "_checks.csv"):
         assert (folder / f"figure_1{ending}").stat().st_size > 0
     with open(folder / "figure_1.csv") as file:
         columns = list(csv.DictReader(file))
@@ -148,6 +148,8 @@ def test_the_command(tmp_path, monkeypatch):
         ((), "Say which PAPER"),
         (("superefficency",), "Did you mean 'superefficiency'"),
         (("superefficiency", "--figure", "2x"), "--figure cannot be '2x'"),
+        (("superefficiency", "--seeds", "2"), "have no --seeds"),
+        (("tuning", "--seeds", "0"), "--seeds"),
     ):
         done = run(*arguments)
         assert done.exit_code == 2 and words in done.stderr
@@ -162,7 +164,7 @@ def test_files_of_a_figure_are_written_whole(tmp_path, monkeypatch):
     outcome = Broken.make(quick=True)
     outcome.save(tmp_path, "f")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(before) == {"f.png", "f.svg", "f.csv", "f_checks.csv"}
+    assert set(before) == {"f.png", "f.svg", "f.pdf", "f.csv", "f_checks.csv"}
     outcome = reproduce.Outcome({"t": np.arange(9)}, outcome.figure, [])
     for faulty in ("os.fsync", "os.replace", "matplotlib.figure.Figure.savefig"):
         with monkeypatch.context() as context:

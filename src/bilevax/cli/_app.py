@@ -135,6 +135,14 @@ def reproduce(
     figure: Annotated[str | None, _option(f"One figure: {_FIGURES}.", "all")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small forms, for tests.")] = False,
     seed: Annotated[int | None, _option("Seed of the random numbers.", "the paper's")] = None,
+    seeds: Annotated[int | None, _option("tuning: how many seeds.", "5", min=1)] = None,
+    data: Annotated[
+        pathlib.Path | None,
+        _option("tuning: folder where data sets are kept.", "$BILEVAX_DATA or ~/bilevax_data"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="tuning: keep the finished runs of the output.")
+    ] = False,
     output: Annotated[pathlib.Path, _option("Folder for the results.", "results")] = (
         pathlib.Path("results")
     ),
@@ -151,5 +159,7 @@ def reproduce(
             raise typer.Exit(0)
         if paper is None:
             raise UnusableError("Say which PAPER, or --list.")
-        code = reproduce_paper(paper, figure, output, quick, seed)
+        given = {"seeds": seeds, "data": data, "resume": resume or None}
+        options = {name: value for name, value in given.items() if value is not None}
+        code = reproduce_paper(paper, figure, output, quick, seed, options)
     raise typer.Exit(code)

@@ -4,7 +4,10 @@ import collections
 import contextlib
 import logging
 import pathlib
+from typing import Any
 
+import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -12,7 +15,7 @@ from rich.text import Text
 
 from .. import reproduce
 from ..reproduce._outcome import FAIL, PASS, REPORTED, Outcome, text
-from ._errors import one_of
+from ._errors import UnusableError, one_of
 from ._folder import make_writable, writing_in
 
 
@@ -26,9 +29,17 @@ def list_figures() -> None:
 
 
 def reproduce_paper(
-    paper: str, figure: str | None, output: pathlib.Path, quick: bool, seed: int | None
+    paper: str,
+    figure: str | None,
+    output: pathlib.Path,
+    quick: bool,
+    seed: int | None,
+    options: dict[str, Any],
 ) -> int:
-    """Make the figures, print their checks, and return 1 if any failed."""
+    """Make the figures, print their checks, and return 1 if any failed.
+
+    `options`: those that not all figures take, where they were given.
+    """
     one_of("PAPER", paper, reproduce.PAPERS)
     entries = reproduce.figures(paper)
     if figure is not None:
@@ -36,21 +47,30 @@ def reproduce_paper(
         one_of("--figure", figure, [*(entry.name for entry in entries), *panels])
         figure = panels.get(figure, figure)
         entries = [entry for entry in entries if entry.name == figure]
+    for option in options:
+        if not all(entry.takes(option) for entry in entries):
+            raise UnusableError(f"The figures of {paper} have no --{option}.")
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
     failed, spent, said = False, 0.0, Console(stderr=True, highlight=False)
+    console = Console(highlight=False, markup=False)
     # At once, and not after minutes.
     make_writable(output / paper)
     for entry in entries:
         said.print(Text(entry.title), soft_wrap=True)
+        # Where what takes long is kept as it comes.
+        place = {"folder": output / paper / "runs"} if entry.takes("folder") else {}
         with _following(said):
-            outcome, seconds = reproduce.run(entry, quick, seed)
+            outcome, seconds = reproduce.run(entry, quick, seed, **place, **options)
         with writing_in(output / paper):
             outcome.save(output / paper, f"figure_{entry.name}")
         said.print(f"  {_counts(outcome)} in {seconds:.1f} s", soft_wrap=True)
+        for note in outcome.notes:
+            said.print(Text(f"  {note}"), soft_wrap=True)
+        if outcome.table is not None:
+            console.print(_readable(outcome.table, outcome.shown))
         _add_rows(table, entry.name, outcome, seconds)
         failed |= outcome.failed
         spent += seconds
-    console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"{spent:.1f} s. Pictures and data: {output / paper}", soft_wrap=True)
     return 1 if failed else 0
@@ -73,6 +93,19 @@ def _add_rows(table: Table, name: str, outcome: Outcome, seconds: float) -> None
             "" if i else f"{seconds:.1f}",
             style="bold red" if check.verdict == FAIL else None,
         )
+
+
+def _readable(columns: dict[str, np.ndarray], shown: tuple[str, ...]) -> Table:
+    """The columns that are shown of the table beside a figure."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in shown:
+        words = name.split("_")
+        width = max(map(len, words))
+        table.add_column(" ".join(words), min_width=width, no_wrap=name == shown[0])
+    for row in zip(*(columns[name].tolist() for name in shown), strict=True):
+        # Columns of one width; the file has all digits.
+        table.add_row(*(f"{c:.4f}" if isinstance(c, float) else str(c) for c in row))
+    return table
 
 
 @contextlib.contextmanager

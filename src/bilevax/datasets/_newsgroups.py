@@ -18,6 +18,7 @@ def fetch_20newsgroups(
     *,
     subset: str = "train",
     remove: Sequence[str] = (),
+    normalize: bool = True,
     data_home: str | os.PathLike | None = None,
     download_if_missing: bool = True,
     return_X_y: bool = False,
@@ -36,6 +37,7 @@ def fetch_20newsgroups(
 
     - `subset`: "train" (11,314 rows), "test" (7,532) or "all".
     - `remove`: any of "headers", "footers", "quotes".
+    - `normalize`: else rows are the counts themselves.
     - `data_home`: a folder that has scikit-learn's cache in it or in its
       `scikit_learn_data`; `None` takes that of `BILEVAX_DATA`, or scikit-learn's own.
       The word counts are cached there, as an NPZ file, or in the user's folder for caches
@@ -46,7 +48,7 @@ def fetch_20newsgroups(
     where it is damaged or contains anything but texts and their labels.
     """
     import scipy.sparse
-    from sklearn.preprocessing import normalize
+    from sklearn import preprocessing
 
     from ._words import STRIPPED, counts
 
@@ -57,9 +59,10 @@ def fetch_20newsgroups(
     home = sklearn_home(data_home)
     found = counts(_archive(home, download_if_missing), remove, _cache_folders(home))
     matrices, targets = zip(*(found.rows[part] for part in _SUBSETS[subset]), strict=True)
-    data = scipy.sparse.vstack(matrices, format="csr").astype(np.float64)
+    data = scipy.sparse.csr_matrix(scipy.sparse.vstack(matrices), dtype=np.float64)
     target = np.concatenate(targets).astype(np.int32)
-    data = scipy.sparse.csr_matrix(normalize(data, copy=False))
+    if normalize:
+        data = scipy.sparse.csr_matrix(preprocessing.normalize(data, copy=False))
     return bunch(data, target, found.words, found.groups, return_X_y)
 
 

@@ -2,7 +2,7 @@
 
 `bilevax reproduce superefficiency` runs them all; `figures(paper)` lists them. A figure is
 a module with a docstring and a function `make(quick, seed) -> Outcome`: its data, its
-picture and its checks.
+picture and its checks. `tuning` is no paper: it compares the estimators with scikit-learn's.
 
 Needs `pip install "bilevax[cli]"`.
 """

@@ -52,12 +52,18 @@ class Outcome:
 
     - `columns`: its data, arrays of one length each, written as one CSV file;
     - `figure`: a matplotlib `Figure`;
-    - `checks`: in the order of the paper's claims.
+    - `checks`: in the order of the paper's claims;
+    - `table`: the columns of a table beside the figure, if it has one; `shown`: which of
+      them are printed;
+    - `notes`: what is missing, and why.
     """
 
     columns: dict[str, np.ndarray]
     figure: Any
     checks: list[Check]
+    table: dict[str, np.ndarray] | None = None
+    shown: tuple[str, ...] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -65,7 +71,8 @@ class Outcome:
         return any(check.verdict == FAIL for check in self.checks)
 
     def save(self, folder: pathlib.Path, name: str) -> None:
-        """Write NAME.png, NAME.svg, NAME.csv and NAME_checks.csv, each whole or not at all."""
+        """Write NAME.png, .svg, .pdf and .csv, NAME_checks.csv, and NAME_table.csv where there
+        is one, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         head = [field.name for field in dataclasses.fields(Check)]
         checks = [dataclasses.astuple(check) for check in self.checks]
@@ -73,9 +80,12 @@ class Outcome:
         contents = {
             ".png": self._picture("png", dpi=160),
             ".svg": self._picture("svg"),
+            ".pdf": self._picture("pdf"),
             ".csv": _csv(_rows(self.columns), [*self.columns]),
             "_checks.csv": _csv(checks, head),
         }
+        if self.table is not None:
+            contents["_table.csv"] = _csv(_rows(self.table), [*self.table])
         for ending, content in contents.items():
             write(folder / f"{name}{ending}", content)
 

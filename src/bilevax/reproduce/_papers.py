@@ -1,15 +1,16 @@
 """Which papers and figures there are, and how one is run."""
 
 import importlib
+import inspect
 import time
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from ._outcome import Outcome
 
-# Paper -> figure -> module.
+# Paper, or what else is measured -> figure -> module.
 PAPERS = {
     "superefficiency": {
         "1": "toy",
@@ -22,10 +23,11 @@ PAPERS = {
         "4": "barycentre",
         "A3": "timing",
     },
+    "tuning": {"change": "change"},
 }
 
 # Panels that are made together.
-PANELS = {"superefficiency": {"4a": "4", "4b": "4"}}
+PANELS = {"superefficiency": {"4a": "4", "4b": "4"}, "tuning": {}}
 
 
 class Entry(NamedTuple):
@@ -34,6 +36,10 @@ class Entry(NamedTuple):
     name: str
     title: str
     module: ModuleType
+
+    def takes(self, option: str) -> bool:
+        """Whether its `make` has a keyword of this name."""
+        return option in inspect.signature(self.module.make).parameters
 
 
 def figures(paper: str) -> list[Entry]:
@@ -49,14 +55,16 @@ def figures(paper: str) -> list[Entry]:
     return found
 
 
-def run(entry: Entry, quick: bool = False, seed: int | None = None) -> tuple[Outcome, float]:
+def run(
+    entry: Entry, quick: bool = False, seed: int | None = None, **options: Any
+) -> tuple[Outcome, float]:
     """The outcome of a figure and the seconds it took.
 
     In float64, which squares of errors need; JAX's precision is put back afterwards.
-    `seed` replaces the paper's own.
+    `seed` replaces the paper's own; further options are those of the figure's `make`.
     """
     started = time.perf_counter()
     with jax.enable_x64(True):
-        options = {} if seed is None else {"seed": seed}
+        options |= {} if seed is None else {"seed": seed}
         outcome = entry.module.make(quick=quick, **options)
     return outcome, time.perf_counter() - started

@@ -1,0 +1,1 @@
+"""Penalties of their own beside scikit-learn's shared one, on data sets that all can have."""
