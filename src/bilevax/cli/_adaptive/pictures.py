@@ -23,7 +23,7 @@ def pictures(fitted: Fitted, table: Table, model: Model) -> list[Picture]:
 
 
 def _searches(fitted: Fitted, table: Table) -> Iterator[tuple[str, str, Figure]]:
-    unit = " (nats)" if table.class_names else ""
+    unit = " (nats)" if table.class_names else " (half the squared error)"
     family = fitted.estimator.family_
     if fitted.families:
         curves = {
