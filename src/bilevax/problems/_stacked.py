@@ -60,12 +60,12 @@ class RowLosses(eqx.Module):
 
     def curvature(
         self, scores: Float[Array, "rows models outputs"]
-    ) -> Float[Array, "rows models"]:
-        """The second derivative in one score, averaged over outputs."""
+    ) -> Float[Array, "rows models outputs"]:
+        """The second derivative in each score."""
         if self.kind == "squared":
-            return jnp.ones(scores.shape[:2], scores.dtype)
+            return jnp.ones_like(scores)
         p = jax.nn.sigmoid(scores) if self.kind == "binary" else jax.nn.softmax(scores)
-        return jnp.mean(p * (1 - p), axis=-1)
+        return p * (1 - p)
 
 
 class WeightedLoss(eqx.Module):

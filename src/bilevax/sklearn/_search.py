@@ -108,8 +108,8 @@ def shared_start(models: Models, grid: np.ndarray) -> Start:
     judge = _judge(models, problem)
     order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
     for i in order:
-        preconditioner = models.preconditioner(problem, y)
-        y, _ = solve(problem, preconditioner, jnp.log(grid[i]), y, _INNER_TOL)
+        x = jnp.log(grid[i])
+        y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, _INNER_TOL)
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
     best = np.nanargmin(losses, axis=0)
@@ -145,7 +145,8 @@ def family_run(
     judge, state, y, records = _judge(models, problem), None, start.models, []
     # The losses of step t belong to the penalties after step t - 1.
     while len(records) * _BLOCK <= num_steps:
-        estimator = _estimator(models.preconditioner(problem, y))
+        x = x0 if state is None else state.loop.x
+        estimator = _estimator(models.preconditioner(problem, x, y))
         algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
         left = min(_BLOCK, num_steps + 1 - len(records) * _BLOCK)
         solution = minimize(
@@ -192,6 +193,6 @@ def refit(models: Models, penalties, x, y: Weights | None = None) -> tuple[Weigh
     """The models of a plan solved to rounding at x."""
     made = models.stacked(penalties)
     y = made.y0 if y is None else y
-    preconditioner = models.preconditioner(made.problem, y)
+    preconditioner = models.preconditioner(made.problem, x, y)
     found: Any = solve(made.problem, preconditioner, x, y, _REFIT_TOL)
     return found[0], bool(found[1])

@@ -11,13 +11,17 @@ import scipy.sparse
 from ..problems._penalised import as_features
 from ..problems._stacked import Scaling, Stacked, Weights, stacked
 from ._moments import moments
+from ._grams import Sets
 from ._plan import Plan
 from ._preconditioner import Preconditioner
 
-# Numbers of all Gram matrices that are kept; beyond, their diagonals are.
-_MOST_GRAM = 3e7
-# Operations for which curvatures are computed anew at every outer step.
-_CHEAP = 5e8
+# Numbers of all matrices that are kept; beyond, their diagonals are.
+_MOST_NUMBERS = 3e7
+# Operations for which matrices are made anew at every step.
+_CHEAP = 2e7
+# So many times more rows than features, and a matrix for each output costs little beside
+# products with the features.
+_FEW = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +104,18 @@ class Models:
             num_outputs=task.num_outputs,
         )
 
-    def preconditioner(self, problem, y: Weights) -> Preconditioner:
-        """For solves from y. Curvatures that never change, or are costly, are those at y."""
-        (rows, size), num = self.task.features.shape, len(self.plan.run)
-        whole = num * size**2 <= _MOST_GRAM
-        made = Preconditioner(problem, None if whole else self.task.squares_on_device)
-        costly = whole and num * rows * size**2 > _CHEAP
-        return made.freeze(y) if costly or self.task.loss == "squared" else made
+    @cached_property
+    def sets(self) -> Sets | None:
+        """The rows that the same models train on."""
+        return Sets.of(self.plan.train)
+
+    def preconditioner(self, problem, x, y: Weights) -> Preconditioner:
+        """For solves at x and near by, from y; where it is costly, that of x and y is kept."""
+        (rows, size), outputs = self.task.features.shape, self.task.num_outputs
+        each = outputs > 1 and _FEW * size <= rows
+        numbers = len(self.plan.run) * (outputs if each else 1) * size**2
+        if numbers > _MOST_NUMBERS:
+            return Preconditioner(problem, self.task.squares_on_device)
+        if numbers * rows <= _CHEAP:
+            return Preconditioner(problem, each=each)
+        return Preconditioner(problem, each=each, sets=self.sets).freeze(x, y)
