@@ -19,6 +19,8 @@ from ._task import Models, Task
 
 # Rows x features x models beyond which one split takes the place of the folds.
 LARGE = 2e8
+# So many steps in a row that are worse than an earlier one end a family.
+_WORSE = 4
 _FAMILIES = {"auto": ("theta", "free"), "feature": ("free",), "group": ("free",), "shared": ()}
 
 
@@ -89,12 +91,13 @@ def _fit(task, folds, weights, clusters, options: Options, say) -> Fitted:
     if families and not plan.enough:
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
     traces, seen = {}, plan.judge.sum(axis=1) > 0
+    judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
+    ends = lambda losses: overfits(losses[:, seen], judged)
     if families:
         described = _descriptions(models, np.asarray(start.models.weights), options)
         for family in families:
-            traces[family] = _on(seen, _run(models, start, described, family, options))
+            traces[family] = _on(seen, _run(models, start, described, family, options, ends))
             say(f"{family}: {len(traces[family].judged) - 1} steps")
-    judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
     choice = choose(traces, judged) if traces else Choice("shared", 0)
     found = gain(traces, judged, choice, why)
     say(found.sentence)
@@ -125,10 +128,19 @@ def _plan(task: Task, folds: list[Split], weights: np.ndarray) -> Plan:
     return nested(folds, weights, task.columns)
 
 
-def _run(models, start, described, family, options: Options) -> Trace:
+def _run(models, start, described, family, options: Options, ends) -> Trace:
     # A few numbers are learned within a few steps.
     steps = min(options.max_iter, 8) if family == "theta" else options.max_iter
-    return family_run(models, start, described, options.groups, family, steps, options.tol)
+    groups, tol = options.groups, options.tol
+    return family_run(models, start, described, groups, family, steps, tol, ends)
+
+
+def overfits(losses: np.ndarray, judged: Judged) -> bool:
+    """Whether each of the last steps is worse than the best one by more than one standard
+    error: on rows that took no part, (steps, rows), in pairs."""
+    best = losses[np.nanargmin([*map(judged.mean, losses)])]
+    worse = lambda row: judged.mean(row - best) > judged.standard_error(row - best)
+    return all(map(worse, losses[-_WORSE:]))
 
 
 def _on(rows: np.ndarray, trace: Trace) -> Trace:

@@ -1,5 +1,6 @@
 """The tuning runs: the best shared penalty, then a family of penalties by hypergradients."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,8 +20,9 @@ from ..solvers._separable import SeparableCG, SeparableNewton
 from ._penalties import Outer, Penalties
 from ._task import Models
 
-# In units of the mean loss: far below what makes a difference between penalties.
-_INNER_TOL, _REFIT_TOL = 1e-10, 1e-15
+# What is left to gain, in units of the mean loss: of the grid, whose choice is to be that of
+# others; of a family's steps, far below what makes a difference between them; of the refit.
+_GRID_TOL, _INNER_TOL, _REFIT_TOL = 1e-10, 1e-8, 1e-15
 # Of the adjoint. The outer step uses the hypergradient's direction alone.
 _ADJOINT_TOL = 1e-3
 _NEWTON, _PRODUCTS = 50, 500
@@ -109,7 +111,7 @@ def shared_start(models: Models, grid: np.ndarray) -> Start:
     order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
     for i in order:
         x = jnp.log(grid[i])
-        y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, _INNER_TOL)
+        y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, _GRID_TOL)
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
     best = np.nanargmin(losses, axis=0)
@@ -132,8 +134,13 @@ def family_run(
     family: str,
     num_steps: int,
     tol: float,
+    overfits: Callable[[np.ndarray], bool],
 ) -> Trace:
-    """All runs of a family side by side, from the shared start."""
+    """All runs of a family side by side, from the shared start.
+
+    They end after `num_steps`; or after a block of steps within which none has gained more
+    than `tol` of its loss, or of whose judged losses so far, (steps, rows), `overfits` says so.
+    """
     plan = models.plan
     penalties = Penalties(
         jnp.asarray(plan.run, jnp.int32), jnp.asarray(descriptions), jnp.asarray(groups)
@@ -154,7 +161,9 @@ def family_run(
         )
         state, y = solution.state, solution.y
         records.append(solution.history)
-        if solution.result != Result.successful or _idle(plan, records, tol):
+        judged = np.concatenate([record["judged"] for record in records])
+        ended = _idle(plan, records, tol) or overfits(judged)
+        if solution.result != Result.successful or ended:
             break
     return _trace(x0, records)
 
