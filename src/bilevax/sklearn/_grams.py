@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..problems._stacked import Scaling
+from ._room import room
 
 
 class Sets(NamedTuple):
@@ -26,10 +27,10 @@ class Sets(NamedTuple):
     def of(cls, weights: np.ndarray) -> "Sets | None":
         """Of each model's weights of rows, (rows, models); `None` where they save nothing."""
         members, index = np.unique(weights > 0, axis=0, return_inverse=True)
-        index = np.ravel(index)
-        order, counts = np.argsort(index, kind="stable"), np.bincount(index)
+        order = np.argsort(np.ravel(index), kind="stable")
+        counts = np.bincount(np.ravel(index))
         place = np.cumsum(counts) - counts
-        within = np.arange(counts.max())
+        within = np.arange(room(counts.max(), 8))
         own = within < counts[:, None]
         rows = order[np.where(own, place[:, None] + within, 0)]
         return cls(rows, own, members) if rows.size < weights.size / 2 else None

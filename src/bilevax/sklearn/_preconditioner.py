@@ -60,7 +60,6 @@ class Preconditioner(AbstractPreconditioner):
     def _inner(self) -> Any:
         return self.problem.inner
 
-    @eqx.filter_jit
     def freeze(self, x, y: Weights) -> "Preconditioner":
         """The one at x and y, for all y and for x near by.
 
@@ -68,9 +67,7 @@ class Preconditioner(AbstractPreconditioner):
         is right for a matrix that is diagonal. The curvature of a row is averaged over the
         models that train on it, so that rows in the same `sets` are multiplied once.
         """
-        return eqx.tree_at(
-            lambda p: p.frozen, self, self._inverses(x, y, self.sets), is_leaf=lambda p: p is None
-        )
+        return Preconditioner(self.problem, each=self.each, frozen=_frozen(self, x, y))
 
     def __call__(self, x, y: Weights) -> Callable[[Weights], Weights]:
         penalties = self._penalties(x)
@@ -79,7 +76,7 @@ class Preconditioner(AbstractPreconditioner):
             inverse = 1 / _positive(self._diagonals(y) + penalties)
             apply = lambda r: inverse * r
         else:
-            kept = self._inverses(x, y, None) if self.frozen is None else self.frozen
+            kept = self.inverses(x, y, None) if self.frozen is None else self.frozen
             scales = _following(kept, penalties)
             apply = lambda r: scales * _product(kept.matrices, scales * r)
         # The sum of the intercepts is held at 0 with this curvature.
@@ -113,7 +110,8 @@ class Preconditioner(AbstractPreconditioner):
         of_output = lambda rows: _diagonals(features, self.squares, scaling, rows)
         return jnp.stack([of_output(rows[..., c]) for c in range(rows.shape[2])], axis=2)
 
-    def _inverses(self, x, y: Weights, sets: Sets | None) -> Inverses:
+    def inverses(self, x, y: Weights, sets: Sets | None) -> Inverses:
+        """Of the matrices at x and y, added up from `sets` where they are given."""
         features, _, weights = self.problem.inner_data
         dense = features.todense() if is_sparse(features) else features
         scaling, curvature = self._inner.loss.scaling, self._curvature(y)
@@ -125,6 +123,11 @@ class Preconditioner(AbstractPreconditioner):
         losses = jnp.swapaxes(jnp.diagonal(found, axis1=2, axis2=3), 1, 2)
         inverses = _inverted(found, losses, penalties)
         return Inverses(inverses if self.each else inverses[:, 0], losses, penalties)
+
+
+@eqx.filter_jit
+def _frozen(preconditioner: Preconditioner, x, y: Weights) -> Inverses:
+    return preconditioner.inverses(x, y, preconditioner.sets)
 
 
 def _joined(r: Weights) -> Float[Array, "models size outputs"]:

@@ -14,10 +14,11 @@ from .._run.minimize import minimize
 from ..algorithms._adaptive import adaptive_steps
 from ..algorithms._base import Algorithm
 from ..hypergradients import Implicit
-from ..problems._stacked import Weights
+from ..problems._stacked import Stacked, Weights
 from ..solvers._equation import InnerEquation
 from ..solvers._separable import SeparableCG, SeparableNewton
 from ._penalties import Outer, Penalties
+from ._room import filled
 from ._task import Models
 
 # What is left to gain, in units of the mean loss: of the grid, whose choice is to be that of
@@ -103,14 +104,14 @@ class Start(NamedTuple):
     models: Weights
 
 
-def shared_start(models: Models, grid: np.ndarray) -> Start:
+def shared_start(models: Models, grid: np.ndarray, num_descriptions: int) -> Start:
     """Every run's best penalty of a grid, the same for all features."""
-    made = models.stacked()
-    problem, y, plan = made.problem, made.y0, models.plan
+    made, plan = _shared(models, num_descriptions), models.plan
+    problem, y = made.problem, made.y0
     judge = _judge(models, problem)
     order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
     for i in order:
-        x = jnp.log(grid[i])
+        x = models.outer(np.log(grid[i]), num_descriptions)
         y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, _GRID_TOL)
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
@@ -118,6 +119,13 @@ def shared_start(models: Models, grid: np.ndarray) -> Start:
     each = list(enumerate(best[plan.run]))
     chosen = (np.stack([found[i][part][m] for m, i in each]) for part in (0, 1))
     return Start(np.log(grid)[best], losses, Weights(*map(jnp.asarray, chosen)))
+
+
+def _shared(models: Models, num_descriptions: int) -> Stacked:
+    """The models under penalties that nothing has an effect on yet."""
+    shape = models.means.shape
+    nothing = np.zeros((*shape, num_descriptions)), np.zeros(shape[1], int)
+    return models.stacked(models.penalties(*nothing))
 
 
 def run_means(plan, of_models: np.ndarray) -> np.ndarray:
@@ -141,14 +149,9 @@ def family_run(
     They end after `num_steps`; or after a block of steps within which none has gained more
     than `tol` of its loss, or of whose judged losses so far, (steps, rows), `overfits` says so.
     """
-    plan = models.plan
-    penalties = Penalties(
-        jnp.asarray(plan.run, jnp.int32), jnp.asarray(descriptions), jnp.asarray(groups)
-    )
-    problem = models.stacked(penalties).problem
-    free = np.zeros((plan.num_runs, int(groups.max()) + 1))
-    theta = np.zeros((plan.num_runs, descriptions.shape[2]))
-    x0 = Outer(*map(jnp.asarray, (start.log_penalties, theta, free)))
+    plan, rows = models.plan, len(models.plan.judge)
+    problem = models.stacked(models.penalties(descriptions, groups)).problem
+    x0 = models.outer(start.log_penalties, descriptions.shape[2])
     judge, state, y, records = _judge(models, problem), None, start.models, []
     # The losses of step t belong to the penalties after step t - 1.
     while len(records) * _BLOCK <= num_steps:
@@ -161,11 +164,10 @@ def family_run(
         )
         state, y = solution.state, solution.y
         records.append(solution.history)
-        judged = np.concatenate([record["judged"] for record in records])
-        ended = _idle(plan, records, tol) or overfits(judged)
+        ended = _idle(plan, records, tol) or overfits(_trace(x0, records, rows).judged)
         if solution.result != Result.successful or ended:
             break
-    return _trace(x0, records)
+    return _trace(x0, records, rows)
 
 
 def _estimator(preconditioner) -> Implicit:
@@ -185,23 +187,32 @@ def _idle(plan, records: list, tol: float) -> bool:
     return bool(np.all(first - last <= tol * np.abs(first)))
 
 
-def _trace(x0: Outer, records: list) -> Trace:
+def _trace(x0: Outer, records: list, rows: int) -> Trace:
     joined: Any = lambda name: np.concatenate([record[name] for record in records])
     after = Outer(*(joined(name) for name in Outer._fields))
     at = jax.tree.map(lambda a, b: np.concatenate([np.asarray(a)[None], b[:-1]]), x0, after)
-    return Trace(joined("judged"), joined("validation"), at)
+    return Trace(joined("judged")[:, :rows], joined("validation"), at)
 
 
 def _judge(models: Models, problem) -> Judge:
     features, targets, _ = problem.outer_data
-    judge, valid = jnp.asarray(models.plan.judge), jnp.asarray(models.plan.valid)
+    plan, rows = models.plan, models.task.rooms[0]
+    judge, valid = (jnp.asarray(filled(part, rows)) for part in (plan.judge, plan.valid))
     return Judge(problem.outer, (features, targets), judge, valid)
 
 
-def refit(models: Models, penalties, x, y: Weights | None = None) -> tuple[Weights, bool]:
-    """The models of a plan solved to rounding at x."""
-    made = models.stacked(penalties)
-    y = made.y0 if y is None else y
-    preconditioner = models.preconditioner(made.problem, x, y)
-    found: Any = solve(made.problem, preconditioner, x, y, _REFIT_TOL)
-    return found[0], bool(found[1])
+def shared_refit(models: Models, log_penalty: float, num_descriptions: int):
+    """The models of a plan, solved to rounding under one penalty, and whether they are."""
+    made = _shared(models, num_descriptions)
+    return _solved(models, made.problem, models.outer(log_penalty, num_descriptions), made.y0)
+
+
+def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
+    """The same at x, from y."""
+    return _solved(models, models.stacked(penalties).problem, x, y)
+
+
+def _solved(models: Models, problem, x: Outer, y: Weights) -> tuple[Weights, bool]:
+    preconditioner = models.preconditioner(problem, x, y)
+    y, converged = solve(problem, preconditioner, x, y, _REFIT_TOL)
+    return y, bool(converged)

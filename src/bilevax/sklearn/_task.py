@@ -12,8 +12,10 @@ from ..problems._penalised import as_features
 from ..problems._stacked import Scaling, Stacked, Weights, stacked
 from ._moments import moments
 from ._grams import Sets
+from ._penalties import Outer, Penalties
 from ._plan import Plan
 from ._preconditioner import Preconditioner
+from ._room import filled, rooms
 
 # Numbers of all matrices that are kept; beyond, their diagonals are.
 _MOST_NUMBERS = 3e7
@@ -52,14 +54,25 @@ class Task:
         return self.features**2
 
     @cached_property
+    def rooms(self) -> tuple[int, int]:
+        """Rows and columns on the device: sparse features as they are, dense ones filled up."""
+        shape = self.features.shape
+        return shape if scipy.sparse.issparse(self.features) else rooms(shape)
+
+    @cached_property
     def on_device(self) -> tuple[Any, Any]:
         """Features and targets, moved once for all problems."""
-        return as_features(self.features), jnp.asarray(self.targets)
+        targets = filled(self.targets, self.rooms[0])
+        return self._moved(self.features), jnp.asarray(targets)
 
     @cached_property
     def squares_on_device(self):
         """The squares of the features."""
-        return as_features(self.squares)
+        return self._moved(self.squares)
+
+    def _moved(self, features):
+        sparse = scipy.sparse.issparse(features)
+        return as_features(features if sparse else filled(features, *self.rooms))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,25 +97,47 @@ class Models:
         return np.where(varies, scales, 0.0)
 
     @property
-    def scaling(self) -> Scaling:
-        """The units of every model. Sparse features are not centred: the intercept, which
-        has no penalty, makes up for it."""
-        centre = not scipy.sparse.issparse(self.task.features)
-        means = self.means if centre else np.zeros_like(self.means)
-        return Scaling(jnp.asarray(means), jnp.asarray(self.factors))
+    def centres(self) -> np.ndarray:
+        """What is subtracted from features. Nothing from sparse ones: the intercept, which has
+        no penalty, makes up for it."""
+        sparse = scipy.sparse.issparse(self.task.features)
+        return np.zeros_like(self.means) if sparse else self.means
 
-    def stacked(self, penalties=None) -> Stacked:
-        """All models as one problem."""
+    def stacked(self, penalties: Penalties) -> Stacked:
+        """All models as one problem, with room for rows of no weight and features of none."""
         task, plan = self.task, self.plan
+        rows, columns = task.rooms
+        units = (filled(part, len(part), columns) for part in (self.centres, self.factors))
         return stacked(
             *task.on_device,
-            plan.train,
-            plan.valid,
+            filled(plan.train, rows),
+            filled(plan.valid, rows),
             loss=task.loss,
-            scaling=self.scaling,
+            scaling=Scaling(*map(jnp.asarray, units)),
             penalties=penalties,
             num_outputs=task.num_outputs,
         )
+
+    def penalties(self, descriptions: np.ndarray, groups: np.ndarray) -> Penalties:
+        """How penalties follow from the runs' variables, whose free ones have room for as
+        many groups as features."""
+        columns = self.task.rooms[1]
+        return Penalties(
+            jnp.asarray(self.plan.run, jnp.int32),
+            jnp.asarray(filled(descriptions, len(descriptions), columns)),
+            jnp.asarray(filled(groups, columns)),
+        )
+
+    def outer(self, log_penalties: np.ndarray | float, num_descriptions: int) -> Outer:
+        """The runs' variables where each has one penalty for all features."""
+        runs, sizes = self.plan.num_runs, (num_descriptions, self.task.rooms[1])
+        shared = np.broadcast_to(log_penalties, (runs,))
+        return Outer(*map(jnp.asarray, (shared, *(np.zeros((runs, size)) for size in sizes))))
+
+    def own(self, y: Weights) -> Weights:
+        """The weights of the features that there are."""
+        columns = self.task.features.shape[1]
+        return Weights(np.asarray(y.weights)[:, :columns], np.asarray(y.intercept))
 
     @cached_property
     def sets(self) -> Sets | None:
