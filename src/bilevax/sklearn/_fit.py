@@ -3,8 +3,8 @@
 import numbers
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg  # noqa: F401
 from threadpoolctl import threadpool_limits
@@ -19,7 +19,7 @@ from ._task import Models, Task
 # Rows x features x models beyond which one split takes the place of the folds.
 LARGE = 2e8
 # Numbers that the refit reads beside models without rows, rather than compile its own program.
-_MOST_BESIDE = 2e7
+_MOST_BESIDE = 2e6
 # So many steps in a row that are worse than an earlier one end a family.
 _WORSE = 4
 _FAMILIES = {"auto": ("theta", "free"), "feature": ("free",), "group": ("free",), "shared": ()}
@@ -100,7 +100,7 @@ def _fit(task, folds, weights, clusters, options: Options, say) -> Fitted:
     judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
     ends = lambda losses: overfits(losses[:, seen], judged)
     if families:
-        described = _descriptions(models, models.own(start.models).weights, options)
+        described = _descriptions(models, models.own(start.models)[0], options)
         for family in families:
             traces[family] = _on(seen, _run(models, start, described, family, options, ends))
             say(f"{family}: {len(traces[family].judged) - 1} steps")
@@ -181,16 +181,20 @@ def _refitted(models: Models, weights, start, traces, choice, options: Options):
     y, converged = shared_refit(models, log_shared, num)
     penalties = np.full(task.features.shape[1], np.exp(log_shared))
     if choice.family != "shared":
-        described = _descriptions(models, models.own(y).weights, options)
+        described = _descriptions(models, models.own(y)[0], options)
         rule = models.penalties(described, options.groups)
-        means = (part[choice.step].mean(axis=0) for part in traces[choice.family].x)
-        runs = models.plan.num_runs
-        x = Outer(*(jnp.asarray(np.broadcast_to(m, (runs, *m.shape))) for m in means))
+        x = _of_every_run(traces[choice.family].x, choice.step, models.plan.num_runs)
         y, converged = refit(models, rule, x, y)
-        penalties = np.asarray(rule(x))[0, : len(penalties)]
-    y = models.own(y)
-    raw = (models.factors[0][:, None] * y.weights[0]).T
-    return raw, y.intercept[0] - raw @ models.centres[0], penalties, converged
+        penalties = np.asarray(eqx.filter_jit(rule)(x))[0, : len(penalties)]
+    scaled, intercept = models.own(y)
+    raw = (models.factors[0][:, None] * scaled[0]).T
+    return raw, intercept[0] - raw @ models.centres[0], penalties, converged
+
+
+def _of_every_run(x: Outer, step: int, num_runs: int) -> Outer:
+    """The mean over runs of the penalties at a step, for each of so many runs."""
+    means = (part[step].mean(axis=0) for part in x)
+    return jax.device_put(Outer(*(np.broadcast_to(m, (num_runs, *m.shape)) for m in means)))
 
 
 _UNUSABLE = (

@@ -30,7 +30,7 @@ class Sets(NamedTuple):
         order = np.argsort(np.ravel(index), kind="stable")
         counts = np.bincount(np.ravel(index))
         place = np.cumsum(counts) - counts
-        within = np.arange(room(counts.max(), 8))
+        within = np.arange(room(int(counts.max()), 8))
         own = within < counts[:, None]
         rows = order[np.where(own, place[:, None] + within, 0)]
         return cls(rows, own, members) if rows.size < weights.size / 2 else None

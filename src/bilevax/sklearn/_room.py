@@ -12,7 +12,7 @@ def room(size: int, least: int) -> int:
     >>> [room(size, 8) for size in (3, 30, 33, 442, 900)]
     [8, 32, 40, 448, 1024]
     """
-    unit = max(1 << max(size - 1, 1).bit_length() - 3, 1)
+    unit = 1 << max((size - 1).bit_length() - 3, 0)
     return max(least, -(-size // unit) * unit)
 
 

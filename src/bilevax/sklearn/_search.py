@@ -112,13 +112,13 @@ def shared_start(models: Models, grid: np.ndarray, num_descriptions: int) -> Sta
     order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
     for i in order:
         x = models.outer(np.log(grid[i]), num_descriptions)
-        y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, _GRID_TOL)
+        y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, np.asarray(_GRID_TOL))
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
     best = np.nanargmin(losses, axis=0)
     each = list(enumerate(best[plan.run]))
-    chosen = (np.stack([found[i][part][m] for m, i in each]) for part in (0, 1))
-    return Start(np.log(grid)[best], losses, Weights(*map(jnp.asarray, chosen)))
+    chosen = [np.stack([found[i][part][m] for m, i in each]) for part in (0, 1)]
+    return Start(np.log(grid)[best], losses, Weights(*jax.device_put(chosen)))
 
 
 def _shared(models: Models, num_descriptions: int) -> Stacked:
@@ -154,20 +154,27 @@ def family_run(
     x0 = models.outer(start.log_penalties, descriptions.shape[2])
     judge, state, y, records = _judge(models, problem), None, start.models, []
     # The losses of step t belong to the penalties after step t - 1.
-    while len(records) * _BLOCK <= num_steps:
+    for length in _blocks(num_steps + 1):
         x = x0 if state is None else state.loop.x
         estimator = _estimator(models.preconditioner(problem, x, y))
         algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
-        left = min(_BLOCK, num_steps + 1 - len(records) * _BLOCK)
         solution = minimize(
-            problem, algorithm, x0, y, num_steps=left, metrics=judge, state=state
+            problem, algorithm, x0, y, num_steps=length, metrics=judge, state=state
         )
         state, y = solution.state, solution.y
         records.append(solution.history)
+        if solution.result != Result.successful:
+            break
         ended = _idle(plan, records, tol) or overfits(_trace(x0, records, rows).judged)
-        if solution.result != Result.successful or ended:
+        if ended and len(records) > 1:
             break
     return _trace(x0, records, rows)
+
+
+def _blocks(num_steps: int) -> list[int]:
+    """Lengths: one alone, as no other step is as long as the first, then equal ones."""
+    whole, rest = divmod(num_steps - 1, _BLOCK)
+    return [1] + [_BLOCK] * whole + [rest] * (rest > 0)
 
 
 def _estimator(preconditioner) -> Implicit:
@@ -197,8 +204,8 @@ def _trace(x0: Outer, records: list, rows: int) -> Trace:
 def _judge(models: Models, problem) -> Judge:
     features, targets, _ = problem.outer_data
     plan, rows = models.plan, models.task.rooms[0]
-    judge, valid = (jnp.asarray(filled(part, rows)) for part in (plan.judge, plan.valid))
-    return Judge(problem.outer, (features, targets), judge, valid)
+    parts = jax.device_put([filled(part, rows) for part in (plan.judge, plan.valid)])
+    return Judge(problem.outer, (features, targets), *parts)
 
 
 def shared_refit(models: Models, log_penalty: float, num_descriptions: int):
@@ -214,5 +221,5 @@ def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
 
 def _solved(models: Models, problem, x: Outer, y: Weights) -> tuple[Weights, bool]:
     preconditioner = models.preconditioner(problem, x, y)
-    y, converged = solve(problem, preconditioner, x, y, _REFIT_TOL)
+    y, converged = solve(problem, preconditioner, x, y, np.asarray(_REFIT_TOL))
     return y, bool(converged)

@@ -4,14 +4,14 @@ import dataclasses
 from functools import cached_property
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import scipy.sparse
 
 from ..problems._penalised import as_features
 from ..problems._stacked import Scaling, Stacked, Weights, stacked
-from ._moments import moments
 from ._grams import Sets
+from ._moments import moments
 from ._penalties import Outer, Penalties
 from ._plan import Plan
 from ._preconditioner import Preconditioner
@@ -63,7 +63,7 @@ class Task:
     def on_device(self) -> tuple[Any, Any]:
         """Features and targets, moved once for all problems."""
         targets = filled(self.targets, self.rooms[0])
-        return self._moved(self.features), jnp.asarray(targets)
+        return self._moved(self.features), jax.device_put(targets)
 
     @cached_property
     def squares_on_device(self):
@@ -72,7 +72,9 @@ class Task:
 
     def _moved(self, features):
         sparse = scipy.sparse.issparse(features)
-        return as_features(features if sparse else filled(features, *self.rooms))
+        if sparse:
+            return as_features(features)
+        return jax.device_put(filled(features, *self.rooms))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Models:
             filled(plan.train, rows),
             filled(plan.valid, rows),
             loss=task.loss,
-            scaling=Scaling(*map(jnp.asarray, units)),
+            scaling=Scaling(*jax.device_put(list(units))),
             penalties=penalties,
             num_outputs=task.num_outputs,
         )
@@ -123,21 +125,25 @@ class Models:
         many groups as features."""
         columns = self.task.rooms[1]
         return Penalties(
-            jnp.asarray(self.plan.run, jnp.int32),
-            jnp.asarray(filled(descriptions, len(descriptions), columns)),
-            jnp.asarray(filled(groups, columns)),
+            *jax.device_put(
+                [
+                    self.plan.run.astype(np.int32),
+                    filled(descriptions, len(descriptions), columns),
+                    filled(groups, columns),
+                ]
+            )
         )
 
     def outer(self, log_penalties: np.ndarray | float, num_descriptions: int) -> Outer:
         """The runs' variables where each has one penalty for all features."""
         runs, sizes = self.plan.num_runs, (num_descriptions, self.task.rooms[1])
         shared = np.broadcast_to(log_penalties, (runs,))
-        return Outer(*map(jnp.asarray, (shared, *(np.zeros((runs, size)) for size in sizes))))
+        return jax.device_put(Outer(shared, *(np.zeros((runs, size)) for size in sizes)))
 
-    def own(self, y: Weights) -> Weights:
-        """The weights of the features that there are."""
+    def own(self, y: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """The weights of the features that there are, and the intercepts."""
         columns = self.task.features.shape[1]
-        return Weights(np.asarray(y.weights)[:, :columns], np.asarray(y.intercept))
+        return np.asarray(y.weights)[:, :columns], np.asarray(y.intercept)
 
     @cached_property
     def sets(self) -> Sets | None:
