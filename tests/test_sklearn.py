@@ -2,6 +2,7 @@
 
 import pickle
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV
+from bilevax.sklearn import _task as task
 from bilevax.sklearn._choice import Choice, Judged, choose, gain
+from bilevax.sklearn._fit import overfits
 from bilevax.sklearn._plan import nested
 from bilevax.sklearn._search import Trace
 
@@ -101,6 +104,36 @@ def test_sparse_data_give_the_same(ridge):
     np.testing.assert_allclose(
         sparse.predict(scipy.sparse.csr_array(X_test)), sparse.predict(X_test), rtol=1e-12
     )
+
+
+@pytest.fixture
+def compiled():
+    """Names of what has been compiled since the test began."""
+    names, listening = [], [True]
+
+    def listener(event, seconds, **about):
+        del seconds
+        if listening[0] and event.endswith("backend_compile_duration"):
+            names.append(about.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    yield names
+    listening[0] = False
+
+
+def test_room_for_more_rows_and_features_changes_nothing(ridge, compiled, monkeypatch):
+    X, y, *_ = many_useless(0)
+    cut = clone(ridge).fit(X[:140], y[:140])
+    np.testing.assert_array_equal(compiled, [])  # and shares the programs of `ridge`
+    labels = np.digitize(y, [-1, 1])
+    logistic = AdaptiveLogisticRegressionCV(cv=3, max_iter=3).fit(X[:90, :7], labels[:90])
+    monkeypatch.setattr(task, "rooms", lambda shape: shape)
+    for model, rows in (cut, (X[:140], y[:140])), (logistic, (X[:90, :7], labels[:90])):
+        exact = clone(model).fit(*rows)
+        assert (exact.family_, exact.n_iter_) == (model.family_, model.n_iter_)
+        np.testing.assert_allclose(exact.coef_, model.coef_, rtol=1e-3, atol=1e-5)
+        for name, found in exact.cv_results_.items():
+            np.testing.assert_allclose(found, model.cv_results_[name], rtol=1e-4, atol=1e-6)
 
 
 def test_the_same_again_and_as_scikit_learns_tools_expect(ridge):
@@ -196,6 +229,15 @@ def test_what_is_accepted():
     assert found.interval[0] < -1 < found.interval[1] < -0.8
     kept = gain({"theta": nothing}, judged, Choice("shared", 0))
     assert kept.difference == 0 and kept.sentence.startswith("No gain")
+
+
+def test_a_family_ends_where_it_has_been_worse_for_long():
+    judged = Judged(np.ones(200), np.arange(200), np.arange(200) % 5)
+    end = lambda *levels, noise=0.1: overfits(trace(*levels, noise=noise).judged, judged)
+    assert end(0, -1, 0.5, 1, 2, 3) and end(0, 1, 2, 3, 4)
+    assert not end(0, -1, -2, 0.5, 1, 2)  # only three steps are worse
+    assert not end(0, 1, 2, 3, -0.5, 4)  # a better one is among the last four
+    assert not end(0, -1, -0.99, -0.99, -0.99, -0.99, noise=1.0)  # not by a standard error
 
 
 def test_standard_errors_count_repetitions_and_clusters():

@@ -1,5 +1,7 @@
 """Many penalised models as one problem, and solvers for independent problems."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import scipy.sparse
 import bilevax as bx
 from bilevax.hypergradients import Implicit
 from bilevax.problems._stacked import Scaling, stacked
+from bilevax.sklearn._grams import Sets, grams, pooled_grams
 from bilevax.sklearn._preconditioner import Preconditioner
 from bilevax.solvers._separable import SeparableCG, SeparableNewton, solve_separately
 
@@ -110,6 +113,59 @@ def test_the_preconditioner_is_the_inverse_or_that_of_the_diagonal(diagonal):
         z = apply(type(y)(basis[:, :-1, None], basis[:, -1:]))
         found = np.concatenate([np.asarray(z.weights[k, :, 0]), np.asarray(z.intercept[k])])
         np.testing.assert_allclose(found, inverse.sum(axis=1), rtol=1e-7)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_the_preconditioner_of_classes_is_that_of_its_definition(each):
+    """Inverses class by class on what sums to zero over classes, penalties on what is equal."""
+    stack, x = made("multinomial", np.arange(1)), jnp.linspace(-1, 2, SIZE)
+    y = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.arange(3), stack.y0)
+    apply = Preconditioner(stack.problem, each=each)(x, y)
+    scaling = stack.problem.inner.loss.scaling
+    p = np.asarray(jax.nn.softmax(scaling.scores(FEATURES, y)))[:, 0]
+    curvature = p * (1 - p)
+    if not each:
+        curvature = np.repeat(curvature.mean(axis=1, keepdims=True), 3, axis=1)
+    columns = np.c_[(FEATURES - scaling.means[0]) * scaling.factors[0], np.ones(NUM)]
+    penalties = np.append(np.exp(x), 0)
+    r = RANDOM.standard_normal((SIZE + 1, 3))
+    found, common = np.empty_like(r), r.mean(axis=1, keepdims=True)
+    for c in range(3):
+        gram = columns.T @ (columns * (TRAIN[:, 0] * curvature[:, c])[:, None])
+        found[:, c] = np.linalg.solve(gram + np.diag(penalties), (r - common)[:, c])
+    alone = np.append(np.exp(x), 3)[:, None]
+    expected = NUM * (found - found.mean(axis=1, keepdims=True) + common / alone)
+    z = apply(type(y)(jnp.asarray(r[None, :-1]), jnp.asarray(r[None, -1])))
+    np.testing.assert_allclose(np.asarray(z.weights[0]), expected[:-1], rtol=1e-8)
+    np.testing.assert_allclose(np.asarray(z.intercept[0]), expected[-1], rtol=1e-8)
+
+
+def test_one_that_is_kept_is_the_same_where_it_was_made_and_follows_penalties():
+    stack, x = made("binary", np.arange(MODELS)), jnp.linspace(-1, 2, SIZE)
+    fresh = Preconditioner(stack.problem)
+    kept, r = fresh.freeze(x, stack.y0), jax.tree.map(jnp.ones_like, stack.y0)
+    again, expected = kept(x, stack.y0)(r), fresh(x, stack.y0)(r)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), again, expected)
+    # Where penalties are all there is, the weights' matrices are diagonal.
+    r = r._replace(intercept=jnp.zeros_like(r.intercept))
+    far = kept.freeze(x + 14, stack.y0)
+    found, expected = far(x + 17, stack.y0)(r), fresh(x + 17, stack.y0)(r)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-3)
+
+
+def test_rows_of_the_same_models_are_multiplied_once():
+    """The sums over sets are the matrices themselves where models agree on the curvature."""
+    folds = np.arange(NUM) % 3
+    weights = (folds[:, None] != np.arange(MODELS)) * RANDOM.integers(0, 3, (NUM, 1))
+    sets: Any = Sets.of(weights)
+    assert sorted(sets.members.sum(axis=1)) == [0, 2, 2, 2] and sets.own.sum() == NUM
+    scaling = made("binary", np.arange(MODELS)).problem.inner.loss.scaling
+    curvature = jnp.broadcast_to(RANDOM.random((NUM, 1, 2)), (NUM, MODELS, 2))
+    features, given = jnp.asarray(FEATURES), jnp.asarray(weights, float)
+    expected = grams(features, scaling, given[..., None] * curvature)
+    found = pooled_grams(features, scaling, given, curvature, sets)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+    assert Sets.of(RANDOM.integers(0, 2, (NUM, 8))) is None
 
 
 def test_a_solve_that_ends_too_early_says_so():

@@ -22,7 +22,7 @@ def keep_programs() -> None:
     compiled anew.
     """
     chosen = os.environ.get("BILEVAX_CACHE")
-    if chosen in _OFF or (chosen is None and jax.config.jax_compilation_cache_dir):
+    if chosen in _OFF or (chosen is None and _of_jax()):
         return
     home = pathlib.Path(chosen or platformdirs.user_cache_dir("bilevax"))
     jax.config.update("jax_compilation_cache_dir", str(home / _machine()))
@@ -31,6 +31,11 @@ def keep_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def _of_jax() -> str | None:
+    """The folder that JAX was given."""
+    return getattr(jax.config, "jax_compilation_cache_dir", None)
 
 
 def _machine() -> str:

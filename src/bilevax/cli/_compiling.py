@@ -12,9 +12,10 @@ class _Seconds:
         self.total = 0.0
         jax.monitoring.register_event_duration_secs_listener(self._hear)
 
-    def _hear(self, event: str, seconds: float, **_) -> None:
+    def _hear(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del kwargs
         if event.startswith(_PREFIX):
-            self.total += seconds
+            self.total += duration_secs
 
 
 _heard: list[_Seconds] = []

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from optax.losses import softmax_cross_entropy_with_integer_labels
 
@@ -60,12 +61,12 @@ class RowLosses(eqx.Module):
 
     def curvature(
         self, scores: Float[Array, "rows models outputs"]
-    ) -> Float[Array, "rows models"]:
-        """The second derivative in one score, averaged over outputs."""
+    ) -> Float[Array, "rows models outputs"]:
+        """The second derivative in each score."""
         if self.kind == "squared":
-            return jnp.ones(scores.shape[:2], scores.dtype)
+            return jnp.ones_like(scores)
         p = jax.nn.sigmoid(scores) if self.kind == "binary" else jax.nn.softmax(scores)
-        return jnp.mean(p * (1 - p), axis=-1)
+        return p * (1 - p)
 
 
 class WeightedLoss(eqx.Module):
@@ -160,23 +161,24 @@ def stacked(
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}.")
     features, dtype = as_features(features), jnp.result_type(float)
-    train, valid = (jnp.asarray(w, dtype) for w in (train_weights, valid_weights))
+    # In NumPy: each operation of JAX outside of a program is a program of its own.
+    train, valid = (np.asarray(w, dtype) for w in (train_weights, valid_weights))
     num_rows, num_models = train.shape
-    total = jnp.sum(valid, axis=0)
-    share = valid * jnp.where(total > 0, num_rows / jnp.where(total > 0, total, 1), 0)
+    total = np.sum(valid, axis=0)
+    share = valid * np.where(total > 0, num_rows / np.where(total > 0, total, 1), 0)
     size = features.shape[1]
     if penalties is None:
         penalties = SharedPenalties((num_models, size))
     outer = WeightedLoss(RowLosses(loss), scaling)
-    count = jnp.asarray(num_rows, dtype)
+    count = jax.device_put(np.asarray(num_rows, dtype))
     outputs = num_outputs if loss == "multinomial" else 1
-    zeros = lambda *shape: jnp.zeros((num_models, *shape, outputs), dtype)
+    zeros = lambda *shape: jax.device_put(np.zeros((num_models, *shape, outputs), dtype))
     return Stacked(
         problem=BilevelProblem(
             outer=outer,
             inner=PenalisedLoss(outer, penalties, count),
-            outer_data=(features, targets, share),
-            inner_data=(features, targets, train),
+            outer_data=(features, targets, jax.device_put(share)),
+            inner_data=(features, targets, jax.device_put(train)),
         ),
         y0=Weights(zeros(size), zeros()),
     )

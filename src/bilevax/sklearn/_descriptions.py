@@ -7,6 +7,8 @@ from ._task import Models
 
 # Below this spread over features a description says nothing.
 _LEAST_SPREAD = 0.05
+# Descriptions that are not the user's.
+NUM_OWN = 3
 
 
 def descriptions(models: Models, fitted: np.ndarray) -> np.ndarray:

@@ -3,23 +3,35 @@
 import numbers
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg  # noqa: F401
 from threadpoolctl import threadpool_limits
 
-from ..problems._stacked import Scaling, Weights
 from ._choice import Choice, Gain, Judged, choose, gain
-from ._descriptions import descriptions, standardised
-from ._penalties import Outer, Penalties
-from ._plan import Plan, Split, nested, one_split, trains
-from ._search import START, TRACE, Start, Trace, family_run, refit, shared_start
+from ._descriptions import NUM_OWN, descriptions, standardised
+from ._penalties import Outer
+from ._plan import Plan, Split, everything, nested, one_split, trains
+from ._search import (
+    START,
+    TRACE,
+    Start,
+    Trace,
+    family_run,
+    refit,
+    shared_refit,
+    shared_start,
+)
 from ._task import Models, Task
 from ._watch import Watch
 
 # Rows x features x models beyond which one split takes the place of the folds.
 LARGE = 2e8
+# Numbers that the refit reads beside models without rows, rather than compile its own program.
+_MOST_BESIDE = 2e6
+# So many steps in a row that are worse than an earlier one end a family.
+_WORSE = 4
 _FAMILIES = {"auto": ("theta", "free"), "feature": ("free",), "group": ("free",), "shared": ()}
 
 
@@ -32,6 +44,11 @@ class Options(NamedTuple):
     features: np.ndarray | None  # further descriptions, (features, more)
     max_iter: int
     tol: float
+
+    @property
+    def num_descriptions(self) -> int:
+        """Of a feature, bilevax's own and the user's."""
+        return NUM_OWN + (0 if self.features is None else self.features.shape[1])
 
 
 class Fitted(NamedTuple):
@@ -82,28 +99,35 @@ def is_large(shape: tuple[int, int], cv) -> bool:
 def _fit(task, folds, weights, clusters, options: Options, watch: Watch) -> Fitted:
     plan = _plan(task, folds, weights)
     models = Models.of(task, plan)
-    start = watch.part("shared", START, lambda: shared_start(models, options.grid))
+    search = lambda: shared_start(models, options.grid, options.num_descriptions)
+    start = watch.part("shared", START, search)
     best = np.exp(start.log_penalties[0])
     watch.say(f"{len(plan.run)} models; the best shared penalty is {best:.3g}")
     families, why = _FAMILIES[options.penalty], ""
     if families and not plan.enough:
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
     traces, seen = {}, plan.judge.sum(axis=1) > 0
+    judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
+    ends = lambda losses: overfits(losses[:, seen], judged)
     if families:
-        described = _descriptions(models, np.asarray(start.models.weights), options)
+        described = _descriptions(models, models.own(start.models)[0], options)
         for family in families:
             if watch.late():
                 break
-            traces[family] = _on(seen, _run(models, start, described, family, options, watch))
-            watch.say(f"{family}: {len(traces[family].judged) - 1} steps")
-    judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
+            run = _run(models, start, described, family, options, ends, watch)
+            traces[family] = _on(seen, run)
+            watch.say(f"{family}: {len(run.judged) - 1} steps")
+    if families and not traces:
+        why = "There was no time for others: one shared penalty is kept."
     choice = choose(traces, judged) if traces else Choice("shared", 0)
     found = gain(traces, judged, choice, why)
     watch.say(found.sentence)
-    y, penalties, scaling, converged = _refitted(task, weights, start, traces, choice, options)
+    model = _refitted(models, weights, start, traces, choice, options)
+    coefficients, intercept, penalties, converged = model
     shared = float(np.exp(start.log_penalties[0]))
     return Fitted(
-        *_as_they_came(scaling, y),
+        coefficients,
+        intercept,
         penalties,
         shared,
         choice,
@@ -128,12 +152,20 @@ def _plan(task: Task, folds: list[tuple[np.ndarray, ...]], weights: np.ndarray) 
     return nested(pairs, weights, task.columns)
 
 
-def _run(models, start, described, family, options: Options, watch: Watch) -> Trace:
+def _run(models, start, described, family, options: Options, ends, watch: Watch) -> Trace:
     # A few numbers are learned within a few steps.
     steps = min(options.max_iter, 8) if family == "theta" else options.max_iter
     groups, tol = options.groups, options.tol
-    run = lambda: family_run(models, start, described, groups, family, steps, tol)
+    run = lambda: family_run(models, start, described, groups, family, steps, tol, ends)
     return watch.part(f"{family}, {steps} steps", TRACE, run)
+
+
+def overfits(losses: np.ndarray, judged: Judged) -> bool:
+    """Whether each of the last steps is worse than the best one by more than one standard
+    error: on rows that took no part, (steps, rows), in pairs."""
+    best = losses[np.nanargmin([*map(judged.mean, losses)])]
+    worse = lambda row: judged.mean(row - best) > judged.standard_error(row - best)
+    return all(map(worse, losses[-_WORSE:]))
 
 
 def _on(rows: np.ndarray, trace: Trace) -> Trace:
@@ -158,28 +190,31 @@ def _descriptions(models: Models, fitted: np.ndarray, options: Options) -> np.nd
     return np.concatenate([own, given], axis=2)
 
 
-def _refitted(task, weights, start, traces, choice, options):
-    """On all rows, at the mean of the runs' penalties."""
-    all_rows = weights[:, None]
-    plan = Plan(np.zeros(1, int), all_rows, all_rows, all_rows, enough=True)
-    models = Models.of(task, plan)
-    log_shared = start.log_penalties[0]
-    y, converged = refit(models, None, jnp.asarray(log_shared))
-    if choice.family == "shared":
-        penalties = np.full(task.features.shape[1], np.exp(log_shared))
-        return y, penalties, models.scaling, converged
-    described = jnp.asarray(_descriptions(models, np.asarray(y.weights), options))
-    rule = Penalties(jnp.zeros(1, jnp.int32), described, jnp.asarray(options.groups))
-    at = lambda part: jnp.asarray(part[choice.step].mean(axis=0, keepdims=True))
-    x = Outer(*map(at, traces[choice.family].x))
-    y, converged = refit(models, rule, x, y)
-    return y, np.asarray(rule(x))[0], models.scaling, converged
+def _refitted(models: Models, weights, start, traces, choice, options: Options):
+    """On all rows, at the mean of the runs' penalties: coefficients, (outputs, features), and
+    intercepts for features as they came, the penalties, and whether that converged."""
+    task, run = models.task, models.plan.run
+    numbers = np.prod(task.features.shape, dtype=float) * len(run) * task.num_outputs
+    own = numbers > _MOST_BESIDE
+    models = Models.of(task, everything(weights, np.zeros(1, int) if own else run))
+    log_shared, num = start.log_penalties[0], options.num_descriptions
+    y, converged = shared_refit(models, log_shared, num)
+    penalties = np.full(task.features.shape[1], np.exp(log_shared))
+    if choice.family != "shared":
+        described = _descriptions(models, models.own(y)[0], options)
+        rule = models.penalties(described, options.groups)
+        x = _of_every_run(traces[choice.family].x, choice.step, models.plan.num_runs)
+        y, converged = refit(models, rule, x, y)
+        penalties = np.asarray(eqx.filter_jit(rule)(x))[0, : len(penalties)]
+    scaled, intercept = models.own(y)
+    raw = (models.factors[0][:, None] * scaled[0]).T
+    return raw, intercept[0] - raw @ models.centres[0], penalties, converged
 
 
-def _as_they_came(scaling: Scaling, y: Weights) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients (outputs, features) and intercepts for features as they came."""
-    raw = np.asarray(scaling.factors[0][:, None] * y.weights[0])
-    return raw.T, np.asarray(y.intercept[0]) - np.asarray(scaling.means[0]) @ raw
+def _of_every_run(x: Outer, step: int, num_runs: int) -> Outer:
+    """The mean over runs of the penalties at a step, for each of so many runs."""
+    means = (part[step].mean(axis=0) for part in x)
+    return jax.device_put(Outer(*(np.broadcast_to(m, (num_runs, *m.shape)) for m in means)))
 
 
 _UNUSABLE = (

@@ -39,7 +39,9 @@ class AdaptiveLogisticRegressionCV(ClassifierMixin, AdaptiveCV):
     max_iter : int, default=32
         The most steps of a family.
     tol : float, default=1e-3
-        A family stops where eight steps gained less than this share of its loss.
+        A family stops where eight steps gained less than this share of its loss; and, whatever
+        `tol`, where the last four of eight were worse than an earlier one by more than one
+        standard error, on the rows that took no part.
     class_weight : dict or "balanced", default=None
         Multiplies the weights of rows, once, before the folds.
     random_state : int, RandomState instance or None, default=None

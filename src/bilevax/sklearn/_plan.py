@@ -58,6 +58,14 @@ def one_split(parts: Sequence[np.ndarray], weights: np.ndarray) -> Plan:
     return Plan(np.zeros(1, int), train, valid, judge, enough=True)
 
 
+def everything(weights: np.ndarray, run: np.ndarray) -> Plan:
+    """One model of all rows, the first, and others of none for the rest of `run`: with that of
+    another plan it has its shape, and runs its programs."""
+    rows = np.zeros((len(weights), len(run)))
+    rows[:, 0] = weights
+    return Plan(run, rows, rows, rows, enough=True)
+
+
 def trains(rows: np.ndarray, weights: np.ndarray, targets: np.ndarray) -> bool:
     """Whether such rows have two of something: all classes, or more than one target."""
     seen = targets[rows & (weights > 0)]

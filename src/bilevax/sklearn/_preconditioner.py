@@ -1,7 +1,7 @@
-"""The inverses of stacked models' Hessians, exact but for what couples outputs."""
+"""Approximate inverses of stacked models' Hessians, exact for one output."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,57 +12,143 @@ from .._rows.sparse import is_sparse
 from ..problems._base import BilevelProblem
 from ..problems._stacked import Scaling, Weights
 from ..solvers._separable import AbstractPreconditioner
+from ._grams import Sets, grams, pooled_grams
+
+
+class Inverses(NamedTuple):
+    """Of the matrices of a moment, and what stood on their diagonals.
+
+    With more than one output there is a matrix for each, or one for all.
+    """
+
+    matrices: Float[Array, "models *outputs size size"]
+    losses: Float[Array, "models size outputs"]
+    penalties: Float[Array, "models size 1"]
 
 
 class Preconditioner(AbstractPreconditioner):
-    r"""The inverse of each model's Hessian with what couples its outputs left out.
+    r"""The inverse of each model's Hessian, with what couples its outputs left out.
 
-    Exact for one output. `preconditioner(x, y)` returns the map; the curvatures of rows are
-    those at y, or frozen where `freeze` was called; the penalties are those of x.
-    With many features only the diagonal is kept.
+    The curvature of a row in its scores is $D - p p^\top$ with $D = \mathrm{diag}(p)$. It
+    vanishes where all scores move alike, and so does what weights have in common over
+    outputs, which only penalties see: on that part, division by them is the inverse. What
+    is orthogonal to it goes through the inverses for $D - D^2$, output by output, and is
+    projected back. Exact for one output.
+
+    **Arguments:**
+
+    - `problem`: of `stacked`.
+    - `squares`: of the features, where only the matrices' diagonals are kept.
+    - `each`: whether each output has its own matrix; otherwise one serves all, of the
+      curvature's mean.
+    - `sets`: the rows that the same models train on, by which `freeze` adds up matrices.
+    - `frozen`: the inverses to keep, see `freeze`.
     """
 
     problem: BilevelProblem
-    squares: Any  # of the features, where only the diagonal is kept
-    frozen: Array | None = None
+    squares: Any = None
+    each: bool = eqx.field(static=True, default=False)
+    sets: Sets | None = None
+    frozen: Inverses | None = None
 
     @property
     def depends_on_y(self) -> bool:
-        """Unless it is frozen."""
-        return self.frozen is None
+        """Unless the curvature is constant, or kept."""
+        return self.frozen is None and self._inner.loss.losses.kind != "squared"
 
-    @eqx.filter_jit
-    def freeze(self, y: Weights) -> "Preconditioner":
-        """With the curvatures of the rows at y for all y."""
-        return Preconditioner(self.problem, self.squares, self._curvature(y))
+    @property
+    def _inner(self) -> Any:
+        return self.problem.inner
+
+    def freeze(self, x, y: Weights) -> "Preconditioner":
+        """The one at x and y, for all y and for x near by.
+
+        Penalties that have changed since then are followed by a scaling on both sides that
+        is right for a matrix that is diagonal. The curvature of a row is averaged over the
+        models that train on it, so that rows in the same `sets` are multiplied once.
+        """
+        return Preconditioner(self.problem, each=self.each, frozen=_frozen(self, x, y))
 
     def __call__(self, x, y: Weights) -> Callable[[Weights], Weights]:
-        inner: Any = self.problem.inner
-        curvature = self._curvature(y) if self.frozen is None else self.frozen
-        penalties = jnp.pad(inner.penalties(x), ((0, 0), (0, 1)))
+        penalties = self._penalties(x)
+        num_outputs, num_rows = y.intercept.shape[1], self._inner.num_rows
         if self.squares is not None:
-            inverse = inner.num_rows / _positive(curvature + penalties)
-            return lambda r: _split(inverse[:, :, None] * _joined(r))
-        inverse = inner.num_rows * _inverses(curvature, penalties)
-        return lambda r: _split(jnp.einsum("kij,kjc->kic", inverse, _joined(r)))
+            inverse = 1 / _positive(self._diagonals(y) + penalties)
+            apply = lambda r: inverse * r
+        else:
+            kept = self.inverses(x, y, None) if self.frozen is None else self.frozen
+            scales = _following(kept, penalties)
+            apply = lambda r: scales * _product(kept.matrices, scales * r)
+        # The sum of the intercepts is held at 0 with this curvature.
+        alone = penalties.at[:, -1].set(num_outputs)
 
-    def _curvature(self, y: Weights) -> Array:
-        """Of the losses, in the weights and the intercept of each model."""
-        inner: Any = self.problem.inner
+        def precondition(r: Weights) -> Weights:
+            rows = _joined(r)
+            if num_outputs == 1:
+                return _split(num_rows * apply(rows))
+            common = jnp.mean(rows, axis=2, keepdims=True)
+            found = apply(rows - common)
+            found = found - jnp.mean(found, axis=2, keepdims=True)
+            return _split(num_rows * (found + common / alone))
+
+        return precondition
+
+    def _penalties(self, x) -> Float[Array, "models size 1"]:
+        return jnp.pad(self._inner.penalties(x), ((0, 0), (0, 1)))[..., None]
+
+    def _curvature(self, y: Weights) -> Float[Array, "rows models outputs"]:
+        """Of the losses in each row's scores."""
+        features, _, _ = self.problem.inner_data
+        loss = self._inner.loss
+        found = loss.losses.curvature(loss.scaling.scores(features, y))
+        return found if self.each else jnp.mean(found, axis=2, keepdims=True)
+
+    def _diagonals(self, y: Weights) -> Float[Array, "models size outputs"]:
         features, _, weights = self.problem.inner_data
-        scaling = inner.loss.scaling
-        rows = weights * inner.loss.losses.curvature(scaling.scores(features, y))
-        if self.squares is not None:
-            return _diagonals(features, self.squares, scaling, rows)
-        return _grams(features, scaling, rows)
+        rows = weights[..., None] * self._curvature(y)
+        scaling = self._inner.loss.scaling
+        of_output = lambda rows: _diagonals(features, self.squares, scaling, rows)
+        return jnp.stack([of_output(rows[..., c]) for c in range(rows.shape[2])], axis=2)
+
+    def inverses(self, x, y: Weights, sets: Sets | None) -> Inverses:
+        """Of the matrices at x and y, added up from `sets` where they are given."""
+        features, _, weights = self.problem.inner_data
+        dense = features.todense() if is_sparse(features) else features
+        scaling, curvature = self._inner.loss.scaling, self._curvature(y)
+        if sets is None:
+            found = grams(dense, scaling, weights[..., None] * curvature)
+        else:
+            found = pooled_grams(dense, scaling, weights, curvature, sets)
+        penalties = self._penalties(x)
+        losses = jnp.swapaxes(jnp.diagonal(found, axis1=2, axis2=3), 1, 2)
+        inverses = _inverted(found, losses, penalties)
+        return Inverses(inverses if self.each else inverses[:, 0], losses, penalties)
 
 
-def _joined(r: Weights) -> Array:
+@eqx.filter_jit
+def _frozen(preconditioner: Preconditioner, x, y: Weights) -> Inverses:
+    return preconditioner.inverses(x, y, preconditioner.sets)
+
+
+def _joined(r: Weights) -> Float[Array, "models size outputs"]:
     return jnp.concatenate([r.weights, r.intercept[:, None]], axis=1)
 
 
-def _split(z: Array) -> Weights:
+def _split(z: Float[Array, "models size outputs"]) -> Weights:
     return Weights(z[:, :-1], z[:, -1])
+
+
+def _product(matrices: Array, r: Array) -> Array:
+    """With one matrix for each output, or one for all."""
+    which = "kij,kjc->kic" if matrices.ndim == 3 else "kcij,kjc->kic"
+    return jnp.einsum(which, matrices, r)
+
+
+def _following(kept: Inverses, penalties: Array) -> Array:
+    """What makes the inverses of diagonal matrices right at other penalties."""
+    return jnp.sqrt(
+        _positive(kept.losses + kept.penalties) / _positive(kept.losses + penalties)
+    )
 
 
 def _positive(diagonal: Array) -> Array:
@@ -70,36 +156,25 @@ def _positive(diagonal: Array) -> Array:
     return jnp.maximum(diagonal, 1e-10 * jnp.max(diagonal, axis=1, keepdims=True))
 
 
-def _inverses(grams: Array, penalties: Array) -> Array:
-    """Of each Gram matrix with the penalties on its diagonal.
+def _inverted(matrices: Array, losses: Array, penalties: Array) -> Array:
+    """Of each matrix with the penalties on its diagonal.
 
     One at a time: XLA spreads a batch of factorisations over the threads that wait for them,
     and on few cores they wait for ever.
     """
-    diagonal = jnp.diagonal(grams, axis1=1, axis2=2) + penalties
+    diagonal = losses + penalties
     added = penalties + (_positive(diagonal) - diagonal) + 1e-13 * diagonal
-    identity = jnp.eye(grams.shape[1])
+    size = matrices.shape[-1]
+    identity = jnp.eye(size)
 
-    def of_model(model):
-        gram, more = model
-        factor = jnp.linalg.cholesky(gram + jnp.diag(more))
+    def of_one(one):
+        matrix, more = one
+        factor = jnp.linalg.cholesky(matrix + jnp.diag(more))
         half = jax.lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
         return half.T @ half
 
-    return jax.lax.map(of_model, (grams, added))
-
-
-def _grams(features: Any, scaling: Scaling, rows: Float[Array, "rows models"]):
-    """The weighted products of all pairs of scaled features, and of the constant 1."""
-    dense = features.todense() if is_sparse(features) else features
-    one = jnp.ones((dense.shape[0], 1), dense.dtype)
-
-    def of_model(model):
-        means, factors, curvature = model
-        columns = jnp.concatenate([(dense - means) * factors, one], axis=1)
-        return columns.T @ (curvature[:, None] * columns)
-
-    return jax.lax.map(of_model, (scaling.means, scaling.factors, rows.T))
+    flat = matrices.reshape(-1, size, size), jnp.swapaxes(added, 1, 2).reshape(-1, size)
+    return jax.lax.map(of_one, flat).reshape(matrices.shape)
 
 
 def _diagonals(features: Any, squares: Any, scaling: Scaling, rows: Array):

@@ -39,7 +39,9 @@ class AdaptiveRidgeCV(RegressorMixin, AdaptiveCV):
     max_iter : int, default=32
         The most steps of a family.
     tol : float, default=1e-3
-        A family stops where eight steps gained less than this share of its loss.
+        A family stops where eight steps gained less than this share of its loss; and, whatever
+        `tol`, where the last four of eight were worse than an earlier one by more than one
+        standard error, on the rows that took no part.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows before an int `cv` cuts them into folds.
     verbose : int, default=0

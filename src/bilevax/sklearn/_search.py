@@ -1,5 +1,6 @@
 """The tuning runs: the best shared penalty, then a family of penalties by hypergradients."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,14 +14,16 @@ from .._run.minimize import minimize
 from ..algorithms._adaptive import adaptive_steps
 from ..algorithms._base import Algorithm
 from ..hypergradients import Implicit
-from ..problems._stacked import Weights
+from ..problems._stacked import Stacked, Weights
 from ..solvers._equation import InnerEquation
 from ..solvers._separable import SeparableCG, SeparableNewton
 from ._penalties import Outer, Penalties
+from ._room import filled
 from ._task import Models
 
-# In units of the mean loss: far below what makes a difference between penalties.
-_INNER_TOL, _REFIT_TOL = 1e-10, 1e-15
+# What is left to gain, in units of the mean loss: of the grid, whose choice is to be that of
+# others; of a family's steps, far below what makes a difference between them; of the refit.
+_GRID_TOL, _INNER_TOL, _REFIT_TOL = 1e-10, 1e-8, 1e-15
 # Of the adjoint. The outer step uses the hypergradient's direction alone.
 _ADJOINT_TOL = 1e-3
 _NEWTON, _PRODUCTS = 50, 500
@@ -109,21 +112,28 @@ class Start(NamedTuple):
 START = Start(_LEAF, _LEAF, Weights(_LEAF, _LEAF))
 
 
-def shared_start(models: Models, grid: np.ndarray) -> Start:
+def shared_start(models: Models, grid: np.ndarray, num_descriptions: int) -> Start:
     """Every run's best penalty of a grid, the same for all features."""
-    made = models.stacked()
-    problem, y, plan = made.problem, made.y0, models.plan
+    made, plan = _shared(models, num_descriptions), models.plan
+    problem, y = made.problem, made.y0
     judge = _judge(models, problem)
     order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
     for i in order:
-        preconditioner = models.preconditioner(problem, y)
-        y, _ = solve(problem, preconditioner, jnp.log(grid[i]), y, _INNER_TOL)
+        x = models.outer(np.log(grid[i]), num_descriptions)
+        y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, np.asarray(_GRID_TOL))
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
     best = np.nanargmin(losses, axis=0)
     each = list(enumerate(best[plan.run]))
-    chosen = (np.stack([found[i][part][m] for m, i in each]) for part in (0, 1))
-    return Start(np.log(grid)[best], losses, Weights(*map(jnp.asarray, chosen)))
+    chosen = [np.stack([found[i][part][m] for m, i in each]) for part in (0, 1)]
+    return Start(np.log(grid)[best], losses, Weights(*jax.device_put(chosen)))
+
+
+def _shared(models: Models, num_descriptions: int) -> Stacked:
+    """The models under penalties that nothing has an effect on yet."""
+    shape = models.means.shape
+    nothing = np.zeros((*shape, num_descriptions)), np.zeros(shape[1], int)
+    return models.stacked(models.penalties(*nothing))
 
 
 def run_means(plan, of_models: np.ndarray) -> np.ndarray:
@@ -140,30 +150,39 @@ def family_run(
     family: str,
     num_steps: int,
     tol: float,
+    overfits: Callable[[np.ndarray], bool],
 ) -> Trace:
-    """All runs of a family side by side, from the shared start."""
-    plan = models.plan
-    penalties = Penalties(
-        jnp.asarray(plan.run, jnp.int32), jnp.asarray(descriptions), jnp.asarray(groups)
-    )
-    problem = models.stacked(penalties).problem
-    free = np.zeros((plan.num_runs, int(groups.max()) + 1))
-    theta = np.zeros((plan.num_runs, descriptions.shape[2]))
-    x0 = Outer(*map(jnp.asarray, (start.log_penalties, theta, free)))
+    """All runs of a family side by side, from the shared start.
+
+    They end after `num_steps`; or after a block of steps within which none has gained more
+    than `tol` of its loss, or of whose judged losses so far, (steps, rows), `overfits` says so.
+    """
+    plan, rows = models.plan, len(models.plan.judge)
+    problem = models.stacked(models.penalties(descriptions, groups)).problem
+    x0 = models.outer(start.log_penalties, descriptions.shape[2])
     judge, state, y, records = _judge(models, problem), None, start.models, []
     # The losses of step t belong to the penalties after step t - 1.
-    while len(records) * _BLOCK <= num_steps:
-        estimator = _estimator(models.preconditioner(problem, y))
+    for length in _blocks(num_steps + 1):
+        x = x0 if state is None else state.loop.x
+        estimator = _estimator(models.preconditioner(problem, x, y))
         algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
-        left = min(_BLOCK, num_steps + 1 - len(records) * _BLOCK)
         solution = minimize(
-            problem, algorithm, x0, y, num_steps=left, metrics=judge, state=state
+            problem, algorithm, x0, y, num_steps=length, metrics=judge, state=state
         )
         state, y = solution.state, solution.y
         records.append(solution.history)
-        if solution.result != Result.successful or _idle(plan, records, tol):
+        if solution.result != Result.successful:
             break
-    return _trace(x0, records)
+        ended = _idle(plan, records, tol) or overfits(_trace(x0, records, rows).judged)
+        if ended and len(records) > 1:
+            break
+    return _trace(x0, records, rows)
+
+
+def _blocks(num_steps: int) -> list[int]:
+    """Lengths: one alone, as no other step is as long as the first, then equal ones."""
+    whole, rest = divmod(num_steps - 1, _BLOCK)
+    return [1] + [_BLOCK] * whole + [rest] * (rest > 0)
 
 
 def _estimator(preconditioner) -> Implicit:
@@ -183,23 +202,32 @@ def _idle(plan, records: list, tol: float) -> bool:
     return bool(np.all(first - last <= tol * np.abs(first)))
 
 
-def _trace(x0: Outer, records: list) -> Trace:
+def _trace(x0: Outer, records: list, rows: int) -> Trace:
     joined: Any = lambda name: np.concatenate([record[name] for record in records])
     after = Outer(*(joined(name) for name in Outer._fields))
     at = jax.tree.map(lambda a, b: np.concatenate([np.asarray(a)[None], b[:-1]]), x0, after)
-    return Trace(joined("judged"), joined("validation"), at)
+    return Trace(joined("judged")[:, :rows], joined("validation"), at)
 
 
 def _judge(models: Models, problem) -> Judge:
     features, targets, _ = problem.outer_data
-    judge, valid = jnp.asarray(models.plan.judge), jnp.asarray(models.plan.valid)
-    return Judge(problem.outer, (features, targets), judge, valid)
+    plan, rows = models.plan, models.task.rooms[0]
+    parts = jax.device_put([filled(part, rows) for part in (plan.judge, plan.valid)])
+    return Judge(problem.outer, (features, targets), *parts)
 
 
-def refit(models: Models, penalties, x, y: Weights | None = None) -> tuple[Weights, bool]:
-    """The models of a plan solved to rounding at x."""
-    made = models.stacked(penalties)
-    y = made.y0 if y is None else y
-    preconditioner = models.preconditioner(made.problem, y)
-    found: Any = solve(made.problem, preconditioner, x, y, _REFIT_TOL)
-    return found[0], bool(found[1])
+def shared_refit(models: Models, log_penalty: float, num_descriptions: int):
+    """The models of a plan, solved to rounding under one penalty, and whether they are."""
+    made = _shared(models, num_descriptions)
+    return _solved(models, made.problem, models.outer(log_penalty, num_descriptions), made.y0)
+
+
+def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
+    """The same at x, from y."""
+    return _solved(models, models.stacked(penalties).problem, x, y)
+
+
+def _solved(models: Models, problem, x: Outer, y: Weights) -> tuple[Weights, bool]:
+    preconditioner = models.preconditioner(problem, x, y)
+    y, converged = solve(problem, preconditioner, x, y, np.asarray(_REFIT_TOL))
+    return y, bool(converged)

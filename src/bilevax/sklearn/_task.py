@@ -4,20 +4,26 @@ import dataclasses
 from functools import cached_property
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import scipy.sparse
 
 from ..problems._penalised import as_features
 from ..problems._stacked import Scaling, Stacked, Weights, stacked
+from ._grams import Sets
 from ._moments import moments
+from ._penalties import Outer, Penalties
 from ._plan import Plan
 from ._preconditioner import Preconditioner
+from ._room import filled, rooms
 
-# Numbers of all Gram matrices that are kept; beyond, their diagonals are.
-_MOST_GRAM = 3e7
-# Operations for which curvatures are computed anew at every outer step.
-_CHEAP = 5e8
+# Numbers of all matrices that are kept; beyond, their diagonals are.
+_MOST_NUMBERS = 3e7
+# Operations for which matrices are made anew at every step.
+_CHEAP = 2e7
+# So many times more rows than features, and a matrix for each output costs little beside
+# products with the features.
+_FEW = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +54,27 @@ class Task:
         return self.features**2
 
     @cached_property
+    def rooms(self) -> tuple[int, int]:
+        """Rows and columns on the device: sparse features as they are, dense ones filled up."""
+        shape = self.features.shape
+        return shape if scipy.sparse.issparse(self.features) else rooms(shape)
+
+    @cached_property
     def on_device(self) -> tuple[Any, Any]:
         """Features and targets, moved once for all problems."""
-        return as_features(self.features), jnp.asarray(self.targets)
+        targets = filled(self.targets, self.rooms[0])
+        return self._moved(self.features), jax.device_put(targets)
 
     @cached_property
     def squares_on_device(self):
         """The squares of the features."""
-        return as_features(self.squares)
+        return self._moved(self.squares)
+
+    def _moved(self, features):
+        sparse = scipy.sparse.issparse(features)
+        if sparse:
+            return as_features(features)
+        return jax.device_put(filled(features, *self.rooms))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,30 +99,64 @@ class Models:
         return np.where(varies, scales, 0.0)
 
     @property
-    def scaling(self) -> Scaling:
-        """The units of every model. Sparse features are not centred: the intercept, which
-        has no penalty, makes up for it."""
-        centre = not scipy.sparse.issparse(self.task.features)
-        means = self.means if centre else np.zeros_like(self.means)
-        return Scaling(jnp.asarray(means), jnp.asarray(self.factors))
+    def centres(self) -> np.ndarray:
+        """What is subtracted from features. Nothing from sparse ones: the intercept, which has
+        no penalty, makes up for it."""
+        sparse = scipy.sparse.issparse(self.task.features)
+        return np.zeros_like(self.means) if sparse else self.means
 
-    def stacked(self, penalties=None) -> Stacked:
-        """All models as one problem."""
+    def stacked(self, penalties: Penalties) -> Stacked:
+        """All models as one problem, with room for rows of no weight and features of none."""
         task, plan = self.task, self.plan
+        rows, columns = task.rooms
+        units = (filled(part, len(part), columns) for part in (self.centres, self.factors))
         return stacked(
             *task.on_device,
-            plan.train,
-            plan.valid,
+            filled(plan.train, rows),
+            filled(plan.valid, rows),
             loss=task.loss,
-            scaling=self.scaling,
+            scaling=Scaling(*jax.device_put(list(units))),
             penalties=penalties,
             num_outputs=task.num_outputs,
         )
 
-    def preconditioner(self, problem, y: Weights) -> Preconditioner:
-        """For solves from y. Curvatures that never change, or are costly, are those at y."""
-        (rows, size), num = self.task.features.shape, len(self.plan.run)
-        whole = num * size**2 <= _MOST_GRAM
-        made = Preconditioner(problem, None if whole else self.task.squares_on_device)
-        costly = whole and num * rows * size**2 > _CHEAP
-        return made.freeze(y) if costly or self.task.loss == "squared" else made
+    def penalties(self, descriptions: np.ndarray, groups: np.ndarray) -> Penalties:
+        """How penalties follow from the runs' variables, whose free ones have room for as
+        many groups as features."""
+        columns = self.task.rooms[1]
+        return Penalties(
+            *jax.device_put(
+                [
+                    self.plan.run.astype(np.int32),
+                    filled(descriptions, len(descriptions), columns),
+                    filled(groups, columns),
+                ]
+            )
+        )
+
+    def outer(self, log_penalties: np.ndarray | float, num_descriptions: int) -> Outer:
+        """The runs' variables where each has one penalty for all features."""
+        runs, sizes = self.plan.num_runs, (num_descriptions, self.task.rooms[1])
+        shared = np.broadcast_to(log_penalties, (runs,))
+        return jax.device_put(Outer(shared, *(np.zeros((runs, size)) for size in sizes)))
+
+    def own(self, y: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """The weights of the features that there are, and the intercepts."""
+        columns = self.task.features.shape[1]
+        return np.asarray(y.weights)[:, :columns], np.asarray(y.intercept)
+
+    @cached_property
+    def sets(self) -> Sets | None:
+        """The rows that the same models train on."""
+        return Sets.of(self.plan.train)
+
+    def preconditioner(self, problem, x, y: Weights) -> Preconditioner:
+        """For solves at x and near by, from y; where it is costly, that of x and y is kept."""
+        (rows, size), outputs = self.task.features.shape, self.task.num_outputs
+        each = outputs > 1 and _FEW * size <= rows
+        numbers = len(self.plan.run) * (outputs if each else 1) * size**2
+        if numbers > _MOST_NUMBERS:
+            return Preconditioner(problem, self.task.squares_on_device)
+        if numbers * rows <= _CHEAP:
+            return Preconditioner(problem, each=each)
+        return Preconditioner(problem, each=each, sets=self.sets).freeze(x, y)

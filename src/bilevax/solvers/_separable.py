@@ -160,6 +160,7 @@ class _Iterate(NamedTuple):
     values: _Each
     gradient: PyTree
     decrement: _Each  # F^T M F, twice what a Newton step is expected to gain
+    direction: PyTree  # of that step, which the next iterate takes
     products: Int[Array, ""]
     trials: Int[Array, ""]
 
@@ -197,24 +198,25 @@ class SeparableNewton(AbstractSeparable):
         fresh = self.preconditioner.depends_on_y
 
         def step(s: _Iterate) -> _Iterate:
-            _, hvp = jax.linearize(gradient, s.y)
-            precondition = self.preconditioner(x, s.y) if fresh else at_start
+            y, found, trials = _line_search(values, s)
+            F, hvp = jax.linearize(gradient, y)
+            precondition = self.preconditioner(x, y) if fresh else at_start
+            decrement = dots(F, precondition(F))
             # Solved the more accurately, the nearer the end is; what is there stays there.
-            share = jnp.minimum(0.1, jnp.sqrt(s.decrement)) ** 2
-            accuracy = jnp.maximum(share * s.decrement, 0.1 * goal)
-            accuracy = jnp.where(s.decrement > goal, accuracy, jnp.inf)
+            share = jnp.minimum(0.1, jnp.sqrt(decrement)) ** 2
+            accuracy = jnp.maximum(share * decrement, 0.1 * goal)
+            accuracy = jnp.where(decrement > goal, accuracy, jnp.inf)
             solved = solve_separately(
-                hvp, precondition, negative(s.gradient), None, accuracy, self.num_products
+                hvp, precondition, negative(F), None, accuracy, self.num_products
             )
-            y, found, trials = _line_search(values, s, solved.z)
-            F = gradient(y)
-            decrement, products = dots(F, precondition(F)), s.products + solved.count
-            return _Iterate(s.count + 1, y, found, F, decrement, products, s.trials + trials)
+            products, trials = s.products + solved.count, s.trials + trials
+            return _Iterate(s.count + 1, y, found, F, decrement, solved.z, products, trials)
 
-        F, none = gradient(u), jnp.int32(0)
-        decrement = dots(F, at_start(F))
-        start = _Iterate(none, u, values(u), F, decrement, none, none)
-        unfinished = lambda s: (s.count < self.num_steps) & jnp.any(s.decrement > goal)
+        # The first step goes nowhere: it finds out where u is.
+        none, zeros = jnp.int32(0), optax.tree.zeros_like(u)
+        unknown = jnp.full_like(dots(u, u), jnp.inf)
+        start = _Iterate(none, u, unknown, zeros, unknown, zeros, none, none)
+        unfinished = lambda s: (s.count <= self.num_steps) & jnp.any(s.decrement > goal)
         end = jax.lax.while_loop(unfinished, step, start)
         short = jnp.any(~(end.decrement <= goal))
         result = first_failure(
@@ -224,7 +226,7 @@ class SeparableNewton(AbstractSeparable):
         watch = state.watch.begin().see(norm(end.gradient))
         rows = self.rows(equation)
         # A value costs what a gradient does, at most.
-        gradients = Cost.of("inner_gradient", 2 + end.count + end.trials, rows)
+        gradients = Cost.of("inner_gradient", end.count + end.trials, rows)
         return (
             end.y,
             state.with_watch(watch),
@@ -233,9 +235,9 @@ class SeparableNewton(AbstractSeparable):
         )
 
 
-def _line_search(values: Callable, s: _Iterate, direction: PyTree):
+def _line_search(values: Callable, s: _Iterate):
     """Each problem's own step, halved until its value decreases; and the values there."""
-    slope = dots(s.gradient, direction)
+    slope = dots(s.gradient, s.direction)
     rounding = 16 * jnp.finfo(slope.dtype).eps * jnp.abs(s.values)
     enough = lambda lengths, found: found <= s.values + _SHARE * lengths * slope + rounding
 
@@ -246,9 +248,9 @@ def _line_search(values: Callable, s: _Iterate, direction: PyTree):
     def halve(c):
         lengths, found, count = c
         lengths = jnp.where(enough(lengths, found), lengths, lengths / 2)
-        return lengths, values(moved(s.y, lengths, direction)), count + 1
+        return lengths, values(moved(s.y, lengths, s.direction)), count + 1
 
-    ones = jnp.ones_like(slope)
-    start = ones, values(moved(s.y, ones, direction)), jnp.int32(1)
+    # Twice the whole step, and nothing known of it.
+    start = jnp.full_like(slope, 2), jnp.full_like(slope, jnp.nan), jnp.int32(0)
     lengths, found, count = jax.lax.while_loop(unfinished, halve, start)
-    return moved(s.y, lengths, direction), found, count
+    return moved(s.y, lengths, s.direction), found, count
