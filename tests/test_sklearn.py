@@ -23,8 +23,9 @@ from sklearn.preprocessing import StandardScaler
 
 from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV
 from bilevax.sklearn import _task as task
-from bilevax.sklearn._choice import Choice, Judged, choose, gain
+from bilevax.sklearn._choice import Choice, Judged, choose, crossfitted, gain
 from bilevax.sklearn._fit import overfits
+from bilevax.sklearn._penalties import Outer
 from bilevax.sklearn._plan import nested
 from bilevax.sklearn._search import Trace
 
@@ -211,16 +212,16 @@ def test_no_row_that_judges_a_run_takes_part_in_it():
     )
 
 
-def trace(*levels, noise, rows=200):
-    random = np.random.default_rng(0)
-    base = random.normal(size=rows)
+def trace(*levels, noise, rows=200, seed=0):
+    base = np.random.default_rng(0).normal(size=rows)
+    random = np.random.default_rng(seed + 1)
     steps = [base + level + noise * random.normal(size=rows) * (level != 0) for level in levels]
     return Trace(np.array(steps), np.zeros((len(levels), 1)), None)
 
 
 def test_what_is_accepted():
     judged = Judged(np.ones(200), np.arange(200), np.arange(200) % 5)
-    nothing, little = trace(0, -0.01, noise=1.0), trace(0, -0.3, -0.5, noise=1.0)
+    nothing, little = trace(0, -0.01, noise=1.0), trace(0, -0.3, -0.8, noise=1.0)
     much = trace(0, -1.0, noise=1.0)
     assert choose({"theta": nothing}, judged) == Choice("shared", 0)
     assert choose({"theta": nothing, "free": little}, judged) == Choice("free", 2)
@@ -229,6 +230,32 @@ def test_what_is_accepted():
     assert found.interval[0] < -1 < found.interval[1] < -0.8
     kept = gain({"theta": nothing}, judged, Choice("shared", 0))
     assert kept.difference == 0 and kept.sentence.startswith("No gain")
+
+
+def test_the_simpler_family_is_taken_unless_the_other_is_better_beyond_chance():
+    judged = Judged(np.ones(200), np.arange(200), np.arange(200) % 5)
+    simple, more = trace(0, -1.0, noise=1.0), trace(0, -1.02, noise=1.0, seed=1)
+    assert choose({"theta": simple, "free": more}, judged).family == "theta"
+    much = trace(0, -2.0, noise=1.0, seed=1)
+    assert choose({"theta": simple, "free": much}, judged).family == "free"
+
+
+def test_of_steps_that_are_as_good_the_first_is_taken():
+    judged = Judged(np.ones(200), np.arange(200), np.arange(200) % 5)
+    # The third is better than the second, but by less than chance.
+    assert choose({"theta": trace(0, -1.0, -1.001, noise=0.1)}, judged) == Choice("theta", 1)
+    assert choose({"theta": trace(0, -1.0, -2.0, noise=0.1)}, judged) == Choice("theta", 2)
+
+
+def test_a_gain_that_other_folds_do_not_see_is_none():
+    """The whole of it comes from one fold at its own best step."""
+    judged = Judged(np.ones(100), np.arange(100), np.arange(100) % 2)
+    wave = lambda t: np.where(np.arange(100) % 2 == t % 2, -1.0, 0.9)
+    losses = np.stack([np.zeros(100), wave(0), wave(1)])
+    empty = np.zeros((3, 1))
+    swings = Trace(losses, empty, Outer(empty, empty, empty))
+    assert np.all(crossfitted({"free": swings}, judged) == 0.9)
+    assert choose({"free": swings}, judged) == Choice("shared", 0)
 
 
 def test_a_family_ends_where_it_has_been_worse_for_long():

@@ -55,7 +55,7 @@ class Choice(NamedTuple):
 # By how many standard errors a family must gain where it gains most, and where each fold is
 # judged at a step that the others chose. Fixed on the developing sets of docs/reproduce.md:
 # one standard error of the best of many steps accepts what chance has carried.
-_BEST, _HONEST = 1.5, 1.0
+_BEST, _HONEST = 2.0, 1.0
 
 
 def choose(traces: dict[str, Trace], judged: Judged) -> Choice:

@@ -14,8 +14,10 @@ class AdaptiveRidgeCV(RegressorMixin, AdaptiveCV):
     The best shared penalty of a grid is found as by `RidgeCV`. From there, hypergradients of
     the cross-validated loss tune the penalties of features: as a function of what features are
     like (the "theta" family), or each on its own ("free"). Both are judged by nested
-    cross-validation, on rows that took no part in the tuning; what does not gain by more
-    than one standard error is not taken, and the model is that of `RidgeCV`.
+    cross-validation, on rows that took no part in the tuning. A family is taken where it
+    gains there by more than two standard errors, and by more than one where each fold is
+    judged at a step that the others chose; "free" beside "theta" where it gains another.
+    Otherwise the model is that of `RidgeCV`.
 
     Parameters
     ----------
@@ -64,9 +66,10 @@ class AdaptiveRidgeCV(RegressorMixin, AdaptiveCV):
         `interval`, and a `sentence`.
     cv_results_ : dict of ndarray
         Of the main run: `alphas` and `mean_validation_loss` on the grid, and for each family
-        that was judged its `..._validation_loss` and `..._judged_loss` at every step.
+        that was judged its `..._validation_loss`, `..._judged_loss` and `..._judged_error`,
+        the standard error of its difference to the shared start, at every step.
     n_iter_ : int
-        The step at which the family was taken.
+        The step at which the family was taken: the first that is as good as the best.
     n_features_in_ : int
         Features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)

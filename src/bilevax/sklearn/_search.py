@@ -21,9 +21,6 @@ from ._penalties import Outer, Penalties
 from ._room import filled
 from ._task import Models
 
-# What is left to gain, in units of the mean loss: of the grid, whose choice is to be that of
-# others; of a family's steps, far below what makes a difference between them; of the refit.
-_GRID_TOL, _INNER_TOL, _REFIT_TOL = 1e-10, 1e-8, 1e-15
 # Of the adjoint. The outer step uses the hypergradient's direction alone.
 _ADJOINT_TOL = 1e-3
 _NEWTON, _PRODUCTS = 50, 500
@@ -101,7 +98,8 @@ def _validation(judge: Judge, y):
 class Start(NamedTuple):
     """The best shared penalty of each run, and the models there.
 
-    `losses`: (penalties, runs), the mean validation losses over the whole grid.
+    `losses`: (penalties, runs), the mean validation losses over the grid; NaN where large data
+    were not tried, since more penalty had been better for a while.
     """
 
     log_penalties: np.ndarray
@@ -117,16 +115,29 @@ def shared_start(models: Models, grid: np.ndarray, num_descriptions: int) -> Sta
     made, plan = _shared(models, num_descriptions), models.plan
     problem, y = made.problem, made.y0
     judge = _judge(models, problem)
-    order, found, losses = np.argsort(grid)[::-1], {}, np.zeros((len(grid), plan.num_runs))
-    for i in order:
+    order, found, losses = (
+        np.argsort(grid)[::-1],
+        {},
+        np.full((len(grid), plan.num_runs), np.nan),
+    )
+    preconditioner, tol = None, np.asarray(models.tolerances.grid)
+    for n, i in enumerate(order):
         x = models.outer(np.log(grid[i]), num_descriptions)
-        y, _ = solve(problem, models.preconditioner(problem, x, y), x, y, np.asarray(_GRID_TOL))
+        preconditioner = models.preconditioner(problem, x, y, preconditioner)
+        y, _ = solve(problem, preconditioner, x, y, tol)
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
+        if models.large and _rises(losses[order[: n + 1]]):
+            break
     best = np.nanargmin(losses, axis=0)
     each = list(enumerate(best[plan.run]))
     chosen = [np.stack([found[i][part][m] for m, i in each]) for part in (0, 1)]
     return Start(np.log(grid)[best], losses, Weights(*jax.device_put(chosen)))
+
+
+def _rises(losses: np.ndarray) -> bool:
+    """Whether less penalty has been worse, twice, for every run."""
+    return len(losses) > 2 and bool(np.all(np.diff(losses[-3:], axis=0) > 0))
 
 
 def _shared(models: Models, num_descriptions: int) -> Stacked:
@@ -161,10 +172,12 @@ def family_run(
     problem = models.stacked(models.penalties(descriptions, groups)).problem
     x0 = models.outer(start.log_penalties, descriptions.shape[2])
     judge, state, y, records = _judge(models, problem), None, start.models, []
+    preconditioner = None
     # The losses of step t belong to the penalties after step t - 1.
     for length in _blocks(num_steps + 1):
         x = x0 if state is None else state.loop.x
-        estimator = _estimator(models.preconditioner(problem, x, y))
+        preconditioner = models.preconditioner(problem, x, y, preconditioner)
+        estimator = _estimator(preconditioner, models.tolerances.steps)
         algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
         solution = minimize(
             problem, algorithm, x0, y, num_steps=length, metrics=judge, state=state
@@ -185,9 +198,9 @@ def _blocks(num_steps: int) -> list[int]:
     return [1] + [_BLOCK] * whole + [rest] * (rest > 0)
 
 
-def _estimator(preconditioner) -> Implicit:
+def _estimator(preconditioner, tol: float) -> Implicit:
     linear = SeparableCG(preconditioner=preconditioner, num_steps=_PRODUCTS, tol=_ADJOINT_TOL)
-    return Implicit(_newton(preconditioner, _INNER_TOL), linear)
+    return Implicit(_newton(preconditioner, tol), linear)
 
 
 def _newton(preconditioner, tol) -> SeparableNewton:
@@ -229,5 +242,5 @@ def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
 
 def _solved(models: Models, problem, x: Outer, y: Weights) -> tuple[Weights, bool]:
     preconditioner = models.preconditioner(problem, x, y)
-    y, converged = solve(problem, preconditioner, x, y, np.asarray(_REFIT_TOL))
+    y, converged = solve(problem, preconditioner, x, y, np.asarray(models.tolerances.refit))
     return y, bool(converged)

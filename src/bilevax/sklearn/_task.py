@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,6 +24,26 @@ _CHEAP = 2e7
 # So many times more rows than features, and a matrix for each output costs little beside
 # products with the features.
 _FEW = 4
+# Operations for which there is one matrix for all outputs, made once for many penalties.
+_COSTLY = 1e10
+# Rows x features of one split beyond which models are solved to what decides between them.
+_LARGE = 1e7
+
+
+class Tolerances(NamedTuple):
+    """What is left to gain when a solve ends, in units of the mean loss.
+
+    - `grid`: of the shared penalties, whose choice is to be that of others;
+    - `steps`: of a family's, far below what makes a difference between them;
+    - `refit`: of the model that is kept.
+    """
+
+    grid: float
+    steps: float
+    refit: float
+
+
+EXACT, ENOUGH = Tolerances(1e-10, 1e-8, 1e-15), Tolerances(1e-6, 1e-6, 1e-9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,13 +170,32 @@ class Models:
         """The rows that the same models train on."""
         return Sets.of(self.plan.train)
 
-    def preconditioner(self, problem, x, y: Weights) -> Preconditioner:
-        """For solves at x and near by, from y; where it is costly, that of x and y is kept."""
+    @property
+    def large(self) -> bool:
+        """Whether time is dearer than the last digits."""
+        return (
+            self.plan.num_runs == 1 and np.prod(self.task.features.shape, dtype=float) > _LARGE
+        )
+
+    @property
+    def tolerances(self) -> Tolerances:
+        """For all solves."""
+        return ENOUGH if self.large else EXACT
+
+    def preconditioner(self, problem, x, y: Weights, before: Preconditioner | None = None):
+        """For solves at x and near by, from y.
+
+        Where it is costly, that of x and y is kept; where it is very costly, the one `before`
+        serves on, if there was one.
+        """
         (rows, size), outputs = self.task.features.shape, self.task.num_outputs
-        each = outputs > 1 and _FEW * size <= rows
-        numbers = len(self.plan.run) * (outputs if each else 1) * size**2
+        one = len(self.plan.run) * size**2
+        each = outputs > 1 and _FEW * size <= rows and one * outputs * rows <= _COSTLY
+        numbers = one * outputs if each else one
         if numbers > _MOST_NUMBERS:
             return Preconditioner(problem, self.task.squares_on_device)
         if numbers * rows <= _CHEAP:
             return Preconditioner(problem, each=each)
+        if before is not None and one * outputs * rows > _COSTLY:
+            return dataclasses.replace(before, problem=problem)
         return Preconditioner(problem, each=each, sets=self.sets).freeze(x, y)
