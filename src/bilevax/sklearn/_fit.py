@@ -1,7 +1,7 @@
 """The scheme: folds, the shared start, the families, the choice, the refit."""
 
 import numbers
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,6 +28,8 @@ from ._watch import Watch
 
 # Rows x features x models beyond which one split takes the place of the folds.
 LARGE = 2e8
+# Numbers of a product with all weights of a model, to which one split is cut for the search.
+MOST_SEARCHED = 5e7
 # Numbers that the refit reads beside models without rows, rather than compile its own program.
 _MOST_BESIDE = 2e6
 # So many steps in a row that are worse than an earlier one end a family.
@@ -96,7 +98,9 @@ def is_large(shape: tuple[int, int], cv) -> bool:
     return isinstance(cv, numbers.Integral) and shape[0] * shape[1] * float(cv) ** 2 > LARGE
 
 
-def _fit(task, folds, weights, clusters, options: Options, watch: Watch) -> Fitted:
+def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch) -> Fitted:
+    rows, folds = _searched(whole, folds)
+    task, weights, clusters = whole.at(rows), all_weights[rows], all_clusters[rows]
     plan = _plan(task, folds, weights)
     models = Models.of(task, plan)
     search = lambda: shared_start(models, options.grid, options.num_descriptions)
@@ -122,7 +126,7 @@ def _fit(task, folds, weights, clusters, options: Options, watch: Watch) -> Fitt
     choice = choose(traces, judged) if traces else Choice("shared", 0)
     found = gain(traces, judged, choice, why)
     watch.say(found.sentence)
-    model = _refitted(models, weights, start, traces, choice, options)
+    model = _refitted(whole, plan.run, all_weights, start, traces, choice, options)
     coefficients, intercept, penalties, converged = model
     shared = float(np.exp(start.log_penalties[0]))
     return Fitted(
@@ -138,6 +142,23 @@ def _fit(task, folds, weights, clusters, options: Options, watch: Watch) -> Fitt
         judged,
         converged,
     )
+
+
+def _searched(task: Task, folds: list) -> tuple[Any, list]:
+    """The rows on which penalties are searched, and the folds in terms of these.
+
+    All of them; but of one split of large data, as many as make a product with the features
+    cheap, evenly spaced in each part. A penalty stands beside the summed loss, so that it
+    carries over to more rows.
+    """
+    share = MOST_SEARCHED / task.num_numbers
+    if len(folds[0]) == 2 or share >= 1:
+        return slice(None), folds
+    counts = [max(1, int(share * len(part))) for part in folds[0]]
+    spaced = zip(folds[0], counts, strict=True)
+    parts = [part[np.arange(num) * len(part) // num] for part, num in spaced]
+    rows = np.sort(np.concatenate(parts))
+    return rows, [tuple(np.searchsorted(rows, part) for part in parts)]
 
 
 def _plan(task: Task, folds: list[tuple[np.ndarray, ...]], weights: np.ndarray) -> Plan:
@@ -190,10 +211,9 @@ def _descriptions(models: Models, fitted: np.ndarray, options: Options) -> np.nd
     return np.concatenate([own, given], axis=2)
 
 
-def _refitted(models: Models, weights, start, traces, choice, options: Options):
+def _refitted(task: Task, run, weights, start, traces, choice, options: Options):
     """On all rows, at the mean of the runs' penalties: coefficients, (outputs, features), and
     intercepts for features as they came, the penalties, and whether that converged."""
-    task, run = models.task, models.plan.run
     numbers = np.prod(task.features.shape, dtype=float) * len(run) * task.num_outputs
     own = numbers > _MOST_BESIDE
     models = Models.of(task, everything(weights, np.zeros(1, int) if own else run))

@@ -120,10 +120,10 @@ def shared_start(models: Models, grid: np.ndarray, num_descriptions: int) -> Sta
         {},
         np.full((len(grid), plan.num_runs), np.nan),
     )
-    preconditioner, tol = None, np.asarray(models.tolerances.grid)
+    tol = np.asarray(models.tolerances.grid)
     for n, i in enumerate(order):
         x = models.outer(np.log(grid[i]), num_descriptions)
-        preconditioner = models.preconditioner(problem, x, y, preconditioner)
+        preconditioner = models.preconditioner(problem, x, y)
         y, _ = solve(problem, preconditioner, x, y, tol)
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
@@ -172,11 +172,10 @@ def family_run(
     problem = models.stacked(models.penalties(descriptions, groups)).problem
     x0 = models.outer(start.log_penalties, descriptions.shape[2])
     judge, state, y, records = _judge(models, problem), None, start.models, []
-    preconditioner = None
     # The losses of step t belong to the penalties after step t - 1.
     for length in _blocks(num_steps + 1):
         x = x0 if state is None else state.loop.x
-        preconditioner = models.preconditioner(problem, x, y, preconditioner)
+        preconditioner = models.preconditioner(problem, x, y)
         estimator = _estimator(preconditioner, models.tolerances.steps)
         algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
         solution = minimize(

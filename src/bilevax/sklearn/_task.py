@@ -24,7 +24,7 @@ _CHEAP = 2e7
 # So many times more rows than features, and a matrix for each output costs little beside
 # products with the features.
 _FEW = 4
-# Operations for which there is one matrix for all outputs, made once for many penalties.
+# Operations for which there is one matrix for all outputs.
 _COSTLY = 1e10
 # Rows x features of one split beyond which models are solved to what decides between them.
 _LARGE = 1e7
@@ -60,6 +60,19 @@ class Task:
     columns: np.ndarray
     loss: str
     scale: bool
+
+    def at(self, rows: np.ndarray) -> "Task":
+        """The same of some rows."""
+        features, targets, columns = self.features, self.targets, self.columns
+        return dataclasses.replace(
+            self, features=features[rows], targets=targets[rows], columns=columns[rows]
+        )
+
+    @property
+    def num_numbers(self) -> float:
+        """Of a product of the features with all weights of a model."""
+        sparse = scipy.sparse.issparse(self.features)
+        return float(self.features.nnz if sparse else self.features.size) * self.num_outputs
 
     @property
     def num_outputs(self) -> int:
@@ -182,11 +195,10 @@ class Models:
         """For all solves."""
         return ENOUGH if self.large else EXACT
 
-    def preconditioner(self, problem, x, y: Weights, before: Preconditioner | None = None):
+    def preconditioner(self, problem, x, y: Weights) -> Preconditioner:
         """For solves at x and near by, from y.
 
-        Where it is costly, that of x and y is kept; where it is very costly, the one `before`
-        serves on, if there was one.
+        Where it is costly, that of x and y is kept.
         """
         (rows, size), outputs = self.task.features.shape, self.task.num_outputs
         one = len(self.plan.run) * size**2
@@ -196,6 +208,4 @@ class Models:
             return Preconditioner(problem, self.task.squares_on_device)
         if numbers * rows <= _CHEAP:
             return Preconditioner(problem, each=each)
-        if before is not None and one * outputs * rows > _COSTLY:
-            return dataclasses.replace(before, problem=problem)
         return Preconditioner(problem, each=each, sets=self.sets).freeze(x, y)
