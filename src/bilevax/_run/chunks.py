@@ -59,6 +59,8 @@ class Run:
         self._tol, self._every = tol, every
         measures = measure_every is not None and has_steps_to_measure(algorithm)
         self._measure_every = measure_every if measures else None
+        # A tolerance is looked at after every step.
+        self._between = 1 if np.isfinite(tol) else algorithm.hypergradient.ahead
         self._started = time.perf_counter()
         self.shortfall: Any = Result.successful
 
@@ -127,11 +129,20 @@ class Run:
         return (step // self._every + 1) * self._every
 
     def _advance(self, state: State, records: int, stop_at: int) -> tuple[LoopState, Told]:
+        loop, told = self._taken(state, records, stop_at, self._between)
+        if self._between > 1 and not is_code(told.result, Result.successful):
+            # It failed somewhere since it was last looked at: see at which step.
+            loop, told = self._taken(state, records, stop_at, 1)
+        return loop, told
+
+    def _taken(self, state: State, records: int, stop_at: int, between: int):
         # As arrays, so that other numbers are no other program.
         tol = np.asarray(self._tol, float)
-        every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
+        every, records, stop_at, between = np.asarray(
+            [self._every, records, stop_at, between], np.int32
+        )
         fixed = self._problem, self._algorithm, self._metrics, tol, every
-        loop, told = chunk(*fixed, state.loop, records, stop_at)
+        loop, told = chunk(*fixed, state.loop, records, stop_at, between)
         # Only what the host reads leaves the device, all at once.
         return loop, jax.device_get(told)
 
