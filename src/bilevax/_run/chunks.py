@@ -20,6 +20,8 @@ from .steps import has_steps_to_measure
 
 # How long a chunk should last: long enough to hide its dispatch, short enough to watch.
 _SECONDS = 0.5
+# How many times longer than the last one a chunk is at most.
+_GROWTH = 64
 # Whose growth a failure is blamed on.
 _BLAMED = {
     "inner": (Result.inner_nonfinite, Result.inner_diverged),
@@ -68,7 +70,7 @@ class Run:
         self, state: State, last: int, history: History, one_by_one: bool
     ) -> Iterator[tuple[State, Any, bool]]:
         """The state after each chunk, the result so far, and whether the history has grown."""
-        step, length, ended = int(state.loop.step), 1, False
+        step, length, ended = int(state.loop.step), self._between, False
         sound = recent = state
         streaks: dict[str, Any] = {}
         records = 1 if one_by_one else RECORDS
@@ -150,7 +152,8 @@ class Run:
 def _next_length(length: int, seconds: float) -> int:
     """Steps of the next chunk, from those of the last one and how long they took."""
     if seconds < _SECONDS / 2:
-        return 4 * length
+        # As many as it should take half as long as wanted for: each chunk copies the state.
+        return length * int(np.clip(_SECONDS / 2 / seconds, 2, _GROWTH))
     return max(1, length // 2) if seconds > 2 * _SECONDS else length
 
 

@@ -1,0 +1,152 @@
+"""Single-loop steps against a bare scan of the same products with given rows.
+
+A rank-one quadratic, d = 100, batches of 64 rows, float32: the bare scan gathers the same
+rows and makes the same products, and nothing else. A table's step must not depend on how
+many slots the table has.
+
+Process CPU time, since a step takes microseconds; run it on one core and one thread:
+
+    XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" \
+        taskset -c 0 python benchmarks/run.py --only single_loop
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _timing import Row
+
+import bilevax as bx
+
+D, ROWS, SIZE, RHO = 100, 6400, 64, 0.1
+STEPS, REPEATS = 20_000, 7
+ALPHA = 1e-3
+
+
+def data(rows=ROWS, d=D):
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    return (normal(rows, d), normal(rows, d)), (normal(rows, d), normal(rows))
+
+
+def inner(x, y, rows):
+    a, b = rows
+    return jnp.mean((a @ y - b @ x) ** 2) / 2
+
+
+def outer(x, y, rows):
+    c, d = rows
+    return jnp.mean((c @ y - d) ** 2) / 2 + RHO * (x @ x) / 2
+
+
+def problem(rows=ROWS, d=D):
+    inner_data, outer_data = data(rows, d)
+    return bx.BilevelProblem(outer, inner, inner_data=inner_data, outer_data=outer_data)
+
+
+@jax.jit
+def bare(inner_data, outer_data, inner_rows, outer_rows, start):
+    """The products of SOBA's step on given rows."""
+    (A, B), (C, target) = inner_data, outer_data
+
+    def step(carry, rows):
+        x, y, z = carry
+        a, b, c, t = A[rows[0]], B[rows[0]], C[rows[1]], target[rows[1]]
+        image = a @ z
+        direction_y = (a @ y - b @ x) @ a / SIZE
+        direction_z = image @ a / SIZE + (c @ y - t) @ c / SIZE
+        direction_x = RHO * x - image @ b / SIZE
+        moved = (x - ALPHA * direction_x, y - ALPHA * direction_y, z - ALPHA * direction_z)
+        return moved, None
+
+    return jax.lax.scan(step, start, (inner_rows, outer_rows))[0]
+
+
+@jax.jit
+def bare_twice(inner_data, outer_data, inner_rows, outer_rows, start):
+    """The products of a recursive estimate: the same rows at this point and at the last."""
+    (A, B), (C, target) = inner_data, outer_data
+
+    def directions(w, a, b, c, t):
+        x, y, z = w
+        image = a @ z
+        direction_y = (a @ y - b @ x) @ a / SIZE
+        direction_z = image @ a / SIZE + (c @ y - t) @ c / SIZE
+        return RHO * x - image @ b / SIZE, direction_y, direction_z
+
+    def step(carry, rows):
+        w, last, d = carry
+        batch = A[rows[0]], B[rows[0]], C[rows[1]], target[rows[1]]
+        new, old = directions(w, *batch), directions(last, *batch)
+        d = jax.tree.map(lambda d, n, o: d + n - o, d, new, old)
+        return (jax.tree.map(lambda w, d: w - ALPHA * d, w, d), w, d), None
+
+    start = start, start, jax.tree.map(jnp.zeros_like, start)
+    return jax.lax.scan(step, start, (inner_rows, outer_rows))[0]
+
+
+class Ours:
+    """A preset's run, which goes on from where it was compiled."""
+
+    def __init__(self, problem, algorithm, d=D, steps=STEPS):
+        self.run = lambda **start: bx.minimize(
+            problem, algorithm, num_steps=steps, record_every=10_000, **start
+        )
+        start = {"x0": jnp.zeros(d), "y0": jnp.zeros(d), "key": jax.random.key(0)}
+        self.state = self.run(**start).state
+
+    def __call__(self):
+        return self.run(state=self.state).x
+
+
+def microseconds(jobs, steps=STEPS, repeats=REPEATS):
+    """Median CPU time a step of each job, run in turn."""
+    spent = {name: [] for name in jobs}
+    for job in jobs.values():
+        jax.block_until_ready(job())
+    for _ in range(repeats):
+        for name, job in jobs.items():
+            start = time.process_time()
+            jax.block_until_ready(job())
+            spent[name].append(1e6 * (time.process_time() - start) / steps)
+    return {name: float(np.median(times)) for name, times in spent.items()}
+
+
+def measure() -> list[Row]:
+    p, rng = problem(), np.random.default_rng(1)
+    start = tuple(jnp.zeros(D) for _ in range(3))
+    given = [jnp.asarray(rng.integers(0, ROWS, (STEPS, SIZE)), jnp.int32) for _ in range(2)]
+    steps = dict.fromkeys(("inner_step_size", "adjoint_step_size", "outer_step_size"), ALPHA)
+    make = {
+        "SOBA": (bx.algorithms.soba, {}, "bare", 1.6),
+        "SABA": (bx.algorithms.saba, {}, "bare", 1.8),
+        "SRBA": (bx.algorithms.srba, {"period": 100}, "bare twice", 1.8),
+    }
+    jobs = {
+        name: Ours(p, preset(**steps, batch_size=SIZE, **more))
+        for name, (preset, more, *_) in make.items()
+    }
+    jobs["bare"] = lambda: bare(p.inner_data, p.outer_data, *given, start)
+    jobs["bare twice"] = lambda: bare_twice(p.inner_data, p.outer_data, *given, start)
+    spent = microseconds(jobs)
+    rows = [
+        Row("single loop", f"{name} step", against, spent[name] / 1e6, ratio, limit)
+        for name, (_, _, against, limit) in make.items()
+        for ratio in [spent[name] / spent[against]]
+    ]
+    return [*rows, *table_sizes()]
+
+
+def table_sizes() -> list[Row]:
+    """SABA's step with many slots against few, at 500 numbers a row and one row a batch."""
+    steps = dict.fromkeys(("inner_step_size", "adjoint_step_size", "outer_step_size"), 1e-5)
+    algorithm, num = bx.algorithms.saba(**steps, batch_size=1, start="zero"), 10_000
+    jobs = {
+        slots: Ours(problem(slots, 500), algorithm, 500, num) for slots in (1_000, 10_000)
+    }
+    spent = microseconds(jobs, num)
+    ratio = spent[10_000] / spent[1_000]
+    return [
+        Row("single loop", "SABA step, 10,000 slots", "1,000 slots", spent[10_000] / 1e6, ratio, 1.5)
+    ]
