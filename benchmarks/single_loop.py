@@ -142,11 +142,16 @@ def table_sizes() -> list[Row]:
     """SABA's step with many slots against few, at 500 numbers a row and one row a batch."""
     steps = dict.fromkeys(("inner_step_size", "adjoint_step_size", "outer_step_size"), 1e-5)
     algorithm, num = bx.algorithms.saba(**steps, batch_size=1, start="zero"), 10_000
-    jobs = {
-        slots: Ours(problem(slots, 500), algorithm, 500, num) for slots in (1_000, 10_000)
-    }
+    jobs = {slots: Ours(problem(slots, 500), algorithm, 500, num) for slots in (1_000, 10_000)}
     spent = microseconds(jobs, num)
     ratio = spent[10_000] / spent[1_000]
     return [
-        Row("single loop", "SABA step, 10,000 slots", "1,000 slots", spent[10_000] / 1e6, ratio, 1.5)
+        Row(
+            "single loop",
+            "SABA step, 10,000 slots",
+            "1,000 slots",
+            spent[10_000] / 1e6,
+            ratio,
+            1.5,
+        )
     ]

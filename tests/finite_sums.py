@@ -61,12 +61,14 @@ class FiniteSums:
     def outer_x(self, x, rows=ALL):
         return self.e[rows].mean(axis=0) + RHO * x
 
-    def solution(self):
-        """x*, from the normal equations of the affine hypergradient."""
+    def gap(self, x):
+        """L(x) - L(x*), from the normal equations of the value function."""
         H = self.a.T @ self.a / ROWS + MU * np.eye(DY)
         M = np.linalg.solve(H, self.a.T @ self.b / ROWS)
         A = M.T @ (self.c.T @ self.c / OUTER_ROWS) @ M + RHO * np.eye(DX)
-        return np.linalg.solve(A, M.T @ (self.c.T @ self.d) / OUTER_ROWS - self.e.mean(axis=0))
+        linear = M.T @ (self.c.T @ self.d) / OUTER_ROWS - self.e.mean(axis=0)
+        step = np.asarray(x) - np.linalg.solve(A, linear)
+        return step @ A @ step / 2
 
 
 def block(slot):

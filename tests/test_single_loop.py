@@ -3,10 +3,13 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import bilevax as bx
+from doubles import ORACLES, Counted, Counter
 from finite_sums import (
     ALL,
     OUTER_SLOTS,
@@ -172,3 +175,295 @@ def test_a_run_goes_on_bit_for_bit(run):
     _, whole, rest = run
     assert states_equal(whole.state, rest.state)
     assert whole.cost == rest.cost
+
+
+@pytest.mark.parametrize("name", ["srba", "vrbo"])
+def test_costs_are_the_counted_calls(name, sums):
+    counter = Counter()
+    problem, own = Counted(sums.problem, counter), PRESETS[name][0]()
+    cost = bx.minimize(problem, own, *sums.start(), num_steps=11).cost
+    jax.effects_barrier()
+    for oracle in ORACLES:
+        assert getattr(cost, oracle) == counter.calls[oracle], oracle
+        assert getattr(cost.rows, oracle) == counter.rows[oracle], oracle
+
+
+def test_a_full_table_is_paid_for(run, sums):
+    name, whole, _ = run
+    if name != "saba":
+        pytest.skip("It has no table.")
+    steps, inner, outer = STEPS * SIZE, SIZE * SLOTS, SIZE * OUTER_SLOTS
+    assert whole.cost.rows.hvp == steps + inner
+    assert whole.cost.rows.outer_gradient == steps + outer
+    assert whole.cost.total == 4 * STEPS + 3 * SLOTS + OUTER_SLOTS
+
+
+@pytest.mark.parametrize("name", ["mrbo", "vrbo"])
+def test_with_full_batches_the_estimates_are_exact(name, sums):
+    more = {"inner_steps": T, "period": PERIOD} if name == "vrbo" else {"outer_momentum": 0.3}
+    own, state = getattr(bx.algorithms, name)(**SERIES, **more), None
+    for _ in range(9):
+        start = sums.start() if state is None else (None, None)
+        before = start[0] if state is None else state.loop.x
+        y = sums.y0 if state is None else state.loop.hypergradient.y
+        state = bx.minimize(sums.problem, own, *start, num_steps=1, state=state).state
+        estimate = state.loop.hypergradient
+        u, v = estimate.estimates
+        # MRBO's y moves after its estimate, VRBO's before.
+        y = y if name == "mrbo" else estimate.y
+        for last in (u, v):
+            np.testing.assert_array_equal(last.w.x, before)
+            np.testing.assert_array_equal(last.w.y, y)
+        w = np.asarray(before), np.asarray(y)
+        assert deviation(u.estimate["y"], sums.residual(*w)) < 1e-12
+        assert deviation(v.estimate["x"], hypergradient(sums, w, None)) < 1e-12
+
+
+def test_in_turn_with_a_reducer_for_each(sums):
+    """FSLA: y, then z at the new y, then x by momentum at both, each on rows of its own."""
+    estimator = bx.Joint(
+        bx.GradientDescent(BETA, 1),
+        (bx.Sample(), bx.Sample(), bx.STORM(0.4)),
+        ALPHA,
+        num_inner_steps=T,
+        order="in turn",
+        **ROWS,
+    )
+    own = bx.Algorithm(estimator, GAMMA)
+    solution = bx.minimize(sums.problem, own, *sums.start(), num_steps=STEPS, metrics=observed)
+    i, o = FED[0].reshape(STEPS, T + 2), FED[1][: 2 * STEPS].reshape(STEPS, 2)
+
+    def direction(w, b):
+        return sums.outer_x(w[0], block(b[1])) + sums.cross(w[2], block(b[0]))
+
+    x, y, z, momentum = sums.x0, sums.y0, np.zeros_like(sums.y0), None
+    for k in range(STEPS):
+        for t in range(T):
+            y = y - ALPHA * sums.residual(x, y, block(i[k, t]))
+        d_z = sums.product(z, block(i[k, T])) + sums.outer_y(y, block(o[k, 0]))
+        z = z - BETA * d_z
+        w, b = (x, y, z), (i[k, T + 1], o[k, 1])
+        d = direction(w, b)
+        if momentum is not None:
+            d = d + 0.6 * (momentum[1] - direction(momentum[0], b))
+        x, momentum = x - GAMMA * d, (w, d)
+        for name, expected in zip("xyz", (x, y, z), strict=True):
+            assert deviation(solution.history[name][k], expected) < 1e-10
+    per_step = solution.cost.inner_gradient, solution.cost.hvp, solution.cost.cross
+    assert per_step == (STEPS * T, STEPS, 2 * STEPS)
+    assert solution.cost.outer_gradient == 3 * STEPS
+
+
+@pytest.fixture(scope="module")
+def drawn(sums):
+    """Presets on rows that they draw, with one program each."""
+    steps = {"outer_step_size": 0.05, "inner_step_size": 0.05, "adjoint_step_size": 0.05}
+    made = {}
+    with jax.enable_x64(True):
+        for name, more in {"soba": {}, "saba": {}, "srba": {"period": 10}}.items():
+            own = getattr(bx.algorithms, name)(**steps, **more, batch_size=SIZE)
+            made[name] = functools.partial(bx.minimize, sums.problem, own, record_every=50)
+    return made
+
+
+def test_a_run_goes_on_where_rows_are_drawn(drawn, sums):
+    key = jax.random.key(3)
+    for name, minimize in drawn.items():
+        whole = minimize(*sums.start(), num_steps=150, key=key)
+        first = minimize(*sums.start(), num_steps=70, key=key)
+        rest = minimize(num_steps=80, state=first.state)
+        assert states_equal(whole.state, rest.state), name
+        assert whole.cost == rest.cost
+
+
+def test_what_reduces_variance_converges_and_what_does_not_stalls(drawn, sums):
+    """Constant steps, 12,000 of them: the relative gap of the value function."""
+
+    def gap(name):
+        solution = drawn[name](*sums.start(), num_steps=12_000, key=jax.random.key(1))
+        return sums.gap(solution.x) / sums.gap(sums.x0)
+
+    assert gap("saba") < 1e-12
+    assert gap("srba") < 1e-12
+    assert 1e-6 < gap("soba") < 1e-1
+
+
+def test_divergence_is_told_at_its_step(sums):
+    """Though it is looked for now and then only: as where it is looked for at every step."""
+    own = bx.algorithms.soba(
+        outer_step_size=0.1, inner_step_size=1e9, adjoint_step_size=0.1, **ROWS
+    )
+    with pytest.warns(UserWarning):
+        now_and_then = bx.minimize(sums.problem, own, *sums.start(), num_steps=200)
+        always = bx.minimize(sums.problem, own, *sums.start(), num_steps=200, tol=0.0)
+    assert now_and_then.result == bx.Result.inner_nonfinite
+    assert always.result == bx.Result.inner_nonfinite
+    assert 10 < now_and_then.state.loop.step < 60
+    assert states_equal(now_and_then.state.loop.x, always.state.loop.x)
+    assert np.isfinite(now_and_then.x).all() and np.isfinite(now_and_then.y).all()
+    assert now_and_then.history["step"][-1] == now_and_then.state.loop.step
+
+
+def test_steps_that_are_left_out_suit_batches():
+    """Rank-one rows: a batch of one is a hundred times less smooth than the mean."""
+    rng = np.random.default_rng(0)
+    rows = jnp.asarray(rng.standard_normal((500, 100)))
+
+    def inner(x, y, rows):
+        return jnp.mean((rows @ (y - x)) ** 2) / 2 + 0.005 * (y @ y)
+
+    problem = bx.BilevelProblem(lambda x, y: y @ y / 2, inner, inner_data=rows)
+    batch_size = {"inner_batch_size": 1, "hvp_batch_size": 1}
+    own = bx.algorithms.amigo_gd(outer_step_size=1e-3, **batch_size)
+    start, key = (jnp.ones(100), jnp.zeros(100)), jax.random.key(0)
+    solution = bx.minimize(problem, own, *start, num_steps=100, key=key, record_every=50)
+    assert solution.result == bx.Result.successful
+    assert jnp.linalg.norm(solution.y) < 20
+    step, largest = float(solution.state.step_size), float(jnp.max(jnp.sum(rows**2, axis=1)))
+    assert 0.5 / (1.1 * largest) < step < 1 / (1.5 * largest)
+    cost = bx.initial_state(problem, own, *start, key=key).cost
+    assert cost.rows.hvp == 3 * 15 * 500 + 2 * 8 * 15
+    # A single-loop method takes the same step, and does not follow it.
+    single = bx.algorithms.soba(outer_step_size=1e-3, inner_batch_size=1)
+    state = bx.initial_state(problem, single, *start, key=key)
+    np.testing.assert_allclose(state.step_size, step, rtol=0.2)
+    assert state.loop.smoothness.direction is None
+
+
+def test_one_random_term_of_given_lengths(sums):
+    """hia_b: z = -eta b prod (I - eta H_i) f_y with p products, and p is what it costs."""
+    lengths, b = [2, 0, 3], 4
+    order = FED[0]
+    linear = bx.Neumann(
+        step_size=ETA,
+        num_steps=b,
+        batch_size=bx.Blocks(SIZE, order=order),
+        randomized=True,
+        lengths=lengths,
+    )
+    own = bx.Algorithm(bx.Implicit(bx.GradientDescent(ALPHA, 1), linear), GAMMA)
+    solution = bx.minimize(sums.problem, own, *sums.start(), num_steps=6, metrics=observed)
+    x, y, place = sums.x0, sums.y0, 0
+    for k in range(6):
+        y = y - ALPHA * sums.residual(x, y)
+        z = -ETA * b * sums.outer_y(y)
+        for _ in range(lengths[k % 3]):
+            z = z - ETA * sums.product(z, block(order[place]))
+            place += 1
+        x = x - GAMMA * (sums.outer_x(x) + sums.cross(z))
+        assert deviation(solution.history["z"][k], z) < 1e-10
+        assert deviation(solution.history["x"][k], x) < 1e-10
+    assert solution.cost.hvp == 10 and solution.cost.rows.hvp == 10 * SIZE
+
+
+_STEP = bx.GradientDescent(0.1, 1)
+REFUSED = {
+    "momentum of zero": (lambda: bx.STORM(0.0), ValueError, "above 0 and at most 1"),
+    "momentum above one": (lambda: bx.STORM(1.5), ValueError, "above 0 and at most 1"),
+    "no period": (lambda: bx.SPIDER(0), ValueError, "period must be at least 1"),
+    "half a period": (lambda: bx.SPIDER(2.5), TypeError, "round it"),
+    "no rows to refresh": (
+        lambda: bx.SPIDER(3, refresh_batch_size=0),
+        ValueError,
+        "refresh_batch_size must be at least 1",
+    ),
+    "a start": (lambda: bx.SAGA(start="half"), ValueError, "'full' or 'zero'"),
+    "a table with random rows": (
+        lambda: bx.Joint(_STEP, bx.SAGA(), 0.1, inner_batch_size=bx.RandomRows(3)),
+        TypeError,
+        "RandomRows draws others: pass an int or bx.Blocks",
+    ),
+    "a solver's table with random rows": (
+        lambda: bx.SAG(0.1, 3, bx.RandomRows(3)),
+        TypeError,
+        "RandomRows draws others",
+    ),
+    "a table with a series": (
+        lambda: bx.Joint(bx.Neumann(step_size=0.1), bx.SAGA(), 0.1),
+        TypeError,
+        "nested",
+    ),
+    "a solver without rows": (lambda: bx.SAG(0.1, 3, None), TypeError, "needs a batch_size"),
+    "no reducer": (lambda: bx.ReducedDescent(0.1, 0.5, 3, 2), TypeError, "must be a reducer"),
+    "two reducers": (
+        lambda: bx.Joint(_STEP, (bx.Sample(), bx.Sample()), 0.1),
+        TypeError,
+        "triple",
+    ),
+    "an order": (
+        lambda: bx.Joint(_STEP, bx.Sample(), 0.1, order="y first"),
+        ValueError,
+        "'in turn'",
+    ),
+    "an adjoint": (lambda: bx.Joint(bx.CG(3), bx.Sample(), 0.1), TypeError, "one plain step"),
+    "two adjoint steps": (
+        lambda: bx.Joint(_STEP, bx.Sample(), 0.1, 0.2),
+        TypeError,
+        "leave adjoint_step_size out",
+    ),
+    "a line search": (
+        lambda: bx.ReducedDescent(optax.lbfgs(), bx.Sample(), 3, 2),
+        TypeError,
+        "asks for the value",
+    ),
+    "unrolled": (
+        lambda: bx.Unrolled(bx.SVRG(0.1, 10, 2)),
+        TypeError,
+        "solver with a reducer",
+    ),
+    "a weight": (
+        lambda: bx.algorithms.ma_soba(outer_step_size=0.1, weight=2.0),
+        ValueError,
+        "weight must be above 0",
+    ),
+    "lengths of a series": (
+        lambda: bx.Neumann(step_size=0.1, lengths=[1]),
+        TypeError,
+        "randomized=True",
+    ),
+    "an order of batches": (lambda: bx.Blocks(2, order=[]), TypeError, "at least one"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_when_it_is_made(name):
+    make, error, message = REFUSED[name]
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"inner_batch_size": 3}, "does not divide the 20 rows.*batch size of 2 or 4"),
+        ({"inner_batch_size": 40}, "batch size of 20 or 20"),
+        ({"inner_batch_size": bx.Blocks(4, order=[5])}, "there are batches 0 to 4"),
+    ],
+)
+def test_blocks_that_the_rows_do_not_have(sums, sizes, message):
+    own = bx.algorithms.saba(**THREE, **sizes)
+    with pytest.raises(ValueError, match=message):
+        bx.minimize(sums.problem, own, *sums.start(), key=jax.random.key(0))
+
+
+def test_a_preset_without_the_data_that_it_draws():
+    problem = bx.BilevelProblem(lambda x, y: y @ y, lambda x, y: (y - x) @ (y - x))
+    for preset in (bx.algorithms.soba, bx.algorithms.saba, bx.algorithms.srba):
+        with pytest.raises(ValueError, match="a level without data"):
+            own = preset(**THREE, batch_size=4)
+            bx.minimize(problem, own, jnp.ones(2), jnp.ones(2), key=jax.random.key(0))
+
+
+def test_blocks_are_visited_once_an_epoch():
+    data, sampler = jnp.arange(12.0), bx.Blocks(3)
+    state, seen = sampler.init(data), []
+    for k in range(7):
+        tickets, state = sampler.tickets(data, state, jax.random.key(k), 1 + 2 * (k % 4))
+        seen += np.asarray(tickets).tolist()
+    epochs = np.array(seen)[: len(seen) // 4 * 4].reshape(-1, 4)
+    assert (np.sort(epochs, axis=1) == np.arange(4)).all()
+    assert len(np.unique(epochs, axis=0)) > 1
+    batch = sampler.batch(data, jnp.int32(2))
+    np.testing.assert_array_equal(batch.rows, [6, 7, 8])
+    np.testing.assert_array_equal(batch.indices, [6, 7, 8])
+    assert batch.slot == 2

@@ -15,7 +15,7 @@ from ..algorithms._base import Algorithm
 from ..problems._base import AbstractProblem
 from .history import History, columns_of
 from .loop import RECORDS, LoopState, Told, chunk, streaks_of
-from .smoothness import measure_smoothness
+from .smoothness import Smoothness, measure_smoothness
 from .steps import has_steps_to_measure
 
 # How long a chunk should last: long enough to hide its dispatch, short enough to watch.
@@ -47,6 +47,9 @@ def remeasured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> 
     """The state with the step measured at its own x and y."""
     loop = state.loop
     smoothness, cost = measure_smoothness(problem, algorithm, loop.x, loop.hypergradient.y)
+    if algorithm.hypergradient.ahead > 1:
+        # A product on all rows at every step would cost more than the step.
+        smoothness = Smoothness(smoothness.value, None, smoothness.share)
     return State(loop.with_smoothness(smoothness), state.cost + cost.on_host())
 
 

@@ -265,10 +265,11 @@ class Joint(AbstractHypergradient):
         return step.x_first() if self.order == "x first" else step.together()
 
     def examine(self, state):
-        return first_failure(
-            finite_or(state.y, Result.inner_nonfinite),
-            finite_or(state.adjoint, Result.adjoint_nonfinite),
-        )
+        # Norms by squares: a y that grows makes gradients overflow soon after, and it is y
+        # that went astray.
+        sizes = map(optax.tree.norm, (state.y, state.adjoint))
+        codes = Result.inner_nonfinite, Result.adjoint_nonfinite
+        return first_failure(*map(finite_or, sizes, codes))
 
     @property
     def _draws(self) -> tuple[int, int]:
