@@ -160,26 +160,6 @@ def _joined(number: Wide):
     return high.astype(np.int64) * 2**32 + low.astype(np.int64)
 
 
-class Tallied(eqx.Module):
-    """What a loop carries of its cost.
-
-    `changing` is the sum of what differs from step to step, and `apart` the number of steps
-    that were counted whole.
-    """
-
-    changing: Cost
-    apart: Array
-
-    @classmethod
-    def none(cls) -> "Tallied":
-        """Before the first step."""
-        return cls(Cost().wide(), jnp.int32(0))
-
-    def add_apart(self, step: Cost) -> "Tallied":
-        """With a step more that is not like the others."""
-        return Tallied(self.changing + step.wide(), self.apart + 1)
-
-
 class Tally:
     """Sums the cost of the steps of a loop that is being traced.
 
@@ -190,21 +170,19 @@ class Tally:
     def __init__(self):
         self._constant = Cost()
 
-    def add(self, carried: Tallied, step: Cost) -> Tallied:
+    def add(self, carried: Cost, step: Cost) -> Cost:
         """What the loop carries after one step more."""
         known = lambda number: isinstance(number, int)
         keep = lambda wanted: lambda number: number if known(number) == wanted else 0
         self._constant = jax.tree.map(keep(True), step, is_leaf=is_wide)
         changing = jax.tree.map(keep(False), step, is_leaf=is_wide)
         add = lambda a, b: a if known(b) else a + b
-        total = jax.tree.map(add, carried.changing, changing, is_leaf=is_wide)
-        return Tallied(total, carried.apart)
+        return jax.tree.map(add, carried, changing, is_leaf=is_wide)
 
-    def total(self, carried: Tallied, num_steps: Array) -> Cost:
+    def total(self, carried: Cost, num_steps: Array) -> Cost:
         """The sum over so many steps."""
-        alike = num_steps - carried.apart
-        every = jax.tree.map(lambda number: Wide.multiple(alike, number), self._constant)
-        return carried.changing + every
+        every = jax.tree.map(lambda number: Wide.multiple(num_steps, number), self._constant)
+        return carried + every
 
 
 def packed(cost: Cost) -> Integer[Array, "numbers words"]:

@@ -11,14 +11,13 @@ import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .._core.cost import Cost, Tallied, Tally, packed, unpacked
+from .._core.cost import Cost, Tally, packed, unpacked
 from .._core.growth import Growth, half_the_digits
 from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
 from .._core.types import Index, Numbers
 from ..algorithms._base import Algorithm
-from ..hypergradients import AbstractHypergradient
 from ..solvers._directions import Clock
 from .history import RESERVED
 from .smoothness import Smoothness
@@ -75,7 +74,7 @@ class Carry(eqx.Module):
     """What the compiled loop carries; of the cost, what differs from step to step."""
 
     state: LoopState
-    cost: Tallied
+    cost: Cost
     gradient_norm: Float[Array, ""]
     converged: Bool[Array, ""]
     result: Any
@@ -84,7 +83,7 @@ class Carry(eqx.Module):
     def start(cls, state: LoopState) -> "Carry":
         """Before the first step of a chunk."""
         norm = jnp.zeros((), float_dtype(state.x))
-        return cls(state, Tallied.none(), norm, jnp.array(False), Result.successful)
+        return cls(state, Cost().wide(), norm, jnp.array(False), Result.successful)
 
     @property
     def running(self) -> Bool[Array, ""]:
@@ -104,27 +103,17 @@ class Loop:
 
         What is prepared for many estimates is examined after `between` of them.
         """
-        estimator = self._algorithm.hypergradient
-        ahead = estimator.ahead
+        ahead = self._algorithm.hypergradient.ahead
         unfinished = lambda c: c.running & (c.state.step < stop)
         if ahead == 1:
-            one = lambda c: self._examined(c, self._step(c, estimator), True)
+            one = lambda c: self._examined(c, self._step(c), True)
             return jax.lax.while_loop(unfinished, one, carry)
 
         def several(before):
             start = before.state.step
             end = jnp.minimum((start // ahead + 1) * ahead, jnp.minimum(stop, start + between))
-            carry = self._prepared(before)
-            due = estimator.next_due(start)
-            if due is not None:
-                # Others never take this program, wherever a run is cut: it may round otherwise.
-                at_start = estimator.next_due(start - 1) == start
-                whole = lambda c: self._step(c, estimator, apart=True)
-                carry = jax.lax.cond(at_start, whole, lambda c: c, carry)
-                end = jnp.minimum(end, due)
             short = lambda c: c.state.step < end
-            plain = estimator.between()
-            after = jax.lax.while_loop(short, lambda c: self._step(c, plain), carry)
+            after = jax.lax.while_loop(short, self._step, self._prepared(before))
             return self._examined(before, after, end % ahead == 0)
 
         return jax.lax.while_loop(unfinished, several, carry)
@@ -142,13 +131,9 @@ class Loop:
         new = eqx.tree_at(estimator.drawn, old, drawn)
         return eqx.tree_at(lambda c: c.state.hypergradient, carry, new)
 
-    def _step(self, carry: Carry, estimator: AbstractHypergradient, apart=False) -> Carry:
-        """One outer step: a hypergradient, then x moves.
-
-        `apart` says that it costs what the other steps do not.
-        """
+    def _step(self, carry: Carry) -> Carry:
+        """One outer step: a hypergradient, then x moves."""
         problem, algorithm, state = self._problem, self._algorithm, carry.state
-        algorithm = eqx.tree_at(lambda a: a.hypergradient, algorithm, estimator)
         smoothness, following = state.smoothness, Cost()
         if smoothness is not None:
             own_key = jax.random.fold_in(state.step_key(), _FOLLOWING)
@@ -182,8 +167,7 @@ class Loop:
             state.key,
             state.key_impl,
         )
-        cost = cost + following
-        cost = carry.cost.add_apart(cost) if apart else self.tally.add(carry.cost, cost)
+        cost = self.tally.add(carry.cost, cost + following)
         return Carry(state, cost, norm, converged, result)
 
     def _estimate(self, algorithm: Algorithm, state: LoopState):
@@ -278,7 +262,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at, betw
         return carry.running & (index < records) & (carry.state.step < stop_at)
 
     loop, start = Loop(problem, algorithm, tol), Carry.start(state)
-    shapes = jax.eval_shape(lambda carry: row(metrics, carry, Cost()), start)
+    shapes = jax.eval_shape(lambda carry: row(metrics, carry, carry.cost), start)
     room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
     # As many turns as records are wanted: rows that nobody reads would take a chunk of one
     # step ten times as long.

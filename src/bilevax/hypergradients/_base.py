@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
 from .._core.result import Result
-from .._core.types import Index
 from ..problems._base import AbstractProblem
 from ..solvers import Watch
 
@@ -68,15 +67,6 @@ class AbstractHypergradient(eqx.Module):
         """The gradient, the new state and the cost of one estimate that is prepared."""
         del problem, x, state
         raise TypeError(f"{type(self).__name__} is called as a whole.")
-
-    def between(self) -> "AbstractHypergradient":
-        """The same for estimates that are not due, with the same states and less to decide."""
-        return self
-
-    def next_due(self, k: Index) -> Index | None:
-        """The first outer step after k at which `between` does not do; `None` for none."""
-        del k
-        return None
 
     def drawn(self, state: Any) -> Any:
         """The part of a state that `prepare` changes."""

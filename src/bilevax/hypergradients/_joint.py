@@ -1,6 +1,5 @@
 """Single-loop methods: y, z and x move together."""
 
-import functools
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import equinox as eqx
@@ -245,30 +244,6 @@ class Joint(AbstractHypergradient):
         drawn = inner_rows, outer_rows, jax.random.bits(seed_key, dtype=jnp.uint32)
         return eqx.tree_at(self.drawn, state, drawn)
 
-    def between(self):
-        plain = tuple(None if r is None else r.between() for r in self.reducers)
-        return eqx.tree_at(lambda joint: joint.reducers, self, plain, is_leaf=_is_none)
-
-    def next_due(self, k):
-        # For each part the number of its next refresh, and the outer step that has it.
-        due = []
-        for part, (num, lag) in zip(self.parts, self._indices, strict=True):
-            period = part.reducer.period
-            if period is not None:
-                last = k * num + lag
-                refresh = (last // period + 1) * period
-                due.append((refresh - lag + num - 1) // num)
-        return functools.reduce(jnp.minimum, due) if due else None
-
-    @property
-    def _indices(self) -> tuple[tuple[int, int], ...]:
-        """Of each part the updates an outer step, and the index of the last at step 0."""
-        num = self.num_inner_steps
-        parts = len(self.parts)
-        if self.order == "in turn":
-            return ((num, num - 1), *(((1, 0),) * (parts - 1)))
-        return ((num, num - 1) if self.order == "together" else (num + 1, 0),) * parts
-
     def drawn(self, state):
         return state.inner_rows, state.outer_rows, state.seed
 
@@ -446,10 +421,6 @@ class Step:
         where = lambda s: (s.k, s.y, s.adjoint, s.value, s.estimates)
         new = (state.k + 1, moving.y, z, directions["value"], moving.estimates)
         return directions["x"], eqx.tree_at(where, state, new), cost
-
-
-def _is_none(node: Any) -> bool:
-    return node is None
 
 
 def _calls(reducer: AbstractReducer, first: Index, num, most: int) -> Calls:

@@ -59,15 +59,6 @@ class AbstractReducer(eqx.Module):
     ) -> tuple[PyTree, Any]:
         """The average at w on all rows, and the state anchored there; i numbers random rows."""
 
-    @property
-    def period(self) -> int | None:
-        """A refresh takes the place of every update whose index is a multiple of this."""
-        return None
-
-    def between(self) -> "AbstractReducer":
-        """The same for updates that are known not to be refreshes, without the choice."""
-        return self
-
     @abc.abstractmethod
     def calls(self, i: Index) -> Calls:
         """What update i calls."""

@@ -32,14 +32,14 @@ class SPIDER(AbstractReducer):
     [(0, 1), (2, 0), (2, 0), (0, 1)]
     """
 
-    every: int = eqx.field(static=True)
+    period: int = eqx.field(static=True)
     recursive: bool = eqx.field(static=True)
     refresh_batch_size: int | None = eqx.field(static=True)
 
     def __init__(
         self, period: Count, recursive: bool = True, refresh_batch_size: Count | None = None
     ):
-        self.every = as_count("period", period)
+        self.period = as_count("period", period)
         self.recursive = bool(recursive)
         size = refresh_batch_size
         kind = "None (all rows) or an int (random rows)"
@@ -54,48 +54,19 @@ class SPIDER(AbstractReducer):
     def init(self, average, w):
         return nothing_yet(average, w)
 
-    @property
-    def period(self):
-        return self.every
-
-    def between(self):
-        return Differences(self)
-
     def update(self, average, w, batch, state, i):
-        return jax.lax.cond(
-            jnp.asarray(i) % self.every == 0,
-            lambda: self.refresh(average, w, state, i),
-            lambda: self.between().update(average, w, batch, state, i),
-        )
+        def differ():
+            new, old = average(w, batch), average(state.w, batch)
+            estimate = optax.tree.add(state.estimate, optax.tree.sub(new, old))
+            return estimate, Last(w, estimate) if self.recursive else state
+
+        due = jnp.asarray(i) % self.period == 0
+        return jax.lax.cond(due, lambda: self.refresh(average, w, state, i), differ)
 
     def refresh(self, average, w, state, i=0):
         estimate = average(w, average.whole(self.refresh_batch_size, i))
         return estimate, Last(w, estimate)
 
     def calls(self, i):
-        due = jnp.asarray(i) % self.every == 0
+        due = jnp.asarray(i) % self.period == 0
         return Calls(jnp.where(due, jnp.int32(0), 2), due.astype(jnp.int32))
-
-
-class Differences(AbstractReducer):
-    """`SPIDER` between two refreshes."""
-
-    whole: SPIDER
-
-    @property
-    def refresh_size(self):
-        return self.whole.refresh_size
-
-    def init(self, average, w):
-        return self.whole.init(average, w)
-
-    def update(self, average, w, batch, state, i):
-        new, old = average(w, batch), average(state.w, batch)
-        estimate = optax.tree.add(state.estimate, optax.tree.sub(new, old))
-        return estimate, Last(w, estimate) if self.whole.recursive else state
-
-    def refresh(self, average, w, state, i=0):
-        return self.whole.refresh(average, w, state, i)
-
-    def calls(self, i):
-        return Calls(2, 0)
