@@ -1,14 +1,15 @@
 """A table of the last average of each batch: SAGA, and SAG."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax.tree
-from jaxtyping import Array, Int, PyTree
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PyTree
 
-from .._core.tree import scale
+from ._average import Average
 from ._base import AbstractReducer, Calls
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
@@ -19,12 +20,15 @@ else:
 
 
 class Table(eqx.Module):
-    """A row for each slot and their mean; the newest row waits to be written."""
+    """A row for each slot, all its numbers side by side, and the rows' mean.
 
-    rows: PyTree
-    mean: PyTree
+    The newest row waits to be written.
+    """
+
+    rows: Float[Array, "slots numbers"]
+    mean: Float[Array, "numbers"]
     slot: Int[Array, ""]
-    row: PyTree
+    row: Float[Array, "numbers"]
 
 
 class SAGA(AbstractReducer):
@@ -69,36 +73,37 @@ class SAGA(AbstractReducer):
 
     def init(self, average, w):
         num, slot = average.num_slots, jnp.int32(0)
-        like = jax.eval_shape(lambda w: average(w, average.block(slot)), w)
-        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-        rows = jax.tree.map(lambda leaf: jnp.zeros((num, *leaf.shape), leaf.dtype), zero)
-        return Table(rows, zero, slot, zero)
+        like = jax.eval_shape(lambda w: ravel_pytree(average(w, average.block(slot)))[0], w)
+        zero = jnp.zeros(like.shape, like.dtype)
+        return Table(jnp.zeros((num, *zero.shape), zero.dtype), zero, slot, zero)
 
     def update(self, average, w, batch, state, i):
         # The newest row is written before the next one is read: were a row read and then
         # written, XLA on CPU would copy the table at every step.
-        rows = jax.tree.map(
-            lambda rows, row: jax.lax.dynamic_update_index_in_dim(rows, row, state.slot, 0),
-            state.rows,
-            state.row,
-        )
-        old = jax.tree.map(lambda rows: rows[batch.slot], rows)
-        new = average(w, batch)
-        change = optax.tree.sub(new, old)
-        share = scale(1 / average.num_slots, change)
-        mean = optax.tree.add(state.mean, share)
-        estimate = optax.tree.add(state.mean, change) if self.unbiased else mean
-        return estimate, Table(rows, mean, batch.slot, new)
+        rows = jax.lax.dynamic_update_index_in_dim(state.rows, state.row, state.slot, 0)
+        old = rows[batch.slot]
+        new, as_tree = ravel_pytree(average(w, batch))
+        change = new - old
+        mean = state.mean + change / average.num_slots
+        estimate = state.mean + change if self.unbiased else mean
+        return as_tree(estimate), Table(rows, mean, batch.slot, new)
 
     def refresh(self, average, w, state, i=0):
-        slots = jnp.arange(average.num_slots)
-        rows = jax.lax.map(lambda slot: average(w, average.block(slot)), slots)
-        mean = jax.tree.map(lambda rows: jnp.mean(rows, axis=0), rows)
-        first = jax.tree.map(lambda rows: rows[0], rows)
-        return mean, Table(rows, mean, jnp.int32(0), first)
+        def row(slot):
+            return ravel_pytree(average(w, average.block(slot)))[0]
+
+        rows = jax.lax.map(row, jnp.arange(average.num_slots))
+        mean = jnp.mean(rows, axis=0)
+        return self._tree(average, w)(mean), Table(rows, mean, jnp.int32(0), rows[0])
 
     def calls(self, i):
         return Calls(1, 0)
+
+    def _tree(self, average: Average, w: PyTree) -> Callable[[Array], PyTree]:
+        """What makes a row the tree again that it was."""
+        like = jax.eval_shape(lambda w: average(w, average.block(jnp.int32(0))), w)
+        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+        return ravel_pytree(zero)[1]
 
     def refresh_calls(self, num_slots):
         return Calls(num_slots, 0)
