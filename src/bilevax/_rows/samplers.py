@@ -253,7 +253,7 @@ class Blocks(AbstractSampler):
 
     >>> import bilevax as bx
     >>> bx.SGD(0.1, 10, batch_size=bx.Blocks(32)).sampler
-    Blocks(batch_size=32, order=None)
+    Blocks(batch_size=32)
     """
 
     batch_size: int = eqx.field(static=True, converter=_as_batch_size)

@@ -55,7 +55,7 @@ def averaged(weight: Weight | None = None) -> Averaged:
     >>> estimator = bx.Implicit(bx.GradientDescent(1.0, 1), bx.CG(1))
     >>> algorithm = bx.Algorithm(estimator, 0.5, output=bx.averaged())
     >>> solution = bx.minimize(problem, algorithm, 4.0, 0.0, num_steps=2)
-    >>> float(solution.x.round(4)), float(solution.state.loop.x)
+    >>> round(float(solution.x), 4), float(solution.state.loop.x)
     (2.3333, 1.0)
     """
     return Averaged(polynomial(1.0, 1.0) if weight is None else as_weight("weight", weight))
