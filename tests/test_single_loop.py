@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import bilevax as bx
+from bilevax._rows.epochs import permuted
 from doubles import ORACLES, Counted, Counter
 from finite_sums import (
     ALL,
@@ -172,9 +173,13 @@ def test_it_equals_its_transcription(run, sums):
 
 
 def test_a_run_goes_on_bit_for_bit(run):
-    _, whole, rest = run
+    name, whole, rest = run
     assert states_equal(whole.state, rest.state)
     assert whole.cost == rest.cost
+    if name == "saba":  # Its full tables are paid for.
+        assert whole.cost.total == 4 * STEPS + 3 * SLOTS + OUTER_SLOTS
+        assert whole.cost.rows.hvp == SIZE * (STEPS + SLOTS)
+        assert whole.cost.rows.outer_gradient == SIZE * (STEPS + OUTER_SLOTS)
 
 
 @pytest.mark.parametrize("name", ["srba", "vrbo"])
@@ -186,16 +191,6 @@ def test_costs_are_the_counted_calls(name, sums):
     for oracle in ORACLES:
         assert getattr(cost, oracle) == counter.calls[oracle], oracle
         assert getattr(cost.rows, oracle) == counter.rows[oracle], oracle
-
-
-def test_a_full_table_is_paid_for(run, sums):
-    name, whole, _ = run
-    if name != "saba":
-        pytest.skip("It has no table.")
-    steps, inner, outer = STEPS * SIZE, SIZE * SLOTS, SIZE * OUTER_SLOTS
-    assert whole.cost.rows.hvp == steps + inner
-    assert whole.cost.rows.outer_gradient == steps + outer
-    assert whole.cost.total == 4 * STEPS + 3 * SLOTS + OUTER_SLOTS
 
 
 @pytest.mark.parametrize("name", ["mrbo", "vrbo"])
@@ -467,3 +462,28 @@ def test_blocks_are_visited_once_an_epoch():
     np.testing.assert_array_equal(batch.rows, [6, 7, 8])
     np.testing.assert_array_equal(batch.indices, [6, 7, 8])
     assert batch.slot == 2
+
+
+@pytest.mark.parametrize("num", [1, 2, 5, 9, 16, 130])
+def test_permutations_are_ones_and_look_random(num):
+    seeds = jax.random.bits(jax.random.key(0), (6000, 1), jnp.uint32)
+    found = np.asarray(jax.jit(permuted, static_argnums=2)(seeds, jnp.arange(num)[None], num))
+    assert (np.sort(found, axis=1) == np.arange(num)).all()
+    if num == 1:
+        return
+    # Each item at each place, and which of two neighbours comes first, equally often.
+    items, places = np.arange(min(num, 16)), slice(0, 16)
+    share = (found[:, places, None] == items).mean(axis=0) * num
+    assert np.abs(share - 1).max() < 6 * (num / len(found)) ** 0.5
+    ordered = np.argsort(found, axis=1)
+    first = (ordered[:, :-1] < ordered[:, 1:]).mean(axis=0)
+    assert np.abs(first - 0.5).max() < 6 * 0.5 / len(found) ** 0.5
+
+
+def test_epochs_of_different_seeds_and_numbers_differ():
+    data, sampler = jnp.arange(50.0), bx.Epochs(10)
+    drawn = lambda seed: sampler.tickets(data, sampler.init(data), jax.random.key(seed), 10)[0]
+    first, second = np.asarray(drawn(0)), np.asarray(drawn(1))
+    assert (first != second).mean() > 0.9
+    assert (first[:5] != first[5:]).mean() > 0.9
+    assert (np.sort(first[5:].ravel()) == np.arange(50)).all()

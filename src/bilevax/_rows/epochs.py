@@ -1,16 +1,30 @@
-"""Walks through random permutations: every item once an epoch."""
+"""Walks through random permutations: every item once an epoch.
 
+A permutation is a function of a seed, of the epoch and of a place, and is never written down:
+to shuffle 10,000 items by sorting random numbers takes as long as hundreds of steps.
+"""
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray, UInt
 
-# How many groups of the present permutation are used up, and the permutation.
-Walk = tuple[Int[Array, ""], Int[Array, "items"]]
+# Twice as many as a network of random functions needs to look like a random permutation.
+_ROUNDS = 8
 
 
-def before_epochs(num_items: int, size: int) -> Walk:
-    """Before the first group of `size` items: no group is left."""
-    return jnp.int32(num_items // size), jnp.arange(num_items, dtype=jnp.int32)
+class Walk(eqx.Module):
+    """The seed, the epoch, how many groups of it are used up, and how many items there are."""
+
+    seed: UInt[Array, ""]
+    epoch: UInt[Array, ""]
+    used: Int[Array, ""]
+    num_items: int = eqx.field(static=True)
+
+
+def before_epochs(num_items: int) -> Walk:
+    """Before the first group: without a seed, which the first key gives."""
+    return Walk(jnp.uint32(0), jnp.uint32(0), jnp.int32(0), num_items)
 
 
 def in_epochs(
@@ -18,25 +32,47 @@ def in_epochs(
 ) -> tuple[Int[Array, "num size"], Walk]:
     """The next `num` groups of `size` items, and the walk after them.
 
-    Where the size does not divide the items, the rest of a permutation is left out. Only
-    where the present one is used up are others drawn, and all at once.
+    Where the size does not divide the items, the rest of a permutation is left out.
     """
-    used, permutation = walk
-    items = permutation.shape[0]
-    per_epoch = items // size
-    groups = lambda order: order[..., : per_epoch * size].reshape(-1, size)
-    take = lambda groups: jax.lax.dynamic_slice_in_dim(groups, used, num)
+    per_epoch = walk.num_items // size
+    fresh = (walk.epoch == 0) & (walk.used == 0)
+    seed = jnp.where(fresh, jax.random.bits(key, dtype=jnp.uint32), walk.seed)
+    groups = walk.used + jnp.arange(num, dtype=jnp.int32)
+    epochs = walk.epoch + (groups // per_epoch).astype(jnp.uint32)
+    places = (groups % per_epoch)[:, None] * size + jnp.arange(size, dtype=jnp.int32)
+    items = permuted(_mixed(seed ^ _mixed(epochs))[:, None], places, walk.num_items)
+    used = walk.used + num
+    epoch = walk.epoch + (used // per_epoch).astype(jnp.uint32)
+    return items, Walk(seed, epoch, used % per_epoch, walk.num_items)
 
-    def within():
-        return take(groups(permutation)), (used + num, permutation)
 
-    def beyond():
-        keys = jax.random.split(key, -(-num // per_epoch))
-        fresh = jax.vmap(lambda k: jax.random.permutation(k, items))(keys)
-        orders = jnp.concatenate((permutation[None], fresh.astype(jnp.int32)))
-        epoch = (used + num - 1) // per_epoch
-        return take(groups(orders)), (used + num - epoch * per_epoch, orders[epoch])
+def permuted(seed: Array, places: Int[Array, "..."], num: int) -> Int[Array, "..."]:
+    """The items at these places of a random permutation of so many, one for each seed.
 
-    if num > per_epoch:
-        return beyond()
-    return jax.lax.cond(used + num > per_epoch, beyond, within)
+    A Feistel network on the cells of a rectangle that has a little more of them; who comes
+    out beyond the last item goes through it again, which keeps it a permutation.
+    """
+    height = max(round(num**0.5), 1)
+    width = -(-num // height)
+
+    def network(cells):
+        row, column = cells // width, cells % width
+        for index in range(_ROUNDS):
+            own = seed + jnp.uint32(0x9E3779B9 * (index + 1) % 2**32)
+            if index % 2:
+                row = (row + _mixed(own ^ column) % height) % height
+            else:
+                column = (column + _mixed(own ^ row) % width) % width
+        return row * width + column
+
+    again = lambda cells: jnp.where(cells < num, cells, network(cells))
+    beyond = lambda cells: jnp.any(cells >= num)
+    found = jax.lax.while_loop(beyond, again, network(places.astype(jnp.uint32)))
+    return found.astype(jnp.int32)
+
+
+def _mixed(number: Array) -> Array:
+    """A hash of 32 bits in which every bit depends on every other."""
+    number = (number ^ (number >> 16)) * jnp.uint32(0x85EBCA6B)
+    number = (number ^ (number >> 13)) * jnp.uint32(0xC2B2AE35)
+    return number ^ (number >> 16)

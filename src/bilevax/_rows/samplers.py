@@ -226,7 +226,7 @@ class Epochs(AbstractSampler):
                 f"Epochs(batch_size={self.batch_size}) needs at least that many rows, and "
                 f"there are {num_rows(data)}."
             )
-        return before_epochs(num_rows(data), self.batch_size)
+        return before_epochs(num_rows(data))
 
     def rows(self, data):
         del data
@@ -268,7 +268,7 @@ class Blocks(AbstractSampler):
         self.check(data)
         if self.order is not None:
             return jnp.int32(0)
-        return before_epochs(self.num_slots(data), 1)
+        return before_epochs(self.num_slots(data))
 
     def check(self, data):
         rows = num_rows(data)
