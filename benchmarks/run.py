@@ -25,6 +25,7 @@ BENCHMARKS = {
     "sparse_products": None,
     "transport": None,
     "sgd_jacobian": None,
+    "single_loop": None,
     "jaxopt_peer": "jaxopt",
 }
 

@@ -166,7 +166,10 @@ INNER_SOLVERS = {
     "GradientDescent": _DESCENT,
     "Newton": bx.Newton(2, linear=bx.CG(3)),
     "Optimistix": bx.Optimistix(optimistix.BFGS(1e-12, 1e-13), 50),
+    "ReducedDescent": bx.ReducedDescent(0.3, bx.STORM(0.5), LONGER, 4),
+    "SAG": bx.SAG(0.1, LONGER, 4),
     "SGD": bx.SGD(0.3, LONGER, 4),
+    "SVRG": bx.SVRG(0.3, LONGER, 4, epoch=20),
     "Sinkhorn": bx.Sinkhorn(LONG),
 }
 ADJOINT_SOLVERS = {
@@ -176,6 +179,7 @@ ADJOINT_SOLVERS = {
 }
 SAMPLERS = {
     "Batches": bx.Batches(np.arange(12).reshape(3, 4)),
+    "Blocks": bx.Blocks(4),
     "Epochs": bx.Epochs(4),
     "FullBatch": bx.FullBatch(),
     "RandomRows": bx.RandomRows(4),
@@ -183,6 +187,13 @@ SAMPLERS = {
 ESTIMATORS = {
     "Analytic": bx.Analytic(_DESCENT),
     "Implicit": bx.Implicit(_DESCENT, _DESCENT),
+    "Joint": bx.Joint(
+        ADJOINT_SOLVERS["Neumann"],
+        bx.Sample(),
+        1.0,
+        num_inner_steps=LONG,
+        order="in turn",
+    ),
     "Unrolled": bx.Unrolled(_DESCENT),
 }
 ALGORITHMS = {
@@ -198,6 +209,18 @@ ALGORITHMS = {
     "itd": bx.algorithms.itd(**_STEPS),
     "reverse": bx.algorithms.reverse(**_STEPS),
 }
+# Their estimates take one step of y: it is many of them that lead to the gradient.
+_ONE = {"outer_step_size": 0.1, "inner_step_size": 0.3, "inner_batch_size": 4}
+_ONE_OF_EACH = _ONE | {"adjoint_step_size": 0.3}
+SINGLE_LOOP = {
+    "ma_soba": bx.algorithms.ma_soba(**_ONE_OF_EACH),
+    "mrbo": bx.algorithms.mrbo(**_ONE_OF_EACH, adjoint_steps=3),
+    "saba": bx.algorithms.saba(**_ONE_OF_EACH),
+    "soba": bx.algorithms.soba(**_ONE_OF_EACH),
+    "srba": bx.algorithms.srba(**_ONE_OF_EACH),
+    "vrbo": bx.algorithms.vrbo(**_ONE_OF_EACH, adjoint_steps=3),
+}
+ALGORITHMS |= SINGLE_LOOP
 EXPORTED = INNER_SOLVERS | ADJOINT_SOLVERS | SAMPLERS | ESTIMATORS | ALGORITHMS
 
 

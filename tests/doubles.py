@@ -73,6 +73,11 @@ class Counted(AbstractProblem):
         self.counter.fire("outer_gradient", batch)
         return self.problem.value_and_gradients(x, y, batch)
 
+    def residual_and_products(self, x, y, z, batch):
+        for oracle in ("inner_gradient", "hvp", "cross"):
+            self.counter.fire(oracle, batch)
+        return self.problem.residual_and_products(x, y, z, batch)
+
     def linearize(self, x, y, batch):
         self.counter.fire("linearize", batch)
         linear = self.problem.linearize(x, y, batch)

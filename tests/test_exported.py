@@ -15,6 +15,7 @@ from cases import (
     ALGORITHMS,
     ESTIMATORS,
     EXPORTED,
+    SINGLE_LOOP,
     dense_hypergradient,
     estimator_with,
     interpolation,
@@ -87,12 +88,14 @@ def estimate(name):
     case, counter, *_ = shared()
     estimator, problem = estimator_with(name), Counted(case.problem, counter)
     counter.calls.clear(), counter.rows.clear()
-    found = compiled(estimator, problem, case.x, estimator.init(problem, case.x, case.y))
+    state = estimator.init(problem, case.x, case.y)
+    gradient, state, cost, result = compiled(estimator, problem, case.x, state)
     jax.effects_barrier()
-    return *found, counter.calls.copy(), counter.rows.copy()
+    cost = cost + estimator.init_cost(problem)
+    return gradient, state, cost, result, counter.calls.copy(), counter.rows.copy()
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize("name", [name for name in EXPORTED if name not in SINGLE_LOOP])
 def test_each_gives_the_dense_gradient(name):
     case, _, y, dense = shared()
     gradient, state, _, result, *_ = estimate(name)

@@ -119,6 +119,10 @@ def own_solvers() -> None:
     bx.Descent(optax.lbfgs(), 10)
     bx.Optimistix(optimistix.BFGS(1e-8, 1e-8), 10, must_converge=False)
     bx.Neumann(step_size=0.1, num_steps=3, randomized=True)
+    bx.Neumann(step_size=0.1, num_steps=3, randomized=True, lengths=[1, 2])
+    bx.SAG(0.1, 10, 5)
+    bx.SVRG(0.1, 10, bx.Blocks(5), epoch=np.int64(10))
+    bx.ReducedDescent(optax.adam(0.1), bx.STORM(0.5), 10, 5)
     bx.Direct(cutoff=1e-5, block_size=None)
     every: list[solvers.AbstractSolver] = [inner, bx.CG(3), bx.Direct(), bx.Sinkhorn(3)]
     assert_type(every[0].random, bool)
@@ -129,6 +133,7 @@ def own_samplers() -> None:
         bx.GradientDescent(0.1, 10, batch_size=batch_size)
     bx.SGD(0.1, 10, bx.Batches([[0, 1], [2, 3]]))
     bx.Batches(np.zeros((2, 3), int))
+    bx.Blocks(np.int64(4), order=[0, 1])
     bx.FullBatch()
     bx.FullBatch(block_size="auto")
     bx.FullBatch(block_size=100)
@@ -138,6 +143,11 @@ def own_estimators() -> None:
     bx.Analytic(inner, warm_start_inner=False, outer_batch_size=bx.Epochs(3))
     bx.Unrolled(inner, last=3, mode="forward")
     bx.Unrolled(inner, checkpoint="sqrt", max_num_steps=np.int64(3))
+    one, series = bx.GradientDescent(0.1, 1), bx.Neumann(step_size=0.1)
+    bx.Joint(one, bx.SAGA(start="zero"), 0.1, inner_batch_size=bx.Blocks(3))
+    bx.Joint(one, (bx.Sample(), bx.Sample(), bx.STORM(lambda i: 0.5)), order="in turn")
+    bx.Joint(series, bx.SPIDER(10, refresh_batch_size=np.int64(50)), order="x first")
+    bx.Joint(one, bx.Sample(), order="y first")  # type: ignore
     estimator = bx.Implicit(inner, bx.Direct(), cross_batch_size=np.int64(3))
     every: list[hypergradients.AbstractHypergradient] = [estimator, bx.Analytic(inner)]
     assert_type(every[0].random, bool)
@@ -149,6 +159,8 @@ def own_algorithms() -> None:
     bx.Algorithm(implicit, optax.adam(0.1), apply=bx.projected(projection_box, 0.0, 1))
     bx.Algorithm(implicit, bx.adaptive_step(np.float32(2)), apply=lambda x, update: x + update)
     bx.Algorithm(implicit, *bx.mirror_descent(0.5))
+    bx.Algorithm(implicit, 0.1, output=bx.averaged(0.5))
+    bx.Algorithm(implicit, 0.1, output=lambda shown, x, outer, k: x)
     measured = bx.with_measured_steps(algorithm, bilevel, 1.0, np.ones(3))
     assert_type(measured, bx.Algorithm)
     assert_type(bx.check_steps(bilevel, algorithm, 1.0, np.ones(3)), bx.Curvature)
@@ -173,6 +185,13 @@ def presets() -> None:
     bx.algorithms.aid_gd(outer_step_size=1, adjoint_step_size=0.1)
     bx.algorithms.aid_n(outer_step_size=1, adjoint_step_size=0.1)
     bx.algorithms.ba(outer_step_size=lambda k: 0.1)
+    decreasing = schedules.polynomial(0.1, 0.5)
+    bx.algorithms.soba(outer_step_size=decreasing, inner_step_size=decreasing, batch_size=8)
+    bx.algorithms.ma_soba(outer_step_size=0.1, weight=lambda k: 1 / (1 + k))
+    bx.algorithms.saba(outer_step_size=0.1, start="zero", inner_batch_size=bx.Blocks(8))
+    bx.algorithms.srba(outer_step_size=0.1, period=np.int64(10), batch_size=8)
+    bx.algorithms.mrbo(outer_step_size=0.1, inner_momentum=0.5, outer_momentum=decreasing)
+    bx.algorithms.vrbo(outer_step_size=0.1, inner_steps=3, refresh_batch_size=100)
 
 
 def runs() -> None:

@@ -8,7 +8,7 @@ from ._core.cost import Cost
 from ._core.result import Result
 from ._minimum.argmin import argmin
 from ._minimum.minimum import minimum
-from ._rows.samplers import Batches, Epochs, FullBatch, RandomRows
+from ._rows.samplers import Batches, Blocks, Epochs, FullBatch, RandomRows
 from ._rows.sparse import SparseMatrix
 from ._run.chunks import State
 from ._run.curvature import Curvature, curvature
@@ -21,15 +21,19 @@ from ._study.recommend import recommend
 from ._study.recommendation import Recommendation
 from ._study.trajectory import Trajectory, trajectory
 from .algorithms._adaptive import adaptive_step
+from .algorithms._averaged import averaged
 from .algorithms._base import Algorithm
 from .algorithms._mirror import mirror_descent
 from .algorithms._projected import projected
-from .hypergradients import Analytic, Implicit, Unrolled
+from .hypergradients import Analytic, Implicit, Joint, Unrolled
 from .problems._base import BilevelProblem, FixedPointProblem, MinProblem
 from .problems._constants import Constants
+from .reducers import SAGA, SPIDER, STORM, Sample
 from .solvers import (
     CG,
+    SAG,
     SGD,
+    SVRG,
     AcceleratedGradientDescent,
     Descent,
     Direct,
@@ -38,6 +42,7 @@ from .solvers import (
     Neumann,
     Newton,
     Optimistix,
+    ReducedDescent,
     Sinkhorn,
 )
 
@@ -48,12 +53,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CG",
+    "SAG",
+    "SAGA",
     "SGD",
+    "SPIDER",
+    "STORM",
+    "SVRG",
     "AcceleratedGradientDescent",
     "Algorithm",
     "Analytic",
     "Batches",
     "BilevelProblem",
+    "Blocks",
     "Constants",
     "Cost",
     "Curvature",
@@ -67,13 +78,16 @@ __all__ = [
     "GradientDescent",
     "Hypergradient",
     "Implicit",
+    "Joint",
     "MinProblem",
     "Neumann",
     "Newton",
     "Optimistix",
     "RandomRows",
     "Recommendation",
+    "ReducedDescent",
     "Result",
+    "Sample",
     "Sinkhorn",
     "Solution",
     "SparseMatrix",
@@ -83,6 +97,7 @@ __all__ = [
     "adaptive_step",
     "algorithms",
     "argmin",
+    "averaged",
     "check_steps",
     "curvature",
     "datasets",

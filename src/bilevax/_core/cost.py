@@ -41,6 +41,13 @@ class Wide(eqx.Module):
             total = total + cls(middle >> 16, middle << 16)
         return total
 
+    @classmethod
+    def multiple(cls, calls: Array, number: int) -> "Wide":
+        """calls x number, of a number that may have more than 32 bits."""
+        product = cls.product(calls, number & 0xFFFFFFFF)
+        high = jnp.asarray(calls, jnp.uint32) * jnp.uint32(number >> 32)
+        return cls(product.high + high, product.low)
+
     def __add__(self, other: "Count") -> "Wide":
         other = Wide.of(other)
         low = self.low + other.low
@@ -151,6 +158,31 @@ def _joined(number: Wide):
     if low.ndim == 0:
         return int(high) * 2**32 + int(low)
     return high.astype(np.int64) * 2**32 + low.astype(np.int64)
+
+
+class Tally:
+    """Sums the cost of the steps of a loop that is being traced.
+
+    What differs from step to step is summed in what the loop carries; what does not is
+    multiplied by their number where the sum is read.
+    """
+
+    def __init__(self):
+        self._constant = Cost()
+
+    def add(self, carried: Cost, step: Cost) -> Cost:
+        """What the loop carries after one step more."""
+        known = lambda number: isinstance(number, int)
+        keep = lambda wanted: lambda number: number if known(number) == wanted else 0
+        self._constant = jax.tree.map(keep(True), step, is_leaf=is_wide)
+        changing = jax.tree.map(keep(False), step, is_leaf=is_wide)
+        add = lambda a, b: a if known(b) else a + b
+        return jax.tree.map(add, carried, changing, is_leaf=is_wide)
+
+    def total(self, carried: Cost, num_steps: Array) -> Cost:
+        """The sum over so many steps."""
+        every = jax.tree.map(lambda number: Wide.multiple(num_steps, number), self._constant)
+        return carried + every
 
 
 def packed(cost: Cost) -> Integer[Array, "numbers words"]:

@@ -9,6 +9,7 @@ from .tree import as_scalar, is_traced
 from .types import Scalar
 
 _RANGES = {
+    "above 0 and at most 1": lambda number: 0 < number <= 1,
     "positive and finite": lambda number: number > 0,
     "finite and at least 0": lambda number: number >= 0,
     "finite": lambda number: True,
@@ -27,6 +28,11 @@ def as_nonnegative(
 ) -> Scalar:
     """The same for a number of at least 0."""
     return _as_number(name, value, "finite and at least 0", kind, remedy)
+
+
+def as_share(name: str, value: Any) -> Scalar:
+    """The same for a number above 0 and at most 1."""
+    return _as_number(name, value, "above 0 and at most 1", "a number or a schedule", "")
 
 
 def as_finite(name: str, value: Any) -> Scalar:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Int
 Numbers = Array | np.ndarray
 Scalar = Numbers
 Index = int | np.integer | Int[Array, ""]
+Calls = int | Int[Array, ""]
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,10 +12,12 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from .._core.numbers import as_count
 from .._core.tree import is_traced
-from .._core.types import BlockSize, Count
-from .data import num_rows, row_leaves, take_rows
+from .._core.types import BlockSize, Count, Index
+from .data import num_rows, row_leaves, slice_rows, take_rows
+from .epochs import before_epochs, in_epochs
 
 Indices = Int[Array, "rows"]
+Slot = Int[Array, ""]
 Stream = Callable[[Int[Array, ""], PyTree], tuple["Batch", PyTree]]
 
 
@@ -23,13 +25,15 @@ class Batch(eqx.Module):
     """Rows of a level's data, and where they came from.
 
     `rows` is what the user's function receives (`None` for a level without data);
-    `indices` are the rows' places in the data set, which variance-reduced methods need
-    (`None` for all rows in order); `block_size` is how many of them are evaluated at once.
+    `indices` are the rows' places in the data set (`None` for all rows in order);
+    `block_size` is how many of them are evaluated at once; `slot` numbers the batch where it
+    is one of a fixed partition, as a table of batches needs.
     """
 
     rows: PyTree = None
     indices: Indices | None = None
     block_size: BlockSize = eqx.field(static=True, default=None)
+    slot: Slot | None = None
 
 
 def take(data: PyTree, indices: Indices) -> Batch:
@@ -39,12 +43,26 @@ def take(data: PyTree, indices: Indices) -> Batch:
 
 def full(data: PyTree, block_size: BlockSize) -> Batch:
     """The batch of all rows."""
-    return Batch(data, None, block_size)
+    return Batch(data, None, block_size, jnp.int32(0))
 
 
 def _as_batch_size(batch_size: Count) -> int:
     kind = "None (all rows), an int (random rows) or a sampler"
     return as_count("batch_size", batch_size, kind=kind)
+
+
+def _as_order(order: Any) -> Indices | None:
+    if order is None:
+        return None
+    known = not any(is_traced(leaf) for leaf in jax.tree.leaves(order))
+    slots: Any = np.asarray(order) if known else jnp.asarray(order)
+    if slots.ndim != 1 or not len(slots) or not jnp.issubdtype(slots.dtype, jnp.integer):
+        raise TypeError(
+            "order must be a list of at least one batch's number, got "
+            f"{slots.dtype}{list(slots.shape)}."
+        )
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(slots, jnp.int32)
 
 
 def _as_block_size(size: BlockSize) -> BlockSize:
@@ -57,11 +75,15 @@ class AbstractSampler(eqx.Module):
     """Draws batches. Its state goes on from one solve to the next.
 
     `deterministic` says that every draw is the whole data set, so that an equation may be
-    linearised once for a whole solve; `random` that drawing needs a key.
+    linearised once for a whole solve.
     """
 
     deterministic: ClassVar[bool] = False
-    random: ClassVar[bool] = True
+
+    @property
+    def random(self) -> bool:
+        """Whether drawing needs a key."""
+        return True
 
     def init(self, data: PyTree) -> PyTree:
         """The state before the first draw."""
@@ -76,28 +98,25 @@ class AbstractSampler(eqx.Module):
     def rows(self, data: PyTree) -> int:
         """Rows of one batch."""
 
+    def num_slots(self, data: PyTree) -> int:
+        """Batches of the partition, where the batches are those of one."""
+        del data
+        raise TypeError(f"The batches of {type(self).__name__} are no partition.")
+
     @abc.abstractmethod
-    def next_indices(
-        self, data: PyTree, state: PyTree, key: PRNGKeyArray
-    ) -> tuple[Indices, PyTree]:
-        """The rows of the next batch, and the new state."""
-
-    def all_indices(
+    def tickets(
         self, data: PyTree, state: PyTree, key: PRNGKeyArray, num: int
-    ) -> tuple[Any, PyTree]:
-        """The rows of the next `num` batches, one batch a row."""
+    ) -> tuple[PyTree, PyTree]:
+        """What names the next `num` batches, one a row, and the new state."""
 
-        def draw(state, key):
-            indices, state = self.next_indices(data, state, key)
-            return state, indices
-
-        state, indices = jax.lax.scan(draw, state, jax.random.split(key, num))
-        return indices, state
+    @abc.abstractmethod
+    def batch(self, data: PyTree, ticket: PyTree) -> Batch:
+        """The batch that a ticket names."""
 
     def draw(self, data: PyTree, state: PyTree, key: PRNGKeyArray) -> tuple[Batch, PyTree]:
         """The next batch, and the new state."""
-        indices, state = self.next_indices(data, state, key)
-        return take(data, indices), state
+        tickets, state = self.tickets(data, state, key, 1)
+        return self.batch(data, ticket_at(tickets, 0)), state
 
     def stream(
         self, data: PyTree, state: PyTree, key: PRNGKeyArray, num
@@ -108,9 +127,14 @@ class AbstractSampler(eqx.Module):
         where random numbers would cost as much as a step.
         """
         if isinstance(num, int):
-            indices, state = self.all_indices(data, state, key, num)
-            return lambda i, state: (take(data, indices[i]), state), state
+            tickets, state = self.tickets(data, state, key, num)
+            return lambda i, state: (self.batch(data, ticket_at(tickets, i)), state), state
         return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
+
+
+def ticket_at(tickets: PyTree, i: Index) -> PyTree:
+    """One of many tickets."""
+    return jax.tree.map(lambda leaf: leaf[i], tickets)
 
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
@@ -139,19 +163,23 @@ class FullBatch(AbstractSampler):
     block_size: BlockSize = eqx.field(static=True, default="auto", converter=_as_block_size)
 
     deterministic: ClassVar[bool] = True
-    random: ClassVar[bool] = False
+
+    @property
+    def random(self):
+        return False
 
     def rows(self, data):
         return num_rows(data)
 
-    def next_indices(self, data, state, key):
-        raise TypeError("A full batch has no indices.")
+    def num_slots(self, data):
+        del data
+        return 1
 
-    def draw(self, data, state, key):
-        return full(data, self.block_size), state
+    def tickets(self, data, state, key, num):
+        return (), state
 
-    def stream(self, data, state, key, num):
-        return lambda i, state: (full(data, self.block_size), state), state
+    def batch(self, data, ticket):
+        return full(data, self.block_size)
 
 
 class RandomRows(AbstractSampler):
@@ -172,14 +200,11 @@ class RandomRows(AbstractSampler):
         del data
         return self.batch_size
 
-    def next_indices(self, data, state, key):
-        return self._indices(data, key, (self.batch_size,)), state
+    def tickets(self, data, state, key, num):
+        return jax.random.randint(key, (num, self.batch_size), 0, num_rows(data)), state
 
-    def all_indices(self, data, state, key, num):
-        return self._indices(data, key, (num, self.batch_size)), state
-
-    def _indices(self, data, key, shape):
-        return jax.random.randint(key, shape, 0, num_rows(data))
+    def batch(self, data, ticket):
+        return take(data, ticket)
 
 
 class Epochs(AbstractSampler):
@@ -201,20 +226,75 @@ class Epochs(AbstractSampler):
                 f"Epochs(batch_size={self.batch_size}) needs at least that many rows, and "
                 f"there are {num_rows(data)}."
             )
-        return jnp.int32(0), jnp.arange(num_rows(data), dtype=jnp.int32)
+        return before_epochs(num_rows(data))
 
     def rows(self, data):
         del data
         return self.batch_size
 
-    def next_indices(self, data, state, key):
-        position, permutation = state
-        per_epoch = num_rows(data) // self.batch_size
-        shuffle = lambda: jax.random.permutation(key, permutation)
-        permutation = jax.lax.cond(position == 0, shuffle, lambda: permutation)
-        start = position * self.batch_size
-        indices = jax.lax.dynamic_slice(permutation, (start,), (self.batch_size,))
-        return indices, ((position + 1) % per_epoch, permutation)
+    def tickets(self, data, state, key, num):
+        return in_epochs(state, key, num, self.batch_size)
+
+    def batch(self, data, ticket):
+        return take(data, ticket)
+
+
+class Blocks(AbstractSampler):
+    """A fixed partition into batches of consecutive rows, visited in a fresh order every epoch.
+
+    Each batch has a slot, which reducers with a table need (`bx.SAGA`, `bx.SAG`): a fixed
+    batch is one term of a finite sum. Rows that lie together are read without being gathered.
+
+    **Arguments:**
+
+    - `batch_size`: rows of a batch; it must divide the number of rows.
+    - `order`: the batches to visit, by number, in this order and over again, repetitions
+      allowed; by default all of them in a fresh random order every epoch.
+
+    >>> import bilevax as bx
+    >>> bx.SGD(0.1, 10, batch_size=bx.Blocks(32)).sampler
+    Blocks(batch_size=32)
+    """
+
+    batch_size: int = eqx.field(static=True, converter=_as_batch_size)
+    order: Indices | None = eqx.field(default=None, converter=_as_order)
+
+    @property
+    def random(self):
+        return self.order is None
+
+    def init(self, data):
+        _check_data(data, self.batch_size)
+        self.check(data)
+        if self.order is not None:
+            return jnp.int32(0)
+        return before_epochs(self.num_slots(data))
+
+    def check(self, data):
+        rows = num_rows(data)
+        if rows % self.batch_size and row_leaves(data):
+            raise ValueError(_UNEVEN.format(self.batch_size, rows, *_divisors(rows, self)))
+        if self.order is not None and not is_traced(self.order):
+            _check_slots(np.asarray(self.order), rows // self.batch_size)
+
+    def rows(self, data):
+        del data
+        return self.batch_size
+
+    def num_slots(self, data):
+        return num_rows(data) // self.batch_size
+
+    def tickets(self, data, state, key, num):
+        if self.order is None:
+            slots, state = in_epochs(state, key, num, 1)
+            return slots[:, 0], state
+        places = (state + jnp.arange(num, dtype=jnp.int32)) % len(self.order)
+        return self.order[places], (state + num) % len(self.order)
+
+    def batch(self, data, ticket):
+        start = ticket * self.batch_size
+        rows = slice_rows(data, start, self.batch_size)
+        return Batch(rows, start + jnp.arange(self.batch_size), slot=ticket)
 
 
 class Batches(AbstractSampler):
@@ -234,8 +314,6 @@ class Batches(AbstractSampler):
 
     batches: Int[Array, "batches rows"]
 
-    random: ClassVar[bool] = False
-
     def __init__(self, batches):
         lengths = {len(batch) for batch in batches}
         if len(lengths) != 1 or 0 in lengths:
@@ -253,6 +331,10 @@ class Batches(AbstractSampler):
         with jax.ensure_compile_time_eval():
             self.batches = jnp.asarray(rows, jnp.int32)
 
+    @property
+    def random(self):
+        return False
+
     def init(self, data):
         _check_data(data, self.batches.shape[1])
         self.check(data)
@@ -266,8 +348,13 @@ class Batches(AbstractSampler):
         del data
         return self.batches.shape[1]
 
-    def next_indices(self, data, state, key):
-        return self.batches[state], (state + 1) % self.batches.shape[0]
+    def tickets(self, data, state, key, num):
+        total = self.batches.shape[0]
+        places = (state + jnp.arange(num, dtype=jnp.int32)) % total
+        return self.batches[places], (state + num) % total
+
+    def batch(self, data, ticket):
+        return take(data, ticket)
 
 
 def _check_range(rows: np.ndarray, num: int) -> None:
@@ -277,6 +364,22 @@ def _check_range(rows: np.ndarray, num: int) -> None:
             f"Batches names rows {low} to {high}; the data have rows 0 to {num - 1}: leave out "
             "the others."
         )
+
+
+def _check_slots(order: np.ndarray, num: int) -> None:
+    if order.min() < 0 or order.max() >= num:
+        raise ValueError(
+            f"order names batches {order.min()} to {order.max()}; there are batches 0 to "
+            f"{num - 1}."
+        )
+
+
+def _divisors(rows: int, sampler: "Blocks") -> tuple[int, int]:
+    """The batch sizes next to the sampler's that divide the rows."""
+    sizes = [size for size in range(1, rows + 1) if rows % size == 0]
+    below = [size for size in sizes if size < sampler.batch_size]
+    above = [size for size in sizes if size > sampler.batch_size]
+    return max(below, default=1), min(above, default=rows)
 
 
 def as_sampler(batch_size: BatchSize) -> AbstractSampler:
@@ -302,3 +405,9 @@ def common_block_size(readers: PyTree) -> BlockSize:
     nodes = jax.tree.leaves(readers, is_leaf=is_sampler)
     sizes = [node.block_size for node in nodes if is_sampler(node)]
     return None if None in sizes else next(iter(sizes), "auto")
+
+
+_UNEVEN = (
+    "Blocks(batch_size={0}) does not divide the {1} rows, so that its batches would weigh "
+    "unequally: take a batch size of {2} or {3}, or leave some rows out."
+)

@@ -15,11 +15,13 @@ from ..algorithms._base import Algorithm
 from ..problems._base import AbstractProblem
 from .history import History, columns_of
 from .loop import RECORDS, LoopState, Told, chunk, streaks_of
-from .smoothness import measure_smoothness
+from .smoothness import Smoothness, measure_smoothness
 from .steps import has_steps_to_measure
 
 # How long a chunk should last: long enough to hide its dispatch, short enough to watch.
 _SECONDS = 0.5
+# How many times longer than the last one a chunk is at most.
+_GROWTH = 64
 # Whose growth a failure is blamed on.
 _BLAMED = {
     "inner": (Result.inner_nonfinite, Result.inner_diverged),
@@ -45,6 +47,9 @@ def remeasured(problem: AbstractProblem, algorithm: Algorithm, state: State) -> 
     """The state with the step measured at its own x and y."""
     loop = state.loop
     smoothness, cost = measure_smoothness(problem, algorithm, loop.x, loop.hypergradient.y)
+    if algorithm.hypergradient.ahead > 1:
+        # A product on all rows at every step would cost more than the step.
+        smoothness = Smoothness(smoothness.value, None, smoothness.share)
     return State(loop.with_smoothness(smoothness), state.cost + cost.on_host())
 
 
@@ -59,6 +64,8 @@ class Run:
         self._tol, self._every = tol, every
         measures = measure_every is not None and has_steps_to_measure(algorithm)
         self._measure_every = measure_every if measures else None
+        # A tolerance is looked at after every step.
+        self._between = 1 if np.isfinite(tol) else algorithm.hypergradient.ahead
         self._started = time.perf_counter()
         self.shortfall: Any = Result.successful
 
@@ -66,7 +73,7 @@ class Run:
         self, state: State, last: int, history: History, one_by_one: bool
     ) -> Iterator[tuple[State, Any, bool]]:
         """The state after each chunk, the result so far, and whether the history has grown."""
-        step, length, ended = int(state.loop.step), 1, False
+        step, length, ended = int(state.loop.step), self._between, False
         sound = recent = state
         streaks: dict[str, Any] = {}
         records = 1 if one_by_one else RECORDS
@@ -127,11 +134,20 @@ class Run:
         return (step // self._every + 1) * self._every
 
     def _advance(self, state: State, records: int, stop_at: int) -> tuple[LoopState, Told]:
+        loop, told = self._taken(state, records, stop_at, self._between)
+        if self._between > 1 and not is_code(told.result, Result.successful):
+            # It failed somewhere since it was last looked at: see at which step.
+            loop, told = self._taken(state, records, stop_at, 1)
+        return loop, told
+
+    def _taken(self, state: State, records: int, stop_at: int, between: int):
         # As arrays, so that other numbers are no other program.
         tol = np.asarray(self._tol, float)
-        every, records, stop_at = np.asarray([self._every, records, stop_at], np.int32)
+        every, records, stop_at, between = np.asarray(
+            [self._every, records, stop_at, between], np.int32
+        )
         fixed = self._problem, self._algorithm, self._metrics, tol, every
-        loop, told = chunk(*fixed, state.loop, records, stop_at)
+        loop, told = chunk(*fixed, state.loop, records, stop_at, between)
         # Only what the host reads leaves the device, all at once.
         return loop, jax.device_get(told)
 
@@ -139,7 +155,8 @@ class Run:
 def _next_length(length: int, seconds: float) -> int:
     """Steps of the next chunk, from those of the last one and how long they took."""
     if seconds < _SECONDS / 2:
-        return 4 * length
+        # As many as it should take half as long as wanted for: each chunk copies the state.
+        return length * int(np.clip(_SECONDS / 2 / seconds, 2, _GROWTH))
     return max(1, length // 2) if seconds > 2 * _SECONDS else length
 
 

@@ -77,6 +77,7 @@ def hypergradient(
         estimator = with_steps(estimator, smoothness.step_size)
     gradient, state, cost, result = _estimate(problem, estimator, x, y, adjoint, key)
     found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
+    cost = cost + estimator.init_cost(problem)
     cost = on_host(cost if measuring is None else cost + measuring)
     return Hypergradient(*found, cost, result, state)
 

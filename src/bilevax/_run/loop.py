@@ -1,6 +1,7 @@
 """The compiled part of the outer loop: one program for every chunk."""
 
 import dataclasses
+import inspect
 from typing import Any
 
 import equinox as eqx
@@ -10,12 +11,12 @@ import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .._core.cost import Cost, packed, unpacked
+from .._core.cost import Cost, Tally, packed, unpacked
 from .._core.growth import Growth, half_the_digits
 from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
-from .._core.types import Numbers
+from .._core.types import Index, Numbers
 from ..algorithms._base import Algorithm
 from ..solvers._directions import Clock
 from .history import RESERVED
@@ -30,9 +31,13 @@ _FOLLOWING = 2**32 - 1
 
 
 class LoopState(eqx.Module):
-    """Everything that changes from one outer step to the next."""
+    """Everything that changes from one outer step to the next.
+
+    `shown` is what the algorithm's `output` makes of x, `None` where x itself is shown.
+    """
 
     x: PyTree
+    shown: PyTree
     hypergradient: PyTree
     outer: PyTree
     smoothness: Smoothness | None
@@ -42,16 +47,22 @@ class LoopState(eqx.Module):
     key_impl: str = eqx.field(static=True)
 
     @classmethod
-    def start(cls, x: PyTree, estimate: PyTree, outer: PyTree, key: PRNGKeyArray):
+    def start(cls, algorithm: Algorithm, x: PyTree, estimate: PyTree, key: PRNGKeyArray):
         """Before the first outer step. The key is kept as numbers, which can be saved."""
         impl, data = str(jax.random.key_impl(key)), jax.random.key_data(key)
-        ascent = Growth.none(float_dtype(x))
-        return cls(x, estimate, outer, None, ascent, jnp.int32(0), data, impl)
+        shown = None if algorithm.output is None else x
+        outer, ascent = algorithm.outer.init(x), Growth.none(float_dtype(x))
+        return cls(x, shown, estimate, outer, None, ascent, jnp.int32(0), data, impl)
 
     def with_smoothness(self, smoothness: Smoothness | None) -> "LoopState":
         """The same state, with what is known of the inner smoothness."""
         is_none = lambda node: node is None
         return eqx.tree_at(lambda s: s.smoothness, self, smoothness, is_leaf=is_none)
+
+    @property
+    def output(self) -> PyTree:
+        """The x that a user sees."""
+        return self.x if self.shown is None else self.shown
 
     def step_key(self) -> PRNGKeyArray:
         """The key of the next outer step."""
@@ -60,7 +71,7 @@ class LoopState(eqx.Module):
 
 
 class Carry(eqx.Module):
-    """What the compiled loop carries."""
+    """What the compiled loop carries; of the cost, what differs from step to step."""
 
     state: LoopState
     cost: Cost
@@ -80,48 +91,123 @@ class Carry(eqx.Module):
         return ~self.converged & (self.result == Result.successful)
 
 
-def outer_step(problem, algorithm: Algorithm, carry: Carry, tol) -> Carry:
-    """One outer step: a hypergradient, then x moves."""
-    state, key = carry.state, carry.state.step_key()
-    smoothness, following = state.smoothness, Cost()
-    if smoothness is not None:
-        own_key = jax.random.fold_in(key, _FOLLOWING)
-        smoothness, following = smoothness.follow(
-            problem, algorithm, state.x, state.hypergradient.y, own_key
+class Loop:
+    """Outer steps of an algorithm on a problem, in a program that is being traced."""
+
+    def __init__(self, problem, algorithm: Algorithm, tol):
+        self._problem, self._algorithm, self._tol = problem, algorithm, tol
+        self.tally = Tally()
+
+    def advance(self, carry: Carry, stop: Index, between: Index) -> Carry:
+        """Steps up to a step, or to the first that is examined and ends the run.
+
+        What is prepared for many estimates is examined after `between` of them.
+        """
+        ahead = self._algorithm.hypergradient.ahead
+        unfinished = lambda c: c.running & (c.state.step < stop)
+        if ahead == 1:
+            one = lambda c: self._examined(c, self._step(c), True)
+            return jax.lax.while_loop(unfinished, one, carry)
+
+        def several(before):
+            start = before.state.step
+            end = jnp.minimum((start // ahead + 1) * ahead, jnp.minimum(stop, start + between))
+            short = lambda c: c.state.step < end
+            after = jax.lax.while_loop(short, self._step, self._prepared(before))
+            return self._examined(before, after, end % ahead == 0)
+
+        return jax.lax.while_loop(unfinished, several, carry)
+
+    def _prepared(self, carry: Carry) -> Carry:
+        """The same, with what the next estimates draw where there is nothing left."""
+        estimator, state = self._algorithm.hypergradient, carry.state
+        old = state.hypergradient
+
+        def prepare():
+            return estimator.drawn(estimator.prepare(self._problem, old, state.step_key()))
+
+        due = state.step % estimator.ahead == 0
+        drawn = jax.lax.cond(due, prepare, lambda: estimator.drawn(old))
+        new = eqx.tree_at(estimator.drawn, old, drawn)
+        return eqx.tree_at(lambda c: c.state.hypergradient, carry, new)
+
+    def _step(self, carry: Carry) -> Carry:
+        """One outer step: a hypergradient, then x moves."""
+        problem, algorithm, state = self._problem, self._algorithm, carry.state
+        smoothness, following = state.smoothness, Cost()
+        if smoothness is not None:
+            own_key = jax.random.fold_in(state.step_key(), _FOLLOWING)
+            smoothness, following = smoothness.follow(
+                problem, algorithm, state.x, state.hypergradient.y, own_key
+            )
+            algorithm = with_steps(algorithm, smoothness.step_size)
+        gradient, estimate, cost, result = self._estimate(algorithm, state)
+        norm = optax.tree.norm(gradient)
+        converged = norm <= self._tol
+        update, outer = algorithm.outer.update(
+            gradient, state.outer, state.x, Clock(state.step, state.step)
         )
-        algorithm = with_steps(algorithm, smoothness.step_size)
-    gradient, estimate, cost, result = algorithm.hypergradient(
-        problem, state.x, state.hypergradient, key
-    )
-    norm = optax.tree.norm(gradient)
-    converged = norm <= tol
-    update, outer = algorithm.outer.update(
-        gradient, state.outer, state.x, Clock(state.step, state.step)
-    )
-    moved = algorithm.apply(state.x, update)
-    stay = lambda new, old: jnp.where(converged, old, new)
-    x, outer = jax.tree.map(stay, (moved, outer), (state.x, state.outer))
-    finite = finite_or((moved, norm, estimate.value), Result.outer_nonfinite)
-    ascent = state.ascent.then(norm, norm, estimate.value > state.hypergradient.value)
-    astray = ascent.runs_away(half_the_digits(norm.dtype))
-    diverged = Result.where(astray, Result.outer_diverged, Result.successful)
-    state = LoopState(
-        x,
-        estimate,
-        outer,
-        smoothness,
-        ascent,
-        state.step + 1,
-        state.key,
-        state.key_impl,
-    )
-    return Carry(
-        state,
-        carry.cost + cost.wide() + following.wide(),
-        norm,
-        converged,
-        first_failure(result, finite, diverged),
-    )
+        moved, shown = algorithm.apply(state.x, update), state.shown
+        if algorithm.output is not None:
+            converged, extra = self._output_converged(algorithm, state, estimate, converged)
+            cost = cost + extra
+            shown = algorithm.output(shown, moved, outer, state.step + 1)
+        stay = lambda new, old: jnp.where(converged, old, new)
+        x, shown, outer = jax.tree.map(
+            stay, (moved, shown, outer), (state.x, state.shown, state.outer)
+        )
+        state = LoopState(
+            x,
+            shown,
+            estimate,
+            outer,
+            smoothness,
+            state.ascent,
+            state.step + 1,
+            state.key,
+            state.key_impl,
+        )
+        cost = self.tally.add(carry.cost, cost + following)
+        return Carry(state, cost, norm, converged, result)
+
+    def _estimate(self, algorithm: Algorithm, state: LoopState):
+        estimator = algorithm.hypergradient
+        if estimator.ahead == 1:
+            return estimator(self._problem, state.x, state.hypergradient, state.step_key())
+        found = estimator.estimate(self._problem, state.x, state.hypergradient)
+        return *found, Result.successful
+
+    def _output_converged(self, algorithm: Algorithm, state: LoopState, estimate, converged):
+        """Whether the gradient is small at what is shown too, and what it took to know.
+
+        That is looked at only where it is small at x.
+        """
+        there = eqx.tree_at(lambda s: (s.x, s.hypergradient), state, (state.shown, estimate))
+
+        def look():
+            gradient, _, cost, _ = self._estimate(algorithm, there)
+            return optax.tree.norm(gradient) <= self._tol, cost.wide()
+
+        return jax.lax.cond(converged, look, lambda: (jnp.array(False), Cost().wide()))
+
+    def _examined(self, before: Carry, after: Carry, counts: Bool[Array, ""] | bool) -> Carry:
+        """The steps from `before` to `after`, with what is wrong with them.
+
+        `counts` says whether their growth is one of those that are compared.
+        """
+        state, norm = after.state, after.gradient_norm
+        value, last = state.hypergradient.value, before.state.hypergradient.value
+        told = self._algorithm.hypergradient.examine(state.hypergradient)
+        finite = finite_or((state.x, norm, value), Result.outer_nonfinite)
+        ascent = state.ascent.then(norm, norm, value > last)
+        if counts is not True:
+            keep = lambda new, old: jnp.where(counts, new, old)
+            ascent = jax.tree.map(keep, ascent, state.ascent)
+        astray = ascent.runs_away(half_the_digits(norm.dtype))
+        diverged = Result.where(astray, Result.outer_diverged, Result.successful)
+        state = eqx.tree_at(lambda s: s.ascent, state, ascent)
+        result = first_failure(after.result, told, finite, diverged)
+        return Carry(state, after.cost, norm, after.converged, result)
 
 
 class Told(eqx.Module):
@@ -152,9 +238,10 @@ class Told(eqx.Module):
 
 
 @program
-def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
+def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at, between=1):
     """Up to `records` records, at most `RECORDS`, and up to the step `stop_at`.
 
+    `between` steps are taken between two looks at how an estimator does that draws ahead.
     Returns the state after it, and what the host is told.
 
     The state is not donated: a chunk that fails is taken again, from its start to the step
@@ -165,20 +252,17 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
         index, carry, rows = at
         boundary = (carry.state.step // every + 1) * every
         stop = jnp.minimum(boundary, stop_at)
-        carry = jax.lax.while_loop(
-            lambda c: c.running & (c.state.step < stop),
-            lambda c: outer_step(problem, algorithm, c, tol),
-            carry,
-        )
+        carry = loop.advance(carry, stop, between)
         write = lambda column, new: jax.lax.dynamic_update_index_in_dim(column, new, index, 0)
-        return index + 1, carry, jax.tree.map(write, rows, row(metrics, carry))
+        cost = loop.tally.total(carry.cost, carry.state.step - state.step)
+        return index + 1, carry, jax.tree.map(write, rows, row(metrics, carry, cost))
 
     def wanted(at):
         index, carry, _ = at
         return carry.running & (index < records) & (carry.state.step < stop_at)
 
-    start = Carry.start(state)
-    shapes = jax.eval_shape(lambda carry: row(metrics, carry), start)
+    loop, start = Loop(problem, algorithm, tol), Carry.start(state)
+    shapes = jax.eval_shape(lambda carry: row(metrics, carry, carry.cost), start)
     room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
     # As many turns as records are wanted: rows that nobody reads would take a chunk of one
     # step ten times as long.
@@ -195,15 +279,15 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at):
     )
 
 
-def row(metrics, carry: Carry) -> dict[str, Any]:
-    """What is recorded of a step."""
+def row(metrics, carry: Carry, cost: Cost) -> dict[str, Any]:
+    """What is recorded of a step, where a chunk has cost so much."""
     return {
         "taken": jnp.array(True),
         "step": carry.state.step,
         "value": carry.state.hypergradient.value,
         "gradient_norm": carry.gradient_norm,
         "residuals": residuals(carry.state),
-        "cost": packed(carry.cost),
+        "cost": packed(cost),
         "metrics": evaluate(metrics, carry.state),
     }
 
@@ -225,15 +309,29 @@ def streaks_of(state: LoopState) -> dict[str, Any]:
 
 
 def evaluate(metrics, state: LoopState) -> dict[str, Any]:
-    """The user's metrics."""
+    """The user's metrics, of x and y, and of z where they ask for three."""
     if metrics is None:
         return {}
-    y = state.hypergradient.y
-    shapes = jax.eval_shape(metrics, state.x, y)
+    estimate = state.hypergradient
+    variables = (state.output, estimate.y, estimate.adjoint)[: _num_variables(metrics)]
+    shapes = jax.eval_shape(metrics, *variables)
     arrays = isinstance(shapes, dict) and all(hasattr(s, "shape") for s in shapes.values())
     if not arrays or RESERVED & shapes.keys():
         raise ValueError(
-            "metrics(x, y) must return a dict of numbers or arrays whose names are not "
-            f"columns of the history already; got {shapes}."
+            "metrics must return a dict of numbers or arrays whose names are not columns of "
+            f"the history already; got {shapes}."
         )
-    return jax.tree.map(jnp.asarray, metrics(state.x, y))
+    return jax.tree.map(jnp.asarray, metrics(*variables))
+
+
+def _num_variables(metrics) -> int:
+    """Three where a function cannot be called with two, else two."""
+    try:
+        signature = inspect.signature(metrics)
+    except (TypeError, ValueError):
+        return 2
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return 3
+    return 2

@@ -28,9 +28,9 @@ from .steps import has_steps_to_measure
 class Solution(eqx.Module):
     """What `bx.minimize` returns.
 
-    - `x`, `y`, `adjoint`: the last outer, inner and adjoint variables. y and the adjoint
-      were computed at the x before the last step; where the run stopped by `tol` they
-      belong to `x` itself.
+    - `x`, `y`, `adjoint`: the last outer, inner and adjoint variables; with an `output` of
+      the algorithm x is what that shows. y and the adjoint were computed at the x before the
+      last step; where the run stopped by `tol` they belong to `x` itself.
     - `history`: a dict of arrays with one row per record. `step` counts the steps taken;
       `value` and `gradient_norm` are those of the step's hypergradient, taken before x
       moved; `inner_gradient`, `hvp`, `cross`, `outer_gradient` and `calls` are the oracle
@@ -61,7 +61,7 @@ class Solution(eqx.Module):
         loop = state.loop
         estimate = loop.hypergradient
         residuals = last_residuals(estimate)
-        variables = loop.x, estimate.y, estimate.adjoint
+        variables = loop.output, estimate.y, estimate.adjoint
         return cls(*variables, history.columns(), *residuals, state.cost, result, state)
 
 
@@ -83,7 +83,7 @@ def minimize(
     adjoint0: PyTree | None = None,
     tol: Number | None = None,
     record_every: Count = 1,
-    metrics: Callable[[PyTree, PyTree], dict[str, Any]] | None = None,
+    metrics: Callable[..., dict[str, Any]] | None = None,
     callback: Callable[[Solution], Any] | None = None,
     progress: bool = False,
     state: SavedState = None,
@@ -100,10 +100,12 @@ def minimize(
     - `key`: a `jax.random.key`; needed if the algorithm draws rows. The same key gives
       the same answer.
     - `adjoint0`: where the adjoint starts, zero by default.
-    - `tol`: stop when the hypergradient's norm is at most this. x is then not moved.
+    - `tol`: stop when the hypergradient's norm is at most this, at x and, with an `output`,
+      at what is shown too. x is then not moved.
     - `record_every`: outer steps between two rows of the history.
-    - `metrics`: `metrics(x, y)` returns a dict of numbers or small arrays to record; it
-      is compiled into the loop. Give it data as a `jax.tree_util.Partial`.
+    - `metrics`: `metrics(x, y)`, or `metrics(x, y, z)` with the adjoint, returns a dict of
+      numbers or small arrays to record; it is compiled into the loop. Give it data as a
+      `jax.tree_util.Partial`.
     - `callback`: called with the `Solution` so far at every record; if it returns true,
       the run stops. Each record is then a chunk of its own.
     - `progress`: whether to print how the run gets on.
@@ -192,7 +194,8 @@ def initial_state(
     """
     variables = {"x0": x0, "y0": y0}
     x, y, adjoint, key = checked(problem, algorithm.hypergradient, variables, adjoint0, key)
-    state = State(_start(problem, algorithm, x, y, adjoint, key), Cost())
+    cost = algorithm.hypergradient.init_cost(problem)
+    state = State(_start(problem, algorithm, x, y, adjoint, key), cost)
     if has_steps_to_measure(algorithm):
         state = remeasured(problem, algorithm, state)
     return state
@@ -201,7 +204,7 @@ def initial_state(
 @program
 def _start(problem, algorithm, x, y, adjoint, key) -> LoopState:
     estimate = initial_estimate(problem, algorithm.hypergradient, x, y, adjoint)
-    return LoopState.start(x, estimate, algorithm.outer.init(x), key)
+    return LoopState.start(algorithm, x, estimate, key)
 
 
 def _first(result, otherwise):

@@ -33,7 +33,7 @@ def check_state(
         error.add_note(_OTHER_STATE)
         raise
     unmeasured = needs_measured and state.step_size is None
-    if unmeasured or _kinds((loop.hypergradient, loop.outer)) != _kinds(expected):
+    if unmeasured or _kinds((loop.hypergradient, loop.outer, loop.shown)) != _kinds(expected):
         raise ValueError(_OTHER_STATE)
 
 
@@ -52,7 +52,7 @@ def _start(static, arrays):
     leaves = [b if a is None else a for a, b in zip(arrays, others, strict=True)]
     problem, algorithm, x, y = structure.unflatten(leaves)
     estimate = initial_estimate(problem, algorithm.hypergradient, x, y, None)
-    return estimate, algorithm.outer.init(x)
+    return estimate, algorithm.outer.init(x), None if algorithm.output is None else x
 
 
 def _kinds(tree: PyTree):

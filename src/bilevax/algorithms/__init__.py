@@ -7,7 +7,9 @@ Arguments that presets share, keyword-only:
 - `inner_step_size`: $\\alpha$, and `adjoint_step_size`: $\\beta$ (or $\\eta$), floats or
   schedules; left out, 1 / smoothness of the inner problem, measured where a run starts;
 - `inner_steps`: T, and `adjoint_steps`: N, ints or functions of the outer step k;
-- `batch_size`, or one an oracle: `inner_batch_size`, `hvp_batch_size`,
+- of single-loop methods `batch_size`, `inner_batch_size` and `outer_batch_size`: one batch of
+  each level serves all oracles of a step;
+- otherwise `batch_size`, or one an oracle: `inner_batch_size`, `hvp_batch_size`,
   `cross_batch_size`, `outer_batch_size`; an int (fresh random rows at every call; one
   draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
 """
@@ -15,6 +17,8 @@ Arguments that presets share, keyword-only:
 from ._amigo import aid_cg, aid_cg_ws, aid_fp, aid_gd, aid_n, amigo_cg, amigo_gd
 from ._ba import ba
 from ._itd import itd, reverse
+from ._recursive import mrbo, vrbo
+from ._single_loop import ma_soba, saba, soba, srba
 
 __all__ = [
     "aid_cg",
@@ -26,5 +30,11 @@ __all__ = [
     "amigo_gd",
     "ba",
     "itd",
+    "ma_soba",
+    "mrbo",
     "reverse",
+    "saba",
+    "soba",
+    "srba",
+    "vrbo",
 ]

@@ -26,6 +26,10 @@ class Algorithm(eqx.Module):
       recompiles), or an optax transformation (changing it does).
     - `apply`: how x takes an update, `apply(x, update) -> x`; additive by default. A
       projection goes here.
+    - `output`: what `Solution.x`, metrics and `tol` see where it is not the last x:
+      `output(shown, x, outer_state, k)` makes it of what was shown before, of the k-th x,
+      its projection included, and of the outer step's state. $x_0$ is shown first. See
+      `bx.averaged`.
 
     >>> import bilevax as bx, jax, jax.numpy as jnp, optax
     >>> estimator = bx.Implicit(bx.GradientDescent(0.5, 10), bx.CG(5))
@@ -37,12 +41,14 @@ class Algorithm(eqx.Module):
     hypergradient: AbstractHypergradient
     outer: AbstractDirection
     apply: Callable
+    output: Callable | None
 
     def __init__(
         self,
         hypergradient: Estimator,
         outer: OuterStep,
         apply: Callable[[PyTree, PyTree], PyTree] | None = None,
+        output: Callable[[PyTree, PyTree, Any, Any], PyTree] | None = None,
     ):
         if not isinstance(hypergradient, AbstractHypergradient):
             raise TypeError(
@@ -51,7 +57,12 @@ class Algorithm(eqx.Module):
             )
         self.hypergradient = hypergradient
         self.outer = as_outer(outer, "outer")
+        if output is not None and not callable(output):
+            raise TypeError(
+                f"output must be a function, such as bx.averaged(), got {output!r}."
+            )
         self.apply = optax.apply_updates if apply is None else apply
+        self.output = output
 
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.

@@ -3,6 +3,7 @@
 from ._analytic import Analytic
 from ._base import AbstractHypergradient, HypergradientState
 from ._implicit import Implicit
+from ._joint import Joint
 from ._unrolled import Unrolled
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "Analytic",
     "HypergradientState",
     "Implicit",
+    "Joint",
     "Unrolled",
 ]

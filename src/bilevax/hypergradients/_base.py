@@ -1,7 +1,7 @@
 """The hypergradient interface."""
 
 import abc
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
@@ -49,7 +49,39 @@ def last_residuals(state: HypergradientState) -> tuple[Array, Array | None]:
 
 
 class AbstractHypergradient(eqx.Module):
-    """Estimates the gradient of x -> f(x, y*(x)). Pure: its state is explicit."""
+    """Estimates the gradient of x -> f(x, y*(x)). Pure: its state is explicit.
+
+    One that draws rows for several estimates at once says for how many in `ahead`. A loop may
+    then call `prepare` before every so many of them, `estimate` in between and `examine` when
+    it wants to know how things are; calling the estimator itself does all three.
+    """
+
+    ahead: ClassVar[int] = 1
+
+    def prepare(self, problem: AbstractProblem, state: Any, key: PRNGKeyArray) -> Any:
+        """The state with what the next `ahead` estimates draw."""
+        del problem, key
+        return state
+
+    def estimate(self, problem: AbstractProblem, x: PyTree, state: Any):
+        """The gradient, the new state and the cost of one estimate that is prepared."""
+        del problem, x, state
+        raise TypeError(f"{type(self).__name__} is called as a whole.")
+
+    def drawn(self, state: Any) -> Any:
+        """The part of a state that `prepare` changes."""
+        del state
+        return ()
+
+    def examine(self, state: Any) -> Any:
+        """The result after such estimates."""
+        del state
+        return Result.successful
+
+    def init_cost(self, problem: AbstractProblem) -> Cost:
+        """What `init` calls."""
+        del problem
+        return Cost()
 
     def shortfall(self, state: Any) -> Any:
         """The result that says whether a solver's tolerance was never met so far."""

@@ -16,7 +16,7 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.types import Count
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
-from ..solvers import AbstractIterativeSolver, Solve
+from ..solvers import AbstractIterativeSolver, ReducedDescent, Solve
 from ..solvers._base import IterativeSolver, check_solver
 from ..solvers._equation import InnerEquation
 from ._stages import AbstractTwoStage, InnerState, TwoStageState
@@ -223,6 +223,8 @@ def _contract(jacobian: PyTree, f_y: PyTree, x: PyTree) -> PyTree:
 
 
 def _check(inner, last, mode, checkpoint, max_num_steps) -> None:
+    if isinstance(inner, ReducedDescent):
+        raise TypeError(_REDUCED)
     if not isinstance(inner, AbstractIterativeSolver) or inner.stops_early:
         raise TypeError(_NEEDS_FIXED_COUNT)
     if mode not in ("reverse", "forward"):
@@ -267,6 +269,10 @@ _NEEDS_MAXIMUM = (
     "The inner number of steps is a function of the outer step, and reverse mode stores "
     "every step: pass `max_num_steps=`, the most that function returns, or use "
     "mode='forward'."
+)
+_REDUCED = (
+    "A solver with a reducer steps along what it saw at earlier x and y, which are constants: "
+    "the derivative of its iterations is not that of y*. Use bx.Implicit, or bx.SGD here."
 )
 _NEEDS_FIXED_COUNT = (
     "Differentiating a loop whose length a tolerance decides gives wrong derivatives. Give "

@@ -78,6 +78,14 @@ class AbstractProblem(eqx.Module):
 
         return mean_over_rows(on_rows, batch)
 
+    def residual_and_products(
+        self, x: PyTree, y: PyTree, z: PyTree, batch: Batch
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        r"""$F(x, y)$, $(\partial_y F)^\top z$ and $(\partial_x F)^\top z$, from one pass."""
+        residual, pullback = jax.vjp(lambda x, y: self.residual(x, y, batch), x, y)
+        cross, product = pullback(z)
+        return residual, product, cross
+
     def linearize(self, x: PyTree, y: PyTree, batch: Batch) -> Linearization:
         """The inner residual, linearised once at (x, y), for any number of products."""
         _, pullback = jax.vjp(lambda x, y: self.residual(x, y, batch), x, y)

@@ -9,12 +9,15 @@ from ._fixed_point import FixedPointIteration
 from ._neumann import Neumann
 from ._newton import Newton
 from ._optimistix import Optimistix
+from ._reduced import SAG, SVRG, ReducedDescent
 from ._sinkhorn import Sinkhorn
 from ._watch import Watch
 
 __all__ = [
     "CG",
+    "SAG",
     "SGD",
+    "SVRG",
     "AbstractIterativeSolver",
     "AbstractSolver",
     "AcceleratedGradientDescent",
@@ -25,6 +28,7 @@ __all__ = [
     "Neumann",
     "Newton",
     "Optimistix",
+    "ReducedDescent",
     "Sinkhorn",
     "Solve",
     "SolverState",

@@ -183,10 +183,12 @@ class AbstractIterativeSolver(AbstractSolver):
         del state
         return 0
 
-    def other_cost(self, equation: AbstractEquation, state: SolverState) -> Cost:
-        """What was called of other oracles than the equation's own."""
-        del equation, state
-        return Cost()
+    def spent(self, run: "Solve", state: SolverState) -> Cost:
+        """The cost of the iterations of a solve, and of what preceded them."""
+        known = isinstance(run.num_steps, int) and not self.stops_early
+        iterations = run.num_steps if known else state.clock.i
+        calls = run.calls + iterations - run.taken + self.extra_calls(state)
+        return self.cost(run, calls)
 
     @property
     def plain_step(self) -> Scalar | None:
@@ -277,9 +279,8 @@ class AbstractIterativeSolver(AbstractSolver):
             u, state = jax.lax.while_loop(unfinished, run.iterate(self), run.carry)
         else:
             u, state = run.advance(self, run.carry, run.num_steps - run.taken)
-        calls = run.calls + state.clock.i - run.taken + self.extra_calls(state)
         state, judging = self.finish(run, u, state)
-        cost = self.cost(run, calls + judging) + self.other_cost(run.equation, state)
+        cost = self.spent(run, state) + self.cost(run, judging)
         return u, state, cost, self.result(run.equation, u, state)
 
     def prepare(self, equation, u, state, key, k) -> "Solve":

@@ -55,6 +55,18 @@ class AbstractEquation(eqx.Module):
         """R(u), on one batch."""
 
     @abc.abstractmethod
+    def point(self, u: PyTree) -> PyTree:
+        """All that R(u) depends on and that moves in a run."""
+
+    @abc.abstractmethod
+    def mean(self, w: PyTree, batch: Batch) -> PyTree:
+        """The part of R that is averaged over rows, at such a point, on one batch."""
+
+    @abc.abstractmethod
+    def completed(self, mean: PyTree) -> PyTree:
+        """R, from an estimate of that part."""
+
+    @abc.abstractmethod
     def value_and_residual(self, u: PyTree, batch: Batch = ANY) -> tuple[Array, PyTree]:
         """The objective whose gradient R is, and R(u), in one call of the oracle."""
 
@@ -137,6 +149,16 @@ class InnerEquation(AbstractEquation):
     def residual(self, u, batch=ANY):
         return self.problem.residual(self.x, u, self.fixed or batch)
 
+    def point(self, u):
+        return self.x, u
+
+    def mean(self, w, batch):
+        x, y = w
+        return self.problem.residual(x, y, batch)
+
+    def completed(self, mean):
+        return mean
+
     def value_and_residual(self, u, batch=ANY):
         return self.problem.inner_value_and_gradient(self.x, u, self.fixed or batch)
 
@@ -209,6 +231,17 @@ class AdjointEquation(AbstractLinearEquation):
 
     def residual(self, u, batch=ANY):
         return optax.tree.add(self.operator(batch)(u), self.offset)
+
+    def point(self, u):
+        return self.x, self.y, u
+
+    def mean(self, w, batch):
+        x, y, z = w
+        product = self.problem.linearize(x, y, batch).hvp
+        return on_quotient(product, self.problem.gauge)(z)
+
+    def completed(self, mean):
+        return optax.tree.add(mean, self.offset)
 
     def value_and_residual(self, u, batch=ANY):
         if not self.symmetric:

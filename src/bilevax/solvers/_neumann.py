@@ -2,10 +2,13 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax.tree
+from jaxtyping import Array, Int
 
 from .._core.tree import axpy, norm, scale
-from .._core.types import NumSteps, Refused, StepSize
+from .._core.types import ArrayLike, NumSteps, Refused, StepSize
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..schedules import as_step_size, constant_step, evaluate
 from ._base import AbstractIterativeSolver, checked_num_steps
@@ -32,6 +35,8 @@ class Neumann(AbstractIterativeSolver):
     - `num_steps`: N.
     - `batch_size`: rows of each product: an int, a sampler, or `None` (all).
     - `randomized`: one random term in place of the series.
+    - `lengths`: the numbers p of products of one random term after another, in order and over
+      again, in place of drawn ones: outer step k takes the k-th.
 
     >>> import bilevax as bx
     >>> solver = bx.Neumann(step_size=0.5, num_steps=10)
@@ -41,6 +46,7 @@ class Neumann(AbstractIterativeSolver):
     num_steps: NumSteps
     sampler: AbstractSampler
     randomized: bool = eqx.field(static=True)
+    lengths: Int[Array, "terms"] | None
 
     def __init__(
         self,
@@ -49,6 +55,7 @@ class Neumann(AbstractIterativeSolver):
         num_steps: NumSteps = 10,
         batch_size: BatchSize = None,
         randomized: bool = False,
+        lengths: ArrayLike | None = None,
     ):
         if positional:
             raise TypeError(_NAMES.format(", ".join(map(repr, positional))))
@@ -56,10 +63,11 @@ class Neumann(AbstractIterativeSolver):
         self.num_steps = checked_num_steps(num_steps)
         self.sampler = as_sampler(batch_size)
         self.randomized = randomized
+        self.lengths = None if lengths is None else _checked_lengths(lengths, randomized)
 
     @property
     def random(self):
-        return self.randomized or super().random
+        return (self.randomized and self.lengths is None) or super().random
 
     def init_method(self, equation, u):
         return as_linear(equation).zeros()
@@ -70,6 +78,8 @@ class Neumann(AbstractIterativeSolver):
 
     def length(self, key, k):
         terms = self.terms(k)
+        if self.lengths is not None:
+            return self.lengths[k % len(self.lengths)]
         return jax.random.randint(key, (), 0, terms) if self.randomized else terms
 
     def begin(self, equation, u, state):
@@ -100,6 +110,17 @@ class Neumann(AbstractIterativeSolver):
     @property
     def plain_step(self):
         return None if self.randomized else constant_step(self.step_size)
+
+
+def _checked_lengths(lengths: ArrayLike, randomized: bool) -> Array:
+    known = np.asarray(lengths)
+    if not randomized:
+        raise TypeError("lengths are those of a randomized series: pass randomized=True.")
+    integers = known.ndim == 1 and len(known) and np.issubdtype(known.dtype, np.integer)
+    if not integers or known.min() < 0:
+        raise ValueError(f"lengths must be ints of at least 0, got {lengths!r}.")
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(known, jnp.int32)
 
 
 _NAMES = (

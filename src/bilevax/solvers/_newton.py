@@ -146,9 +146,9 @@ class Newton(AbstractTolerantSolver):
     def extra_calls(self, state):
         return state.method.trials - state.clock.i  # each step counts one itself
 
-    def other_cost(self, equation, state):
-        rows = self.sampler.rows(equation.data)
-        return Cost.of("hvp", state.method.products, rows)
+    def spent(self, run, state):
+        rows = self.sampler.rows(run.equation.data)
+        return super().spent(run, state) + Cost.of("hvp", state.method.products, rows)
 
     def diverged(self, equation, u, state):
         # The gradient may grow on a way that goes down.

@@ -1,0 +1,492 @@
+"""Single-loop methods: y, z and x move together."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+import optax.tree
+from jaxtyping import Array, Float, Int, PyTree
+
+from .._core.cost import Cost
+from .._core.numbers import as_count
+from .._core.result import Result, finite_or, first_failure
+from .._core.tree import float_dtype
+from .._core.types import Count, Index, StepSize
+from .._rows.samplers import AbstractSampler, BatchSize, FullBatch, ticket_at
+from ..problems._base import AbstractProblem
+from ..reducers import AbstractReducer, Average, Calls, Reader
+from ..reducers._base import check_reducer
+from ..reducers._rows import as_reduced_sampler
+from ..schedules import as_step_size, is_measured
+from ..solvers import Descent, Neumann, Watch
+from ..solvers._base import Solver
+from ..solvers._directions import Clock, SteepestDescent
+from ..solvers._followed import FollowedDescent
+from ._base import AbstractHypergradient
+from ._stages import no_value_yet
+from ._terms import AbstractTerms, InnerTerms, OuterTerms, Point, SeriesTerms, sum_of
+
+# Checked by hand, so that the error names the remedy: see `_core.types`.
+if TYPE_CHECKING:
+    Order = Literal["together", "in turn", "x first"]
+    Reducers = AbstractReducer | tuple[AbstractReducer, AbstractReducer | None, AbstractReducer]
+else:
+    Order = Reducers = Any
+
+
+class Drawn(eqx.Module):
+    """A level's sampler, and what names the batches that it has drawn ahead."""
+
+    sampler: PyTree
+    tickets: PyTree
+
+
+class JointState(eqx.Module):
+    """The state of `Joint`: the variables, the reducers' estimates, the rows drawn ahead."""
+
+    k: Int[Array, ""]
+    y: PyTree
+    adjoint: PyTree
+    value: Float[Array, ""]
+    estimates: tuple[PyTree, ...]
+    inner_rows: Drawn
+    outer_rows: Drawn
+    seed: Array
+
+    @property
+    def watches(self):
+        """Of both levels, whose residuals are never known on all rows."""
+        unknown = Watch.none(float_dtype(self.y))
+        return {"inner": unknown, "adjoint": unknown}
+
+
+class Part(eqx.Module):
+    """Terms of the directions with a reducer of their own."""
+
+    terms: AbstractTerms
+    reducer: AbstractReducer
+
+    def average(
+        self, problem: AbstractProblem, readers: tuple[Reader, Reader], clock: Clock, seed=None
+    ) -> Average:
+        """The terms as what the reducer estimates."""
+        function = lambda w, batch: self.terms(problem, w, batch, clock)
+        return Average(function, self.terms.of(*readers), seed)
+
+    def cost(self, calls: Calls, readers: tuple[Reader, Reader]) -> Cost:
+        """What calls of the average read."""
+        inner, outer = readers
+        size = self.reducer.refresh_size
+        on_batch = inner.sampler.rows(inner.data), outer.sampler.rows(outer.data)
+        on_refresh = inner.rows_of(size), outer.rows_of(size)
+        cost = self.terms.cost(calls.on_batch, *on_batch)
+        if isinstance(calls.on_refresh, int) and not calls.on_refresh:
+            return cost
+        return cost + self.terms.cost(calls.on_refresh, *on_refresh)
+
+
+class Joint(AbstractHypergradient):
+    r"""Single-loop estimators: y, the adjoint z and x move together, a step at a time.
+
+    The directions (Dagréou et al. 2022, section 2)
+
+    - $D_y = F(x, y)$, along which $y \leftarrow y - \alpha D_y$,
+    - $D_z = (\partial_y F)^\top z + \partial_y f$, along which $z \leftarrow z - \beta D_z$,
+    - $D_x = \partial_x f + (\partial_x F)^\top z$, the estimate of the hypergradient,
+
+    are averages over rows, and a reducer estimates them from batches. With a Neumann series
+    as the adjoint there is no z that moves: $D_x$ is the hypergradient with z the series at
+    (x, y), a function of the batches that is nested and no sum.
+
+    **Arguments:**
+
+    - `adjoint`: `bx.GradientDescent(beta, 1)`, one step of z at a time, or `bx.Neumann`.
+      Its batches are those of `inner_batch_size`.
+    - `reducer`: `bx.Sample`, `bx.SAGA`, `bx.STORM` or `bx.SPIDER` for all directions, or a
+      triple of them for y, z and x (with a series the second is not used: `None`). One for
+      all shares the evaluations.
+    - `inner_step_size`: $\alpha$, a float or a schedule of the outer step k; `None` measures
+      it.
+    - `adjoint_step_size`: the step of `adjoint`, where that was made without one.
+    - `num_inner_steps`: steps of y (and z) for each of x.
+    - `order`: `"together"`: all directions at the same point, and x moves along the last of
+      them. `"in turn"`: y moves, then z at the new y, then x at both, each on batches of its
+      own. `"x first"`: the steps of y and z follow that of x, so that there are none before
+      its first one and their schedules are read at k - 1; D_x is estimated at every step and
+      once more at the end.
+    - `inner_batch_size`, `outer_batch_size`: an int (random rows; for a table `bx.Blocks`),
+      a sampler, or `None` (all). One batch of each level serves all directions of a step.
+
+    The outer value is estimated as the directions are.
+
+    >>> import bilevax as bx
+    >>> problem = bx.BilevelProblem(
+    ...     outer=lambda x, y: (y - 1) ** 2 / 2, inner=lambda x, y: (y - x) ** 2)
+    >>> estimator = bx.Joint(bx.GradientDescent(0.4, 1), bx.Sample(), 0.4)
+    >>> solution = bx.minimize(problem, bx.Algorithm(estimator, 0.3), 3.0, 0.0, num_steps=80)
+    >>> round(float(solution.x), 3), solution.cost.total
+    (1.0, 320)
+
+    **Reference:** M. Dagréou, P. Ablin, S. Vaiter and T. Moreau, A framework for bilevel
+    optimization that enables stochastic and global variance reduction algorithms,
+    NeurIPS 2022.
+    """
+
+    series: Neumann | None
+    adjoint_step: SteepestDescent | None
+    reducers: tuple[AbstractReducer | None, ...]
+    inner_step: SteepestDescent
+    num_inner_steps: int = eqx.field(static=True)
+    order: str = eqx.field(static=True)
+    inner_sampler: AbstractSampler
+    outer_sampler: AbstractSampler
+
+    ahead: ClassVar[int] = 64
+
+    def __init__(
+        self,
+        adjoint: Solver,
+        reducer: Reducers,
+        inner_step_size: StepSize = None,
+        adjoint_step_size: StepSize = None,
+        num_inner_steps: Count = 1,
+        order: Order = "together",
+        *,
+        inner_batch_size: BatchSize = None,
+        outer_batch_size: BatchSize = None,
+    ):
+        self.series, self.adjoint_step = _as_adjoint(adjoint, adjoint_step_size)
+        self.reducers = _as_reducers(reducer, self.series)
+        self.inner_step = SteepestDescent(as_step_size(inner_step_size, "inner_step_size"))
+        self.num_inner_steps = as_count("num_inner_steps", num_inner_steps)
+        if order not in ("together", "in turn", "x first"):
+            raise ValueError(
+                f"order must be 'together', 'in turn' or 'x first', got {order!r}."
+            )
+        self.order = order
+        used = [r for r in self.reducers if r is not None]
+        self.inner_sampler = as_reduced_sampler(inner_batch_size, *used)
+        self.outer_sampler = as_reduced_sampler(outer_batch_size, *used)
+
+    @property
+    def random(self):
+        draws = any(part.reducer.draws for part in self.parts)
+        return draws or self.inner_sampler.random or self.outer_sampler.random
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The terms of the directions, each with its reducer.
+
+        One reducer for all takes those of one level together, which shares a pass.
+        """
+        y, z, x = self._triple
+        shared = len(self.reducers) == 1 and self.order != "in turn"
+        parts: tuple[tuple[AbstractTerms, Any], ...]
+        if self.series is not None:
+            parts = (InnerTerms(("y",)), y), (SeriesTerms(self.series), x)
+        elif shared:
+            parts = (InnerTerms(("y", "z", "x")), y), (OuterTerms(("z", "x")), x)
+        else:
+            parts = (
+                (InnerTerms(("y",)), y),
+                (InnerTerms(("z",)), z),
+                (OuterTerms(("z",)), z),
+                (InnerTerms(("x",)), x),
+                (OuterTerms(("x",)), x),
+            )
+        return tuple(Part(*part) for part in parts)
+
+    def init(self, problem, x, y, adjoint=None):
+        z = optax.tree.zeros_like(y) if adjoint is None else adjoint
+        readers, w, clock = self._readers(problem), Point(x, y, z), Clock.at(0)
+        inner = self.inner_sampler.init(problem.inner_data)
+        outer = self.outer_sampler.init(problem.outer_data)
+        estimates = []
+        for part in self.parts:
+            average = part.average(problem, readers, clock)
+            estimate = part.reducer.init(average, w)
+            if part.reducer.starts_full:
+                _, estimate = part.reducer.refresh(average, w, estimate)
+            estimates.append(estimate)
+        key = jax.random.key(0)
+        per_step = self._draws
+        return JointState(
+            jnp.int32(0),
+            y,
+            z,
+            no_value_yet(problem, x, y),
+            tuple(estimates),
+            self._room(self.inner_sampler, problem.inner_data, inner, key, per_step[0]),
+            self._room(self.outer_sampler, problem.outer_data, outer, key, per_step[1]),
+            jnp.uint32(0),
+        )
+
+    def init_cost(self, problem):
+        readers, total = self._readers(problem), Cost()
+        for part in self.parts:
+            if part.reducer.starts_full:
+                average = part.average(problem, readers, Clock.at(0))
+                total += part.cost(part.reducer.refresh_calls(average.num_slots), readers)
+        return total
+
+    def prepare(self, problem, state, key):
+        inner_key, outer_key, seed_key = jax.random.split(key, 3)
+        inner, outer = self._draws
+        draw = self._draw_ahead
+        inner_rows = draw(
+            self.inner_sampler, problem.inner_data, state.inner_rows.sampler, inner_key, inner
+        )
+        outer_rows = draw(
+            self.outer_sampler, problem.outer_data, state.outer_rows.sampler, outer_key, outer
+        )
+        drawn = inner_rows, outer_rows, jax.random.bits(seed_key, dtype=jnp.uint32)
+        return eqx.tree_at(self.drawn, state, drawn)
+
+    def drawn(self, state):
+        return state.inner_rows, state.outer_rows, state.seed
+
+    def __call__(self, problem, x, state, key):
+        drawn = jax.lax.cond(
+            state.k % self.ahead == 0,
+            lambda: self.drawn(self.prepare(problem, state, key)),
+            lambda: self.drawn(state),
+        )
+        state = eqx.tree_at(self.drawn, state, drawn)
+        gradient, state, cost = self.estimate(problem, x, state)
+        finite = finite_or(gradient, Result.outer_nonfinite)
+        return gradient, state, cost, first_failure(self.examine(state), finite)
+
+    def estimate(self, problem, x, state):
+        step = Step(self, problem, x, state)
+        if self.order == "in turn":
+            return step.in_turn()
+        return step.x_first() if self.order == "x first" else step.together()
+
+    def examine(self, state):
+        # Norms by squares: a y that grows makes gradients overflow soon after, and it is y
+        # that went astray.
+        sizes = map(optax.tree.norm, (state.y, state.adjoint))
+        codes = Result.inner_nonfinite, Result.adjoint_nonfinite
+        return first_failure(*map(finite_or, sizes, codes))
+
+    @property
+    def _draws(self) -> tuple[int, int]:
+        """Batches of each level that an outer step takes."""
+        num = self.num_inner_steps
+        if self.order == "in turn":
+            return num + 2, 2
+        num += self.order == "x first"
+        return num, num
+
+    @property
+    def _triple(self) -> tuple[Any, Any, Any]:
+        """The reducers for y, z and x."""
+        reducers = self.reducers
+        return (reducers[0], reducers[len(reducers) // 2], reducers[-1])
+
+    def _readers(self, problem) -> tuple[Reader, Reader]:
+        inner = Reader(problem.inner_data, self.inner_sampler)
+        return inner, Reader(problem.outer_data, self.outer_sampler)
+
+    def _draw_ahead(self, sampler, data, state, key, per_step: int) -> Drawn:
+        tickets, state = sampler.tickets(data, state, key, self.ahead * per_step)
+        split = lambda leaf: leaf.reshape(self.ahead, per_step, *leaf.shape[1:])
+        return Drawn(state, jax.tree.map(split, tickets))
+
+    def _room(self, sampler, data, state, key, per_step: int) -> Drawn:
+        """Room for what will be drawn."""
+        shapes = jax.eval_shape(
+            lambda: self._draw_ahead(sampler, data, state, key, per_step).tickets
+        )
+        return Drawn(state, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+
+
+class Moving(eqx.Module):
+    """What moves within an outer step."""
+
+    y: PyTree
+    z: PyTree
+    estimates: tuple[PyTree, ...]
+
+
+class Step:
+    """One outer step of a `Joint`, in its order."""
+
+    def __init__(self, joint: Joint, problem: AbstractProblem, x: PyTree, state: JointState):
+        self._joint, self._problem, self._x, self._state = joint, problem, x, state
+        self._parts, self._readers = joint.parts, joint._readers(problem)
+        place = state.k % joint.ahead
+        self._inner = ticket_at(state.inner_rows.tickets, place)
+        self._outer = ticket_at(state.outer_rows.tickets, place)
+        lag = 1 if joint.order == "x first" else 0
+        k = jnp.maximum(state.k - lag, 0)
+        self._clock = Clock(k, k)
+
+    def together(self):
+        """All directions at the same point."""
+        num, k = self._joint.num_inner_steps, self._state.k
+        move = lambda t, moving: self._advance(moving, t, k * num + t)
+        moving, directions = move(0, self._start())
+        if num > 1:
+            again = lambda t, carry: move(t, carry[0])
+            moving, directions = jax.lax.fori_loop(1, num, again, (moving, directions))
+        cost = self._cost(range(len(self._parts)), k * num, num, num)
+        return self._end(moving, directions, cost)
+
+    def x_first(self):
+        """The steps that follow the last one of x, then the direction of x."""
+        num, k = self._joint.num_inner_steps, self._state.k
+        first = (k - 1) * (num + 1) + 1
+        steps = jnp.where(k == 0, 0, num)
+        move = lambda t, moving: self._advance(moving, t, first + t)[0]
+        moving = jax.lax.fori_loop(0, steps, move, self._start())
+        moving, directions = self._directions(moving, num, num, k * (num + 1), self._all)
+        first = jnp.where(k == 0, 0, first)
+        cost = self._cost(self._all, first, steps + 1, num + 1)
+        return self._end(moving, directions, cost)
+
+    def in_turn(self):
+        """y, then z at the new y, then x at both."""
+        num, k = self._joint.num_inner_steps, self._state.k
+        of_z = range(1, len(self._parts) - 2) if self._joint.series is None else range(0)
+        of_x = range(len(self._parts) - 2, len(self._parts))
+        if self._joint.series is not None:
+            of_x = range(1, 2)
+
+        def move(t, moving):
+            moving, directions = self._directions(moving, t, 0, k * num + t, range(1))
+            return self._moved(moving, directions)
+
+        moving = jax.lax.fori_loop(0, num, move, self._start())
+        cost = self._cost(range(1), k * num, num, num)
+        if of_z:
+            moving, directions = self._directions(moving, num, 0, k, of_z)
+            moving = self._moved(moving, directions)
+            cost += self._cost(of_z, k, 1, 1)
+        moving, directions = self._directions(moving, num + 1, 1, k, of_x)
+        return self._end(moving, directions, cost + self._cost(of_x, k, 1, 1))
+
+    @property
+    def _all(self) -> range:
+        return range(len(self._parts))
+
+    def _start(self) -> Moving:
+        state = self._state
+        return Moving(state.y, state.adjoint, state.estimates)
+
+    def _directions(self, moving: Moving, inner: Index, outer: Index, i: Index, which: range):
+        """The directions of some parts on the given batches, the i-th estimates."""
+        readers, problem = self._readers, self._problem
+        w = Point(self._x, moving.y, moving.z)
+        batches = (
+            readers[0].sampler.batch(readers[0].data, ticket_at(self._inner, inner)),
+            readers[1].sampler.batch(readers[1].data, ticket_at(self._outer, outer)),
+        )
+        estimates, terms = list(moving.estimates), []
+        for index in which:
+            part = self._parts[index]
+            average = part.average(problem, readers, self._clock, self._state.seed)
+            batch = part.terms.of(*batches)
+            term, estimates[index] = part.reducer.update(average, w, batch, estimates[index], i)
+            terms.append(term)
+        return Moving(moving.y, moving.z, tuple(estimates)), sum_of(terms)
+
+    def _advance(self, moving: Moving, t: Index, i: Index):
+        """All directions on the t-th batches, then y and z move."""
+        moving, directions = self._directions(moving, t, t, i, self._all)
+        return self._moved(moving, directions), directions
+
+    def _moved(self, moving: Moving, directions: dict[str, PyTree]) -> Moving:
+        steps = {"y": self._joint.inner_step, "z": self._joint.adjoint_step}
+        found = {"y": moving.y, "z": moving.z}
+        for name, step in steps.items():
+            if step is not None and name in directions:
+                update, _ = step.update(directions[name], (), found[name], self._clock)
+                found[name] = optax.apply_updates(found[name], update)
+        return Moving(found["y"], found["z"], moving.estimates)
+
+    def _cost(self, which: range, first: Index, num, most: int) -> Cost:
+        """What `num` estimates of some parts in a row cost, at most `most`."""
+        total = Cost()
+        for index in which:
+            part = self._parts[index]
+            total += part.cost(_calls(part.reducer, first, num, most), self._readers)
+        return total
+
+    def _end(self, moving: Moving, directions: dict[str, PyTree], cost: Cost):
+        state = self._state
+        z = directions.get("adjoint", moving.z)
+        where = lambda s: (s.k, s.y, s.adjoint, s.value, s.estimates)
+        new = (state.k + 1, moving.y, z, directions["value"], moving.estimates)
+        return directions["x"], eqx.tree_at(where, state, new), cost
+
+
+def _calls(reducer: AbstractReducer, first: Index, num, most: int) -> Calls:
+    """What a number of updates in a row call."""
+    calls = reducer.calls(first)
+    if all(isinstance(number, int) for number in calls):
+        return Calls(*(number * num for number in calls))
+    if most == 1:
+        return calls
+    each = jax.vmap(reducer.calls)(first + jnp.arange(most))
+    made = jnp.arange(most) < num
+    return Calls(*(jnp.sum(jnp.where(made, n, 0), dtype=jnp.int32) for n in each))
+
+
+def _as_adjoint(adjoint: Any, step_size: StepSize):
+    """The series, or the step of z."""
+    if isinstance(adjoint, Neumann):
+        if adjoint.randomized or not isinstance(adjoint.sampler, FullBatch):
+            raise TypeError(_PLAIN_SERIES)
+        if callable(adjoint.num_steps):
+            raise TypeError("Joint needs a Neumann series of a fixed number of products.")
+        step = _one_step(adjoint.step_size, step_size)
+        return Neumann(step_size=step, num_steps=int(adjoint.num_steps)), None
+    direction = adjoint.transformation if isinstance(adjoint, Descent) else None
+    plain = isinstance(direction, SteepestDescent | FollowedDescent)
+    if not plain or adjoint.num_steps != 1 or not isinstance(adjoint.sampler, FullBatch):
+        raise TypeError(_NO_ADJOINT.format(adjoint))
+    return None, SteepestDescent(_one_step(direction.step_size, step_size))
+
+
+def _one_step(own: Any, given: StepSize) -> Any:
+    """The step of the adjoint, which is given at one place."""
+    given = as_step_size(given, "adjoint_step_size")
+    if is_measured(given):
+        return own
+    if not is_measured(own):
+        raise TypeError("The adjoint has a step of its own: leave adjoint_step_size out.")
+    return given
+
+
+def _as_reducers(reducer: Any, series: Neumann | None) -> tuple[AbstractReducer | None, ...]:
+    if not isinstance(reducer, tuple | list):
+        found = (check_reducer("reducer", reducer),)
+    elif len(reducer) != 3:
+        raise TypeError(f"reducer must be one, or a triple for y, z and x, got {len(reducer)}.")
+    else:
+        unused = lambda place, r: place == 1 and series is not None and r is None
+        found = tuple(
+            r if unused(place, r) else check_reducer("reducer", r)
+            for place, r in enumerate(reducer)
+        )
+    if series is not None and any(r is not None and r.has_table for r in (found[0], found[-1])):
+        raise TypeError(_NESTED)
+    return found
+
+
+_NO_ADJOINT = (
+    "The adjoint of bx.Joint is one plain step, bx.GradientDescent(step_size, 1), or a series, "
+    "bx.Neumann(...), both without a batch size of their own; got {!r}."
+)
+_PLAIN_SERIES = (
+    "In bx.Joint a Neumann series is not randomized, and its products read the batch of the "
+    "step: leave `randomized` and `batch_size` out, and pass `inner_batch_size` to bx.Joint."
+)
+_NESTED = (
+    "A table holds an average of independent terms, one a slot, and with a Neumann series as "
+    "the adjoint the average is nested: take bx.STORM or bx.SPIDER, or bx.GradientDescent as "
+    "the adjoint."
+)

@@ -1,0 +1,150 @@
+r"""The terms of a single-loop method's directions, by the rows they are averaged over.
+
+    direction   of y: F          of z: H z + d_y f       of x: d_x f + (d_x F)^T z
+    inner rows        F                H z                              (d_x F)^T z
+    outer rows                               d_y f             d_x f
+
+Terms of one kind of rows share their batches and one pass through the problem.
+"""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import optax.tree
+from jaxtyping import PyTree
+
+from .._core.cost import Cost
+from .._core.tree import axpy, scale
+from .._core.types import Calls
+from .._rows.samplers import Batch
+from ..problems._base import AbstractProblem
+from ..schedules import evaluate
+from ..solvers import Neumann
+from ..solvers._directions import Clock
+from ..solvers._equation import on_quotient
+
+
+class Point(NamedTuple):
+    """All that the directions depend on and that moves."""
+
+    x: PyTree
+    y: PyTree
+    z: PyTree
+
+
+class AbstractTerms(eqx.Module):
+    """Some terms of the directions, as functions of a point and a batch."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, problem: AbstractProblem, w: Point, batch: Any, clock: Clock
+    ) -> dict[str, PyTree]:
+        """The terms, by the variable whose direction they belong to."""
+
+    @abc.abstractmethod
+    def of(self, inner: Any, outer: Any) -> Any:
+        """What is theirs of something that each level has, such as a batch."""
+
+    @abc.abstractmethod
+    def cost(self, calls: Calls, inner_rows: int, outer_rows: int) -> Cost:
+        """The cost of so many calls on so many rows."""
+
+
+class InnerTerms(AbstractTerms):
+    """Those that are averaged over inner rows, for the variables that are named."""
+
+    variables: tuple[str, ...] = eqx.field(static=True)
+
+    def __call__(self, problem, w, batch: Batch, clock):
+        if self.variables == ("y",):
+            return {"y": problem.residual(w.x, w.y, batch)}
+        if self.variables == ("x",):
+            return {"x": problem.linearize(w.x, w.y, batch).cross(w.z)}
+        found = {}
+
+        def product(z):
+            if self.variables == ("z",):
+                return problem.linearize(w.x, w.y, batch).hvp(z)
+            found["y"], image, found["x"] = problem.residual_and_products(w.x, w.y, z, batch)
+            return image
+
+        image = on_quotient(product, problem.gauge)(w.z)
+        return found | {"z": image}
+
+    def of(self, inner, outer):
+        return inner
+
+    def cost(self, calls, inner_rows, outer_rows):
+        oracles = {"y": "inner_gradient", "z": "hvp", "x": "cross"}
+        costs = (Cost.of(oracles[name], calls, inner_rows) for name in self.variables)
+        return sum(costs, Cost())
+
+
+class OuterTerms(AbstractTerms):
+    """Those that are averaged over outer rows, and the outer value beside that of x."""
+
+    variables: tuple[str, ...] = eqx.field(static=True)
+
+    def __call__(self, problem, w, batch: Batch, clock):
+        value, (f_x, f_y) = problem.value_and_gradients(w.x, w.y, batch)
+        gauge = problem.gauge
+        terms = {"z": f_y if gauge is None else gauge(f_y), "x": f_x, "value": value}
+        names = (*self.variables, "value") if "x" in self.variables else self.variables
+        return {name: terms[name] for name in names}
+
+    def of(self, inner, outer):
+        return outer
+
+    def cost(self, calls, inner_rows, outer_rows):
+        return Cost.of("outer_gradient", calls, outer_rows)
+
+
+class SeriesTerms(AbstractTerms):
+    """The hypergradient with z a Neumann series at (x, y), as a direction of x.
+
+    The same batch of inner rows serves all products, those of the series and the last.
+    """
+
+    series: Neumann
+
+    def __call__(self, problem, w, batch: tuple[Batch, Batch], clock):
+        inner, outer = batch
+        value, (f_x, f_y) = problem.value_and_gradients(w.x, w.y, outer)
+        linear = problem.linearize(w.x, w.y, inner)
+        product = on_quotient(linear.hvp, problem.gauge)
+        eta = evaluate(self.series.step_size, *clock)
+        term = scale(-eta, f_y if problem.gauge is None else problem.gauge(f_y))
+
+        def add(_, carry):
+            term, z = carry
+            term = axpy(-eta, product(term), term)
+            return term, optax.tree.add(z, term)
+
+        _, z = jax.lax.fori_loop(0, self._length, add, (term, term))
+        return {"x": optax.tree.add(f_x, linear.cross(z)), "adjoint": z, "value": value}
+
+    def of(self, inner, outer):
+        return inner, outer
+
+    def cost(self, calls, inner_rows, outer_rows):
+        return (
+            Cost.of("outer_gradient", calls, outer_rows)
+            + Cost.of("hvp", calls * self._length, inner_rows)
+            + Cost.of("cross", calls, inner_rows)
+        )
+
+    @property
+    def _length(self) -> int:
+        length: Any = self.series.num_steps
+        return length
+
+
+def sum_of(terms: list[dict[str, PyTree]]) -> dict[str, PyTree]:
+    """The directions, from all of their terms."""
+    total: dict[str, PyTree] = {}
+    for some in terms:
+        for name, term in some.items():
+            total[name] = optax.tree.add(total[name], term) if name in total else term
+    return total
