@@ -3,10 +3,13 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from .._core.tree import float_dtype
 from .check import as_variable, check_domain, check_kinds, check_numbers, check_structures
 from .means import check_means
+from .steps import with_steps
 
 
 def checked(problem, estimator, variables, adjoint, key):
@@ -50,4 +53,6 @@ def _like_y(adjoint: PyTree, y: PyTree) -> PyTree:
 def initial_estimate(problem, estimator, x, y, adjoint):
     """The estimator's first state, after the checks that need shapes only."""
     check_structures(problem, x, y)
+    # Of what is called before the first step only the shape is asked: any step does.
+    estimator = with_steps(estimator, jnp.ones((), float_dtype(y)))
     return estimator.init(problem, x, y, adjoint)

@@ -59,7 +59,8 @@ def fetch_20newsgroups(
     home = sklearn_home(data_home)
     found = counts(_archive(home, download_if_missing), remove, _cache_folders(home))
     matrices, targets = zip(*(found.rows[part] for part in _SUBSETS[subset]), strict=True)
-    data = scipy.sparse.csr_matrix(scipy.sparse.vstack(matrices), dtype=np.float64)
+    stacked: Any = scipy.sparse.vstack(matrices, format="csr")
+    data = stacked.astype(np.float64)
     target = np.concatenate(targets).astype(np.int32)
     if normalize:
         data = scipy.sparse.csr_matrix(preprocessing.normalize(data, copy=False))

@@ -61,7 +61,7 @@ class Task:
     loss: str
     scale: bool
 
-    def at(self, rows: np.ndarray) -> "Task":
+    def at(self, rows: np.ndarray | slice) -> "Task":
         """The same of some rows."""
         features, targets, columns = self.features, self.targets, self.columns
         return dataclasses.replace(
@@ -186,9 +186,8 @@ class Models:
     @property
     def large(self) -> bool:
         """Whether time is dearer than the last digits."""
-        return (
-            self.plan.num_runs == 1 and np.prod(self.task.features.shape, dtype=float) > _LARGE
-        )
+        rows, columns = self.task.features.shape
+        return self.plan.num_runs == 1 and rows * columns > _LARGE
 
     @property
     def tolerances(self) -> Tolerances:
