@@ -43,7 +43,7 @@ class Tolerances(NamedTuple):
     refit: float
 
 
-EXACT, ENOUGH = Tolerances(1e-10, 1e-8, 1e-15), Tolerances(1e-6, 1e-6, 1e-9)
+EXACT, ENOUGH = Tolerances(1e-10, 1e-9, 1e-15), Tolerances(1e-6, 1e-6, 1e-9)
 
 
 @dataclasses.dataclass(frozen=True)
