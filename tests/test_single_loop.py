@@ -464,6 +464,15 @@ def test_blocks_are_visited_once_an_epoch():
     assert batch.slot == 2
 
 
+def test_where_a_solution_is_needed_one_step_does_not_do():
+    estimator = bx.Joint(_STEP, bx.Sample(), 0.1)
+    with pytest.raises(TypeError, match="one step of y for each of x"):
+        bx.minimum(lambda x, y: (y - x) ** 2, 0.0, gradient=estimator)
+    problem = bx.MinProblem(lambda x, y: (y - x) ** 2)
+    h = bx.hypergradient(problem, estimator, 1.0, 0.0)
+    assert bx.error_bound(problem, estimator, 1.0, h).value == np.inf
+
+
 @pytest.mark.parametrize("num", [1, 2, 5, 9, 16, 130])
 def test_permutations_are_ones_and_look_random(num):
     seeds = jax.random.bits(jax.random.key(0), (6000, 1), jnp.uint32)
