@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+from bilevax import reducers
 from doubles import ORACLES, Counted, Counter
 from finite_sums import (
     ALL,
@@ -54,6 +55,16 @@ def transcription(sums, plain, inner_order, adjoint_order):
         x = x - GAMMA * (sums.outer_x(x) + sums.cross(z))
         trajectory.append(np.concatenate((x, y)))
     return np.array(trajectory), z
+
+
+def test_none_is_left_out():
+    exported = {
+        name
+        for name in reducers.__all__
+        if issubclass(vars(reducers)[name], reducers.AbstractReducer)
+    }
+    made = {type(make()).__name__ for make, _ in REDUCERS.values()}
+    assert made | {"AbstractReducer"} == exported
 
 
 @pytest.fixture(scope="module")

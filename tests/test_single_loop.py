@@ -452,8 +452,8 @@ def test_a_preset_without_the_data_that_it_draws():
 def test_blocks_are_visited_once_an_epoch():
     data, sampler = jnp.arange(12.0), bx.Blocks(3)
     state, seen = sampler.init(data), []
-    for k in range(7):
-        tickets, state = sampler.tickets(data, state, jax.random.key(k), 1 + 2 * (k % 4))
+    for k in range(8):
+        tickets, state = sampler.tickets(data, state, jax.random.key(k), 3)
         seen += np.asarray(tickets).tolist()
     epochs = np.array(seen)[: len(seen) // 4 * 4].reshape(-1, 4)
     assert (np.sort(epochs, axis=1) == np.arange(4)).all()
@@ -462,6 +462,15 @@ def test_blocks_are_visited_once_an_epoch():
     np.testing.assert_array_equal(batch.rows, [6, 7, 8])
     np.testing.assert_array_equal(batch.indices, [6, 7, 8])
     assert batch.slot == 2
+
+
+def test_where_a_solution_is_needed_one_step_does_not_do():
+    estimator = bx.Joint(_STEP, bx.Sample(), 0.1)
+    with pytest.raises(TypeError, match="one step of y for each of x"):
+        bx.minimum(lambda x, y: (y - x) ** 2, 0.0, gradient=estimator)
+    problem = bx.MinProblem(lambda x, y: (y - x) ** 2)
+    h = bx.hypergradient(problem, estimator, 1.0, 0.0)
+    assert bx.error_bound(problem, estimator, 1.0, h).value == np.inf
 
 
 @pytest.mark.parametrize("num", [1, 2, 5, 9, 16, 130])

@@ -13,7 +13,7 @@ from .._core.result import Result, first_failure
 from .._core.types import Function, Key
 from .._run.check import check_domain
 from .._run.means import check_means
-from ..hypergradients import AbstractHypergradient, Analytic, Implicit, Unrolled
+from ..hypergradients import AbstractHypergradient, Analytic, Implicit, Joint, Unrolled
 from ..problems._base import AbstractProblem, MinProblem
 from ..solvers._base import Solver, check_solver
 from .guards import not_differentiable, reverse_only
@@ -152,6 +152,8 @@ def _min_problem(objective, data) -> MinProblem:
 
 
 def _estimator(gradient, inner, linear, y: PyTree) -> Any:
+    if isinstance(gradient, Joint):
+        raise TypeError(_ONE_STEP)
     if isinstance(gradient, AbstractHypergradient):
         return gradient
     if inner is None:
@@ -183,6 +185,10 @@ def _reverse_product(gradient: PyTree, tangent: PyTree, dtype) -> Array:
     return total
 
 
+_ONE_STEP = (
+    "bx.Joint takes one step of y for each of x, which is no solution of the inner problem: "
+    "pass gradient='analytic', or another estimator with an inner solver."
+)
 _NO_FORWARD_MODE = (
     "bx.minimum has no forward-mode derivative: take jax.grad and multiply by the "
     "direction, or compose the objective with bx.argmin, which has one."

@@ -17,9 +17,10 @@ from jaxtyping import PyTree
 
 from .._core.cost import Cost
 from .._core.tree import axpy, scale
-from .._core.types import Calls
+from .._core.types import Calls as Number
 from .._rows.samplers import Batch
 from ..problems._base import AbstractProblem
+from ..reducers import AbstractReducer, Average, Calls, Reader
 from ..schedules import evaluate
 from ..solvers import Neumann
 from ..solvers._directions import Clock
@@ -48,7 +49,7 @@ class AbstractTerms(eqx.Module):
         """What is theirs of something that each level has, such as a batch."""
 
     @abc.abstractmethod
-    def cost(self, calls: Calls, inner_rows: int, outer_rows: int) -> Cost:
+    def cost(self, calls: Number, inner_rows: int, outer_rows: int) -> Cost:
         """The cost of so many calls on so many rows."""
 
 
@@ -139,6 +140,31 @@ class SeriesTerms(AbstractTerms):
     def _length(self) -> int:
         length: Any = self.series.num_steps
         return length
+
+
+class Part(eqx.Module):
+    """Terms of the directions with a reducer of their own."""
+
+    terms: AbstractTerms
+    reducer: AbstractReducer
+
+    def average(
+        self, problem: AbstractProblem, readers: tuple[Reader, Reader], clock: Clock, seed=None
+    ) -> Average:
+        """The terms as what the reducer estimates."""
+        function = lambda w, batch: self.terms(problem, w, batch, clock)
+        return Average(function, self.terms.of(*readers), seed)
+
+    def cost(self, calls: Calls, readers: tuple[Reader, Reader]) -> Cost:
+        """What calls of the average read."""
+        inner, outer = readers
+        size = self.reducer.refresh_size
+        on_batch = inner.sampler.rows(inner.data), outer.sampler.rows(outer.data)
+        on_refresh = inner.rows_of(size), outer.rows_of(size)
+        cost = self.terms.cost(calls.on_batch, *on_batch)
+        if isinstance(calls.on_refresh, int) and not calls.on_refresh:
+            return cost
+        return cost + self.terms.cost(calls.on_refresh, *on_refresh)
 
 
 def sum_of(terms: list[dict[str, PyTree]]) -> dict[str, PyTree]:
