@@ -20,7 +20,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._core.numbers import as_count, as_finite, as_positive
+from ._core.numbers import as_count, as_finite, as_positive, as_share
 from ._core.tree import as_scalar
 from ._core.types import Count, Index, Number, Scalar
 
@@ -154,6 +154,11 @@ def as_step_size(step_size: Any, name: str = "step_size", remedy: str = _BELOW) 
         return step_size
     kind = "a number, a schedule of bx.schedules or an optax schedule"
     return as_positive(name, step_size, kind=kind, remedy=remedy)
+
+
+def as_weight(name: str, weight: Any) -> Any:
+    """A checked weight: a schedule as it is, a number in (0, 1] as an array leaf."""
+    return weight if callable(weight) else as_share(name, weight)
 
 
 def is_measured(step_size: Any) -> bool:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     Number = float | np.floating | np.integer | Scalar
     Count = int | np.integer
     StepSize = Number | Callable[[Any], Returned] | None
+    Weight = Number | Callable[[Any], Returned]
     NumSteps = Count | Callable[[Any], Count | Array]
     BlockSize = Count | Literal["auto"] | None
     Refused = Never
 else:
-    Key = Function = ArrayLike = Number = Count = StepSize = NumSteps = BlockSize = Refused = (
-        Any
-    )
+    Key = Function = ArrayLike = Number = Count = StepSize = Weight = NumSteps = Any
+    BlockSize = Refused = Any

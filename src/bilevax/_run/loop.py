@@ -121,14 +121,8 @@ class Loop:
     def _prepared(self, carry: Carry) -> Carry:
         """The same, with what the next estimates draw where there is nothing left."""
         estimator, state = self._algorithm.hypergradient, carry.state
-        old = state.hypergradient
-
-        def prepare():
-            return estimator.drawn(estimator.prepare(self._problem, old, state.step_key()))
-
-        due = state.step % estimator.ahead == 0
-        drawn = jax.lax.cond(due, prepare, lambda: estimator.drawn(old))
-        new = eqx.tree_at(estimator.drawn, old, drawn)
+        due, key = state.step % estimator.ahead == 0, state.step_key()
+        new = estimator.ready(self._problem, state.hypergradient, key, due)
         return eqx.tree_at(lambda c: c.state.hypergradient, carry, new)
 
     def _step(self, carry: Carry) -> Carry:

@@ -1,29 +1,17 @@
 """Averages: of the iterates x, as what is shown; of directions, as an outer step."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import optax.tree
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
-from .._core.numbers import as_share
 from .._core.tree import axpy
-from .._core.types import Number, Scalar
-from ..schedules import evaluate, polynomial
+from .._core.types import Scalar, Weight
+from ..schedules import as_weight, evaluate, polynomial
 from ..solvers._directions import AbstractDirection, Clock
-
-# Checked by hand, so that the error names the remedy: see `_core.types`.
-if TYPE_CHECKING:
-    Weight = Number | Callable[[Any], Array]
-else:
-    Weight = Any
-
-
-def as_weight(name: str, weight: Weight) -> Scalar | Callable:
-    """A number in (0, 1] or a schedule."""
-    return weight if callable(weight) else as_share(name, weight)
 
 
 class Averaged(eqx.Module):

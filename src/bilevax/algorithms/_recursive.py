@@ -15,11 +15,10 @@ however small their steps, but to a distance from it that Q decides.
 """
 
 from .._core.numbers import as_count
-from .._core.types import Count, StepSize
+from .._core.types import Count, StepSize, Weight
 from .._rows.samplers import BatchSize
 from ..hypergradients import Joint
 from ..reducers import SPIDER, STORM
-from ..reducers._storm import Momentum
 from ..schedules import as_step_size, polynomial
 from ..solvers import Neumann
 from ..solvers._directions import OuterStep, as_outer
@@ -34,8 +33,8 @@ def mrbo(
     inner_step_size: StepSize = None,
     adjoint_step_size: StepSize = None,
     adjoint_steps: Count = 10,
-    inner_momentum: Momentum | None = None,
-    outer_momentum: Momentum | None = None,
+    inner_momentum: Weight | None = None,
+    outer_momentum: Weight | None = None,
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""MRBO: momentum-based recursive estimates of both directions.

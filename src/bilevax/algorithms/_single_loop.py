@@ -17,15 +17,15 @@ A step on all rows that converges for gradient descent need not do so on batches
 smoothness is larger: left out, the inner and adjoint steps are measured on batches.
 """
 
-from .._core.types import Count, StepSize
+from .._core.types import Count, StepSize, Weight
 from .._rows.samplers import BatchSize
 from ..hypergradients import Joint
 from ..reducers import SAGA, SPIDER, AbstractReducer, Sample
 from ..reducers._saga import Start
-from ..schedules import as_step_size
+from ..schedules import as_step_size, as_weight
 from ..solvers import GradientDescent
 from ..solvers._directions import OuterStep, as_outer
-from ._averaged import MovingAverage, Weight, as_weight
+from ._averaged import MovingAverage
 from ._base import Algorithm
 from ._batches import per_oracle
 

@@ -4,7 +4,8 @@ import abc
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+import jax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
 from .._core.result import Result
@@ -62,6 +63,17 @@ class AbstractHypergradient(eqx.Module):
         """The state with what the next `ahead` estimates draw."""
         del problem, key
         return state
+
+    def ready(
+        self, problem: AbstractProblem, state: Any, key: PRNGKeyArray, due: Bool[Array, ""]
+    ) -> Any:
+        """The state, prepared where that is due."""
+        drawn = jax.lax.cond(
+            due,
+            lambda: self.drawn(self.prepare(problem, state, key)),
+            lambda: self.drawn(state),
+        )
+        return eqx.tree_at(self.drawn, state, drawn)
 
     def estimate(self, problem: AbstractProblem, x: PyTree, state: Any):
         """The gradient, the new state and the cost of one estimate that is prepared."""

@@ -223,12 +223,7 @@ class Joint(AbstractHypergradient):
         return state.inner_rows, state.outer_rows, state.seed
 
     def __call__(self, problem, x, state, key):
-        drawn = jax.lax.cond(
-            state.k % self.ahead == 0,
-            lambda: self.drawn(self.prepare(problem, state, key)),
-            lambda: self.drawn(state),
-        )
-        state = eqx.tree_at(self.drawn, state, drawn)
+        state = self.ready(problem, state, key, state.k % self.ahead == 0)
         gradient, state, cost = self.estimate(problem, x, state)
         finite = finite_or(gradient, Result.outer_nonfinite)
         return gradient, state, cost, first_failure(self.examine(state), finite)

@@ -24,7 +24,7 @@ from ..reducers import AbstractReducer, Average, Calls, Reader
 from ..schedules import evaluate
 from ..solvers import Neumann
 from ..solvers._directions import Clock
-from ..solvers._equation import on_quotient
+from ..solvers._equation import off_kernel, on_quotient
 
 
 class Point(NamedTuple):
@@ -90,8 +90,7 @@ class OuterTerms(AbstractTerms):
 
     def __call__(self, problem, w, batch: Batch, clock):
         value, (f_x, f_y) = problem.value_and_gradients(w.x, w.y, batch)
-        gauge = problem.gauge
-        terms = {"z": f_y if gauge is None else gauge(f_y), "x": f_x, "value": value}
+        terms = {"z": off_kernel(f_y, problem.gauge), "x": f_x, "value": value}
         names = (*self.variables, "value") if "x" in self.variables else self.variables
         return {name: terms[name] for name in names}
 
@@ -116,7 +115,7 @@ class SeriesTerms(AbstractTerms):
         linear = problem.linearize(w.x, w.y, inner)
         product = on_quotient(linear.hvp, problem.gauge)
         eta = evaluate(self.series.step_size, *clock)
-        term = scale(-eta, f_y if problem.gauge is None else problem.gauge(f_y))
+        term = scale(-eta, off_kernel(f_y, problem.gauge))
 
         def add(_, carry):
             term, z = carry

@@ -51,6 +51,11 @@ class Average(eqx.Module):
     def __call__(self, w: PyTree, batch: Any) -> PyTree:
         return self.function(w, batch)
 
+    def zeros(self, w: PyTree) -> PyTree:
+        """Of the structure of the average at w; nothing is called."""
+        like = jax.eval_shape(lambda w: self(w, self.whole(None, 0)), w)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+
     def whole(self, size: int | None, i: Index) -> Any:
         """All rows, or so many random ones, that belong to the index i."""
         if size is None:

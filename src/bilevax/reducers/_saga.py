@@ -1,15 +1,13 @@
 """A table of the last average of each batch: SAGA, and SAG."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
-from ._average import Average
 from ._base import AbstractReducer, Calls
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
@@ -72,10 +70,9 @@ class SAGA(AbstractReducer):
         return self.start == "full"
 
     def init(self, average, w):
-        num, slot = average.num_slots, jnp.int32(0)
-        like = jax.eval_shape(lambda w: ravel_pytree(average(w, average.block(slot)))[0], w)
-        zero = jnp.zeros(like.shape, like.dtype)
-        return Table(jnp.zeros((num, *zero.shape), zero.dtype), zero, slot, zero)
+        zero, _ = ravel_pytree(average.zeros(w))
+        rows = jnp.zeros((average.num_slots, *zero.shape), zero.dtype)
+        return Table(rows, zero, jnp.int32(0), zero)
 
     def update(self, average, w, batch, state, i):
         # The newest row is written before the next one is read: were a row read and then
@@ -94,16 +91,11 @@ class SAGA(AbstractReducer):
 
         rows = jax.lax.map(row, jnp.arange(average.num_slots))
         mean = jnp.mean(rows, axis=0)
-        return self._tree(average, w)(mean), Table(rows, mean, jnp.int32(0), rows[0])
+        _, as_tree = ravel_pytree(average.zeros(w))
+        return as_tree(mean), Table(rows, mean, jnp.int32(0), rows[0])
 
     def calls(self, i):
         return Calls(1, 0)
-
-    def _tree(self, average: Average, w: PyTree) -> Callable[[Array], PyTree]:
-        """What makes a row the tree again that it was."""
-        like = jax.eval_shape(lambda w: average(w, average.block(jnp.int32(0))), w)
-        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-        return ravel_pytree(zero)[1]
 
     def refresh_calls(self, num_slots):
         return Calls(num_slots, 0)

@@ -1,26 +1,16 @@
 """Recursive momentum: STORM."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax.tree
 from jaxtyping import PyTree
 
-from .._core.numbers import as_share
 from .._core.tree import axpy
-from .._core.types import Number, Scalar
+from .._core.types import Scalar, Weight
+from ..schedules import as_weight, evaluate
 from ._base import AbstractReducer, Calls
-
-# Checked by hand, so that the error names the remedy: see `_core.types`.
-if TYPE_CHECKING:
-    from jax.typing import ArrayLike
-
-    Momentum = Number | Callable[[Any], ArrayLike]
-else:
-    Momentum = Any
 
 
 class Last(eqx.Module):
@@ -32,8 +22,7 @@ class Last(eqx.Module):
 
 def nothing_yet(average, w) -> Last:
     """Before the first estimate, at w."""
-    like = jax.eval_shape(lambda w: average(w, average.whole(None, 0)), w)
-    return Last(w, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like))
+    return Last(w, average.zeros(w))
 
 
 class STORM(AbstractReducer):
@@ -52,15 +41,15 @@ class STORM(AbstractReducer):
 
     momentum: Scalar | Callable
 
-    def __init__(self, momentum: Momentum):
-        self.momentum = momentum if callable(momentum) else as_share("momentum", momentum)
+    def __init__(self, momentum: Weight):
+        self.momentum = as_weight("momentum", momentum)
 
     def init(self, average, w):
         return nothing_yet(average, w)
 
     def update(self, average, w, batch, state, i):
         new, old = average(w, batch), average(state.w, batch)
-        momentum = self.momentum(i) if callable(self.momentum) else self.momentum
+        momentum = evaluate(self.momentum, i, i)
         # Nothing was estimated before the first.
         kept = jnp.where(jnp.asarray(i) > 0, 1 - momentum, 0)
         estimate = axpy(kept, optax.tree.sub(state.estimate, old), new)

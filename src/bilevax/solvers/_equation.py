@@ -201,9 +201,8 @@ class AdjointEquation(AbstractLinearEquation):
     unconverged: ClassVar[Result] = Result.linear_max_steps
 
     def __init__(self, problem, x, y, offset, linearization=None):
-        gauge = problem.gauge
         self.problem, self.x, self.y = problem, x, y
-        self.offset = offset if gauge is None else gauge(offset)
+        self.offset = off_kernel(offset, problem.gauge)
         self.linearization = linearization
 
     @property
@@ -255,6 +254,11 @@ class AdjointEquation(AbstractLinearEquation):
 
     def _with(self, linearization) -> "AdjointEquation":
         return AdjointEquation(self.problem, self.x, self.y, self.offset, linearization)
+
+
+def off_kernel(vector: PyTree, gauge: Callable | None) -> PyTree:
+    """P times a vector, where a gauge P is declared."""
+    return vector if gauge is None else gauge(vector)
 
 
 def on_quotient(product: Callable, gauge: Callable | None) -> Callable[[PyTree], PyTree]:
