@@ -19,6 +19,7 @@ from bilevax.reproduce.tuning import _baseline, _comparison, _kept, _rules, _run
 from bilevax.reproduce.tuning._comparison import Comparison
 from bilevax.reproduce.tuning._parts import parts
 from bilevax.reproduce.tuning._summary import Summary, summary
+from bilevax.sklearn import _usual
 
 SMALL = [name for name in _sets.SETS if name not in ("mnist", "newsgroups")]
 
@@ -119,19 +120,19 @@ def test_the_baseline_is_the_minimum_of_its_criterion():
     made = parts(data, data.load(None), 1)
     features, targets = made.train
     model, early = (_baseline.shared_logistic(made, converged=c) for c in (True, False))
-    chosen = _baseline.penalty(model)
+    chosen = _usual.penalty(model)
     assert criterion(model.coef_, model.intercept_, *made.train, chosen) < 1e-9
-    at = _baseline.penalty(early)
+    at = _usual.penalty(early)
     assert criterion(early.coef_, early.intercept_, *made.train, at) > 1e-6 and at != chosen
     losses = []
-    for penalty in _baseline.CLASS_GRID:
+    for penalty in _usual.CLASS_GRID:
         one = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-10)
         of_fold = [
             log_loss(targets[b], one.fit(features[a], targets[a]).predict_proba(features[b]))
             for a, b in made.folds
         ]
         losses.append(np.mean(of_fold))
-    assert chosen == pytest.approx(_baseline.CLASS_GRID[np.argmin(losses)])
+    assert chosen == pytest.approx(_usual.CLASS_GRID[np.argmin(losses)])
 
 
 def test_the_ridge_baseline_by_dense_algebra():
@@ -148,11 +149,11 @@ def test_the_ridge_baseline_by_dense_algebra():
 
     losses = [
         np.mean([np.mean((fitted(a, p)(features[b]) - targets[b]) ** 2) for a, b in made.folds])
-        for p in _baseline.NUMBER_GRID
+        for p in _usual.NUMBER_GRID
     ]
     model = _baseline.shared_ridge(made)
-    best = _baseline.NUMBER_GRID[np.argmin(losses)]
-    assert _baseline.penalty(model) == pytest.approx(best)
+    best = _usual.NUMBER_GRID[np.argmin(losses)]
+    assert _usual.penalty(model) == pytest.approx(best)
     expected = fitted(slice(None), best)(made.test[0])
     assert model.predict(made.test[0]) == pytest.approx(expected, abs=1e-10)
 

@@ -23,8 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV
 from bilevax.sklearn import _task as task
-from bilevax.sklearn._choice import Choice, Judged, choose, crossfitted, gain
-from bilevax.sklearn._fit import overfits
+from bilevax.sklearn._choice import Choice, Judged, choose, crossfitted, gain, overfits
 from bilevax.sklearn._penalties import Outer
 from bilevax.sklearn._plan import nested
 from bilevax.sklearn._search import Trace

@@ -1,11 +1,31 @@
 """What a run came to, in all forms in which it is written and printed."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import numpy as np
 
 from ._model import Model
+from ._settings import Settings
+from ._tables import Table
+
+# Why a run is over that has not failed.
+ALL_STEPS, OUT_OF_TIME = "all steps were taken", "the time given was over"
+
+
+def asked(settings: Settings, table: Table) -> dict[str, Any]:
+    """The first keys of `result.json`: what a run was asked, and of which rows."""
+    return {
+        "dataset": settings.dataset if settings.named else pathlib.Path(settings.dataset).name,
+        "label": table.label,
+        "model": settings.model,
+        "penalty": settings.penalty,
+        "algorithm": settings.algorithm,
+        "rows": {part: len(targets) for part, (_, targets) in table.parts.items()},
+        "features": len(table.feature_names),
+        "classes": len(table.class_names) or None,
+    }
 
 
 @dataclasses.dataclass(frozen=True)

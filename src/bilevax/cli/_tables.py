@@ -73,6 +73,11 @@ class Table:
         return found.hexdigest()
 
 
+def largest(features: Any) -> np.ndarray:
+    """The largest absolute value of each column of a sparse matrix."""
+    return np.asarray(abs(features).max(axis=0).todense(), float).ravel()
+
+
 def load(settings: Settings, data_home: str | None) -> Table:
     """The data set of a run, split with its seed."""
     check_dataset(settings.dataset)

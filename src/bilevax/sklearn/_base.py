@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ._fit import Fitted, Options, fit, is_large
 from ._splits import splits, three_parts
 from ._task import Task
+from ._usual import CLASS_GRID, NUMBER_GRID
 from ._watch import Printing, Watch
 
 PENALTIES = ("auto", "feature", "group", "shared")
@@ -97,17 +98,15 @@ class AdaptiveCV(BaseEstimator):
             )
         return Options(
             self.penalty,
-            self._grid(10 if classifier else 17),
+            self._grid(CLASS_GRID if classifier else NUMBER_GRID),
             self._groups(num_features),
             self._described(num_features),
             self.max_iter,
             self.tol,
         )
 
-    def _grid(self, num: int) -> np.ndarray:
-        grid = (
-            np.logspace(-4, 4, num) if self.alphas is None else np.asarray(self.alphas, float)
-        )
+    def _grid(self, default: np.ndarray) -> np.ndarray:
+        grid = default if self.alphas is None else np.asarray(self.alphas, float)
         if grid.ndim != 1 or len(grid) == 0 or not np.all((grid > 0) & np.isfinite(grid)):
             raise ValueError(f"alphas must be positive numbers, got {self.alphas!r}.")
         return grid

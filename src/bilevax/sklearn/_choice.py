@@ -56,6 +56,8 @@ class Choice(NamedTuple):
 # judged at a step that the others chose. Fixed on the developing sets of docs/reproduce.md:
 # one standard error of the best of many steps accepts what chance has carried.
 _BEST, _HONEST = 2.0, 1.0
+# So many steps in a row that are worse than an earlier one end a family.
+_WORSE = 4
 
 
 def choose(traces: dict[str, Trace], judged: Judged) -> Choice:
@@ -69,8 +71,15 @@ def choose(traces: dict[str, Trace], judged: Judged) -> Choice:
     return Choice(family, 0 if family == "shared" else _step(traces[family], judged))
 
 
+def overfits(losses: np.ndarray, judged: Judged) -> bool:
+    """Whether each of the last steps is worse than the best one by more than one standard
+    error: on rows that took no part, (steps, rows), in pairs."""
+    best = losses[_best(losses, judged)]
+    return all(_lower(best - row, judged, 1.0) for row in losses[-_WORSE:])
+
+
 def _gains(trace: Trace, honest: np.ndarray, judged: Judged) -> bool:
-    best = trace.judged[_best(trace, judged)] - trace.judged[0]
+    best = trace.judged[_best(trace.judged, judged)] - trace.judged[0]
     return _lower(best, judged, _BEST) and _lower(honest, judged, _HONEST)
 
 
@@ -79,14 +88,15 @@ def _lower(differences: np.ndarray, judged: Judged, errors: float) -> bool:
     return judged.mean(differences) < -errors * judged.standard_error(differences)
 
 
-def _best(trace: Trace, judged: Judged) -> int:
-    return int(np.nanargmin([judged.mean(losses) for losses in trace.judged]))
+def _best(losses: np.ndarray, judged: Judged) -> int:
+    """The step of the least mean loss."""
+    return int(np.nanargmin([*map(judged.mean, losses)]))
 
 
 def _step(trace: Trace, judged: Judged) -> int:
     """The first step but the start that is as good as the best, within a standard error of
     their difference: the shortest way from the shared penalty."""
-    best = _best(trace, judged)
+    best = _best(trace.judged, judged)
     worse = (_lower(trace.judged[best] - losses, judged, 1.0) for losses in trace.judged)
     return max(1, next(i for i, it_is in enumerate(worse) if not it_is))
 
@@ -100,10 +110,10 @@ def crossfitted(traces: dict[str, Trace], judged: Judged) -> np.ndarray:
         rest = Judged(judged.weights[others], judged.clusters[others], judged.folds[others])
         least = np.inf
         for trace in traces.values():
-            cut = trace._replace(judged=trace.judged[:, others])
-            step = _best(cut, rest)
-            if rest.mean(cut.judged[step]) < least:
-                least = rest.mean(cut.judged[step])
+            losses = trace.judged[:, others]
+            step = _best(losses, rest)
+            if rest.mean(losses[step]) < least:
+                least = rest.mean(losses[step])
                 differences[~others] = (trace.judged[step] - trace.judged[0])[~others]
     return differences
 

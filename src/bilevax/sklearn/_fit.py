@@ -9,10 +9,10 @@ import numpy as np
 import scipy.linalg  # noqa: F401
 from threadpoolctl import threadpool_limits
 
-from ._choice import Choice, Gain, Judged, choose, gain
+from ._choice import Choice, Gain, Judged, choose, gain, overfits
 from ._descriptions import NUM_OWN, descriptions, standardised
 from ._penalties import Outer
-from ._plan import Plan, Split, everything, nested, one_split, trains
+from ._plan import Plan, everything, nested, one_split, trains
 from ._search import (
     START,
     TRACE,
@@ -32,8 +32,6 @@ LARGE = 2e8
 MOST_SEARCHED = 5e7
 # Numbers that the refit reads beside models without rows, rather than compile its own program.
 _MOST_BESIDE = 2e6
-# So many steps in a row that are worse than an earlier one end a family.
-_WORSE = 4
 _FAMILIES = {"auto": ("theta", "free"), "feature": ("free",), "group": ("free",), "shared": ()}
 
 
@@ -99,14 +97,16 @@ def is_large(shape: tuple[int, int], cv) -> bool:
 
 
 def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch) -> Fitted:
-    rows, folds = _searched(whole, folds)
-    task, weights, clusters = whole.at(rows), all_weights[rows], all_clusters[rows]
+    task, weights, clusters, of_one_split = whole, all_weights, all_clusters, len(folds[0]) == 3
+    if of_one_split:
+        rows, folds = _searched(whole, folds[0])
+        task, weights, clusters = whole.at(rows), all_weights[rows], all_clusters[rows]
     plan = _plan(task, folds, weights)
-    models = Models.of(task, plan)
+    models = Models.of(task, plan, of_one_split)
     search = lambda: shared_start(models, options.grid, options.num_descriptions)
     start = watch.part("shared", START, search)
-    best = np.exp(start.log_penalties[0])
-    watch.say(f"{len(plan.run)} models; the best shared penalty is {best:.3g}")
+    shared = float(np.exp(start.log_penalties[0]))
+    watch.say(f"{len(plan.run)} models; the best shared penalty is {shared:.3g}")
     families, why = _FAMILIES[options.penalty], ""
     if families and not plan.enough:
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
@@ -126,9 +126,8 @@ def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch
     choice = choose(traces, judged) if traces else Choice("shared", 0)
     found = gain(traces, judged, choice, why)
     watch.say(found.sentence)
-    model = _refitted(whole, plan.run, all_weights, start, traces, choice, options)
+    model = _refitted(whole, models, all_weights, start, traces, choice, options)
     coefficients, intercept, penalties, converged = model
-    shared = float(np.exp(start.log_penalties[0]))
     return Fitted(
         coefficients,
         intercept,
@@ -144,33 +143,33 @@ def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch
     )
 
 
-def _searched(task: Task, folds: list) -> tuple[Any, list]:
-    """The rows on which penalties are searched, and the folds in terms of these.
+def _searched(task: Task, split: tuple[np.ndarray, ...]) -> tuple[Any, list]:
+    """The rows of one split on which penalties are searched, and the split in terms of these.
 
-    All of them; but of one split of large data, as many as make a product with the features
-    cheap, evenly spaced in each part. A penalty stands beside the summed loss, so that it
-    carries over to more rows.
+    All of them; but of large data as many as make a product with the features cheap, evenly
+    spaced in each part. A penalty stands beside the summed loss, so that it carries over to
+    more rows.
     """
     share = MOST_SEARCHED / task.num_numbers
-    if len(folds[0]) == 2 or share >= 1:
-        return slice(None), folds
-    counts = [max(1, int(share * len(part))) for part in folds[0]]
-    spaced = zip(folds[0], counts, strict=True)
-    parts = [part[np.arange(num) * len(part) // num] for part, num in spaced]
+    if share >= 1:
+        return slice(None), [split]
+    counts = [max(1, int(share * len(part))) for part in split]
+    parts = [
+        part[np.arange(num) * len(part) // num] for part, num in zip(split, counts, strict=True)
+    ]
     rows = np.sort(np.concatenate(parts))
     return rows, [tuple(np.searchsorted(rows, part) for part in parts)]
 
 
-def _plan(task: Task, folds: list[tuple[np.ndarray, ...]], weights: np.ndarray) -> Plan:
-    if len(folds) == 1 and len(folds[0]) == 3:
+def _plan(task: Task, folds: list, weights: np.ndarray) -> Plan:
+    if len(folds[0]) == 3:
         return one_split(folds[0], weights)
-    pairs: list[Split] = [(train, test) for train, test in folds]
-    for train, test in pairs:
+    for train, test in folds:
         mask = np.zeros(len(weights), bool)
         mask[train] = True
         if not trains(mask, weights, task.columns) or weights[test].sum() == 0:
             raise ValueError(_UNUSABLE)
-    return nested(pairs, weights, task.columns)
+    return nested(folds, weights, task.columns)
 
 
 def _run(models, start, described, family, options: Options, ends, watch: Watch) -> Trace:
@@ -179,14 +178,6 @@ def _run(models, start, described, family, options: Options, ends, watch: Watch)
     groups, tol = options.groups, options.tol
     run = lambda: family_run(models, start, described, groups, family, steps, tol, ends)
     return watch.part(f"{family}, {steps} steps", TRACE, run)
-
-
-def overfits(losses: np.ndarray, judged: Judged) -> bool:
-    """Whether each of the last steps is worse than the best one by more than one standard
-    error: on rows that took no part, (steps, rows), in pairs."""
-    best = losses[np.nanargmin([*map(judged.mean, losses)])]
-    worse = lambda row: judged.mean(row - best) > judged.standard_error(row - best)
-    return all(map(worse, losses[-_WORSE:]))
 
 
 def _on(rows: np.ndarray, trace: Trace) -> Trace:
@@ -211,12 +202,14 @@ def _descriptions(models: Models, fitted: np.ndarray, options: Options) -> np.nd
     return np.concatenate([own, given], axis=2)
 
 
-def _refitted(task: Task, run, weights, start, traces, choice, options: Options):
+def _refitted(task: Task, searched: Models, weights, start, traces, choice, options: Options):
     """On all rows, at the mean of the runs' penalties: coefficients, (outputs, features), and
     intercepts for features as they came, the penalties, and whether that converged."""
+    run = searched.plan.run
     numbers = np.prod(task.features.shape, dtype=float) * len(run) * task.num_outputs
     own = numbers > _MOST_BESIDE
-    models = Models.of(task, everything(weights, np.zeros(1, int) if own else run))
+    plan = everything(weights, np.zeros(1, int) if own else run)
+    models = Models.of(task, plan, searched.of_one_split)
     log_shared, num = start.log_penalties[0], options.num_descriptions
     y, converged = shared_refit(models, log_shared, num)
     penalties = np.full(task.features.shape[1], np.exp(log_shared))

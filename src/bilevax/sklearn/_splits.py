@@ -45,9 +45,14 @@ def three_parts(targets, classifier: bool, random_state) -> list[np.ndarray]:
     labels = targets if classifier else None
     cut: Any = train_test_split
     train, rest = cut(rows, test_size=0.4, stratify=labels, random_state=seed)
-    labels = targets[rest] if classifier else None
-    tune, judge = cut(rest, test_size=0.5, stratify=labels, random_state=seed)
-    return [train, tune, judge]
+    return [train, *halves(rest, targets, classifier, seed)]
+
+
+def halves(rows: np.ndarray, targets, classifier: bool, random_state) -> list[np.ndarray]:
+    """Rows to tune on, and as many to judge on."""
+    labels = targets[rows] if classifier else None
+    cut: Any = train_test_split
+    return cut(rows, test_size=0.5, stratify=labels, random_state=random_state)
 
 
 def _check_members(targets, num: int) -> None:

@@ -112,17 +112,22 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """The models of a plan: the means and variances of their own training rows."""
+    """The models of a plan: the means and variances of their own training rows.
+
+    `of_one_split`: whether penalties are searched on one split in place of folds.
+    """
 
     task: Task
     plan: Plan
     means: np.ndarray
     variances: np.ndarray
+    of_one_split: bool
 
     @classmethod
-    def of(cls, task: Task, plan: Plan) -> "Models":
+    def of(cls, task: Task, plan: Plan, of_one_split: bool) -> "Models":
         """The moments are computed once."""
-        return cls(task, plan, *moments(task.features, task.squares, plan.train))
+        means, variances = moments(task.features, task.squares, plan.train)
+        return cls(task, plan, means, variances, of_one_split)
 
     @property
     def factors(self) -> np.ndarray:
@@ -187,7 +192,7 @@ class Models:
     def large(self) -> bool:
         """Whether time is dearer than the last digits."""
         rows, columns = self.task.features.shape
-        return self.plan.num_runs == 1 and rows * columns > _LARGE
+        return self.of_one_split and rows * columns > _LARGE
 
     @property
     def tolerances(self) -> Tolerances:

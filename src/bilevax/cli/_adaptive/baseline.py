@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ...sklearn import _usual as usual
 from .pool import Pool
 
 
@@ -41,32 +41,32 @@ def baseline(pool: Pool, classes: bool, grid: np.ndarray, stopped: Callable[[], 
     """
     started = time.perf_counter()
     folds = [(parts[0], parts[1]) for parts in pool.folds]
-    scoring = _Watched("neg_log_loss" if classes else "neg_mean_squared_error", stopped)
-    logistic: Any = LogisticRegressionCV
     if classes:
-        model = logistic(Cs=1 / grid, cv=folds, scoring=scoring, max_iter=_MOST)
+        scoring = _Watched(usual.CLASS_SCORING, stopped)
+        model = usual.shared_logistic(grid, folds, scoring, max_iter=_MOST)
     else:
-        model = RidgeCV(alphas=grid, cv=folds, scoring=scoring)
+        model = usual.shared_ridge(grid, folds, _Watched(usual.NUMBER_SCORING, stopped))
     made = make_pipeline(StandardScaler(), model) if pool.scale else model
     with warnings.catch_warnings():
         # Points of the grid that take long are seldom the best.
         warnings.simplefilter("ignore")
         made.fit(pool.features, pool.targets)
-    penalty, loss = _best(model, classes)
-    return Baseline(made, penalty, loss, time.perf_counter() - started)
+    loss = _validation_loss(model, classes)
+    return Baseline(made, usual.penalty(model), loss, time.perf_counter() - started)
 
 
 # scikit-learn's default of 100 iterations does not do for unscaled words.
 _MOST = 1000
 
 
-def _best(model: Any, classes: bool) -> tuple[float, float]:
+def _validation_loss(model: Any, classes: bool) -> float:
+    """Of the penalty that was chosen."""
     if not classes:
-        return float(model.alpha_), -float(model.best_score_) / 2
-    scores = (
-        next(iter(model.scores_.values())) if isinstance(model.scores_, dict) else model.scores_
-    )
-    return float(1 / np.ravel(model.C_)[0]), -float(np.max(np.mean(scores, axis=0)))
+        return -float(model.best_score_) / 2
+    # Equal ones for all classes before scikit-learn 1.10.
+    scores = model.scores_
+    scores = next(iter(scores.values())) if isinstance(scores, dict) else scores
+    return -float(np.max(np.mean(scores, axis=0)))
 
 
 class _Watched:

@@ -47,8 +47,9 @@ class Fitted:
     @property
     def families(self) -> list[str]:
         """Those that were judged."""
-        names = (name.removesuffix("_judged_loss") for name in self.estimator.cv_results_)
-        return [name for name in names if f"{name}_judged_loss" in self.estimator.cv_results_]
+        end = "_judged_loss"
+        names = self.estimator.cv_results_
+        return [name.removesuffix(end) for name in names if name.endswith(end)]
 
     def curve(self, family: str, name: str) -> np.ndarray:
         """`judged_loss`, `judged_error` or `validation_loss` of a family, at every step."""

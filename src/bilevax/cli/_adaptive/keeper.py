@@ -21,15 +21,17 @@ class StoppedError(Exception):
 class Keeper(Watch):
     """Keeps each part of a fit when it is done, from where the fit goes on bit for bit.
 
+    - `session`: the call that it is `watched` by;
     - `parts`: leaves of what was computed, under names such as "shared/0";
     - `seconds`: how long each took.
     """
+
+    session: Session
 
     def __init__(self, path: pathlib.Path):
         self.path = path
         self.parts: dict[str, np.ndarray] = {}
         self.seconds: dict[str, float] = {}
-        self.session: Session | None = None
         self.ended_early = False
         self._until: float | None = None
 
@@ -60,15 +62,14 @@ class Keeper(Watch):
         return self
 
     def say(self, text: str) -> None:
-        if self.session is not None:
-            self.session.say(f"  {text}")
+        self.session.say(f"  {text}")
 
     def late(self) -> bool:
         self.ended_early = self._until is not None and time.perf_counter() >= self._until
         return self.ended_early
 
     def part(self, name: str, shape: Part, compute: Callable[[], Part]) -> Part:
-        if self.session is not None and self.session.interruption.wanted:
+        if self.session.interruption.wanted:
             raise StoppedError
         if name in self.seconds:
             return self._kept(name, shape)
@@ -78,8 +79,7 @@ class Keeper(Watch):
         for i, leaf in enumerate(jax.tree.leaves(found)):
             self.parts[f"{name}/{i}"] = leaf
         self._save()
-        if self.session is not None:
-            self.session.part(name, self.seconds[name])
+        self.session.part(name, self.seconds[name])
         return found
 
     def _kept(self, name: str, shape: Any) -> Any:

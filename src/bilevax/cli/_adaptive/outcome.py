@@ -1,23 +1,20 @@
 """What a run on folds came to: the record, the verdict, the table."""
 
 import dataclasses
-import math
-import pathlib
 from typing import Any
 
 import numpy as np
 
-from .._numbers import finite, number
-from .._outcome import Outcome
+from ...sklearn import _usual as usual
+from .._numbers import finite
+from .._outcome import ALL_STEPS, OUT_OF_TIME, Outcome, asked
+from .._scores import better, or_dash, paired, score, score_name, score_word
 from .._settings import Settings
 from .._tables import Table
 from .._versions import versions
-from . import scores
 from .baseline import Baseline
 from .fitted import FAMILIES, Fitted
 from .pictures import pictures, words
-
-ALL_STEPS, OUT_OF_TIME = "all steps were taken", "the time given was over"
 
 
 def outcome(
@@ -50,43 +47,41 @@ def _on_test(table: Table, fitted: Fitted, model, baseline):
     rows, found = fitted.pool.scaled(features), baseline.fitted
     if not table.class_names:
         return ours, found.predict(rows)[:, None]
-    return ours, scores.two_columns(found.decision_function(rows))
+    return ours, usual.one_column_a_class(found.decision_function(rows))
+
+
+def _losses(scores: np.ndarray, targets: np.ndarray, classes: bool) -> np.ndarray:
+    """Of every row: the log loss in nats, or half the squared error."""
+    return usual.log_losses(scores, targets) if classes else (scores[:, 0] - targets) ** 2 / 2
 
 
 def _result(settings, table, fitted, baseline, ours, theirs) -> dict[str, Any]:
     """The content of `result.json`; docs/tune.md documents its keys."""
     estimator, classes = fitted.estimator, bool(table.class_names)
     targets, kind = table.test[1], "accuracy" if classes else "r2"
-    losses = scores.losses(ours, targets, classes)
+    losses = _losses(ours, targets, classes)
     found = {
         "validation_loss": finite(fitted.validation_loss),
         "test_loss": finite(losses.mean()),
-        f"test_{kind}": finite(scores.score(ours, targets, classes)),
+        f"test_{kind}": finite(score(ours, targets, classes)),
     }
     theirs_found, test_gain = None, None
     if baseline is not None:
-        others = scores.losses(theirs, targets, classes)
+        others = _losses(theirs, targets, classes)
         theirs_found = {
             "validation_loss": finite(baseline.validation_loss),
             "test_loss": finite(others.mean()),
-            f"test_{kind}": finite(scores.score(theirs, targets, classes)),
+            f"test_{kind}": finite(score(theirs, targets, classes)),
             "penalty": baseline.penalty,
             "grid": len(fitted.grid[0]),
             "seconds": round(baseline.seconds, 3),
         }
-        difference, interval = scores.paired(losses, others)
+        difference, interval = paired(losses, others)
         test_gain = {"difference": finite(difference), "interval": [*map(finite, interval)]}
     gain = estimator.gain_
     return {
-        "dataset": settings.dataset if settings.named else pathlib.Path(settings.dataset).name,
-        "label": table.label,
-        "model": settings.model,
-        "penalty": settings.penalty,
-        "algorithm": None,
-        "rows": {part: len(targets) for part, (_, targets) in table.parts.items()},
+        **asked(settings, table),
         "folds": 1 if fitted.pool.is_split else len(fitted.pool.folds),
-        "features": len(table.feature_names),
-        "classes": len(table.class_names) or None,
         "family": estimator.family_,
         "hyperparameters": 1 if estimator.family_ == "shared" else len(table.feature_names),
         "shared_penalty": float(estimator.shared_penalty_),
@@ -114,15 +109,8 @@ def _winner(ours: dict[str, Any], theirs: dict[str, Any] | None) -> dict[str, st
     """Who is better by each score of test rows: "bilevax", "baseline" or "neither"."""
     if theirs is None:
         return None
-    better = {}
-    for name in (name for name in ours if name.startswith("test")):
-        value, other = ours[name], theirs[name]
-        if value is None or other is None or math.isclose(value, other, rel_tol=1e-5):
-            better[name] = "neither"
-        else:
-            ahead = value < other if name.endswith("loss") else value > other
-            better[name] = "bilevax" if ahead else "baseline"
-    return better
+    names = [name for name in ours if name.startswith("test")]
+    return {name: better(name, ours[name], theirs[name]) for name in names}
 
 
 def _verdict(result: dict[str, Any], why: str) -> str:
@@ -140,10 +128,9 @@ def _verdict(result: dict[str, Any], why: str) -> str:
 
 def _against(result: dict[str, Any]) -> str:
     """Ours beside scikit-learn's, on test rows."""
-    theirs, kind = result["baseline"], _kind(result)
-    name = {"accuracy": "accuracy", "r2": "R²"}[kind]
+    theirs, kind, name = result["baseline"], score_name(result), score_word(result)
     pairs = [
-        (word, _number(result[key]), _number(theirs[key]))
+        (word, or_dash(result[key]), or_dash(theirs[key]))
         for word, key in (("loss", "test_loss"), (name, f"test_{kind}"))
     ]
     low, high = result["test_gain"]["interval"]
@@ -160,15 +147,14 @@ def _against(result: dict[str, Any]) -> str:
 
 def _rows_of_scores(result: dict[str, Any]) -> list[list[str]]:
     """The table of scores, ours beside the baseline's; the first row is its head."""
-    theirs, kind = result["baseline"] or {}, _kind(result)
-    name = {"accuracy": "accuracy", "r2": "R²"}[kind]
+    theirs, kind = result["baseline"] or {}, score_name(result)
     rows = [["", "bilevax", "scikit-learn"]]
     for key, label in (
         ("validation_loss", "loss over the folds"),
         ("test_loss", "test loss"),
-        (f"test_{kind}", f"test {name}"),
+        (f"test_{kind}", f"test {score_word(result)}"),
     ):
-        rows.append([label, _number(result[key]), _number(theirs.get(key))])
+        rows.append([label, or_dash(result[key]), or_dash(theirs.get(key))])
     seconds = f"{theirs['seconds']:.1f}" if theirs else "-"
     rows.append(["seconds", f"{result['seconds']:.1f}", seconds])
     rows.append(["penalties", f"{result['hyperparameters']:,}", "1" if theirs else "-"])
@@ -193,7 +179,7 @@ def _about(result: dict[str, Any]) -> str:
 
 def _facts(result: dict[str, Any]) -> dict[str, str]:
     rows = result["rows"]
-    low, high = (_number(end) for end in result["gain"]["interval"])
+    low, high = (or_dash(end) for end in result["gain"]["interval"])
     found = {
         f"rows to {', '.join(_USES[part] for part in rows)}": " / ".join(
             f"{num:,}" for num in rows.values()
@@ -202,7 +188,7 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         "family": f"{result['family']}: {FAMILIES[result['family']]}",
         "steps from the shared penalty": f"{result['steps']}",
         "best shared penalty": f"{result['shared_penalty']:.4g}",
-        "gain on rows that took no part": _number(-(result["gain"]["difference"] or 0.0)),
+        "gain on rows that took no part": or_dash(-(result["gain"]["difference"] or 0.0)),
         "difference, 95 %, approximately": f"{low} to {high}",
         "ended because": result["ended_because"],
         "seconds": f"{result['seconds']:.1f}",
@@ -223,11 +209,3 @@ def _hyperparameters(table: Table, fitted: Fitted) -> dict[str, Any]:
         "penalty": penalties / len(fitted.pool.targets),
         "names": np.array(table.feature_names),
     }
-
-
-def _kind(result: dict[str, Any]) -> str:
-    return "accuracy" if "test_accuracy" in result else "r2"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else number(value)

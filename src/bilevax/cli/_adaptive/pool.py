@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from ...sklearn._fit import is_large
-from ...sklearn._splits import three_parts
+from ...sklearn._splits import halves, splits, three_parts
 from .._errors import UnusableError
 from .._settings import Settings
-from .._tables import Rows, Table
+from .._tables import Rows, Table, largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +37,10 @@ class Pool:
     def of(cls, settings: Settings, table: Table) -> "Pool":
         """The rows of a table but for its test rows."""
         features, targets = _joined(table)
-        dense = not scipy.sparse.issparse(features)
         units = _units(features, table.kind, settings.named)
-        features = features.astype(float)
-        features = features / units if dense else features.multiply(1 / units).tocsr()
-        scale = dense and table.kind == "columns"
-        return cls(features, targets, units, scale, _folds(settings, table, features.shape))
+        scale = table.kind == "columns" and not scipy.sparse.issparse(features)
+        folds = _folds(settings, table, features.shape, targets)
+        return cls(_in_units(features, units), targets, units, scale, folds)
 
     @property
     def is_split(self) -> bool:
@@ -52,9 +49,14 @@ class Pool:
 
     def scaled(self, features: Any) -> Any:
         """Other rows in the same units."""
-        if scipy.sparse.issparse(features):
-            return features.astype(float).multiply(1 / self.units).tocsr()
-        return features.astype(float) / self.units
+        return _in_units(features, self.units)
+
+
+def _in_units(features: Any, units: np.ndarray) -> Any:
+    features = features.astype(float)
+    if scipy.sparse.issparse(features):
+        return features.multiply(1 / units).tocsr()
+    return features / units
 
 
 def _joined(table: Table) -> Rows:
@@ -73,17 +75,16 @@ def _units(features: Any, kind: str, named: bool) -> np.ndarray:
         spread = np.sqrt(np.mean(features.var(axis=0, dtype=float)))
         return np.full(num, float(spread) or 1.0)
     if kind == "columns" and scipy.sparse.issparse(features) and not named:
-        largest = np.asarray(abs(features).max(axis=0).todense(), float).ravel()
-        return np.maximum(largest, 1.0)
+        return np.maximum(largest(features), 1.0)
     return np.ones(num)
 
 
-def _folds(settings: Settings, table: Table, shape: tuple[int, int]) -> list:
-    classes, labels = bool(table.class_names), _joined(table)[1]
+def _folds(settings: Settings, table: Table, shape: tuple[int, int], labels) -> list:
+    classes = bool(table.class_names)
     if table.valid is not None:
         num = len(table.train[1])
         rest = np.arange(num, len(labels))
-        return [(np.arange(num), *_halves(rest, labels[rest], classes, settings.seed))]
+        return [(np.arange(num), *_halves(rest, labels, classes, settings.seed))]
     assert settings.cv is not None  # where no rows are set apart
     if is_large(shape, settings.cv):
         return [tuple(three_parts(labels, classes, settings.seed))]
@@ -91,17 +92,13 @@ def _folds(settings: Settings, table: Table, shape: tuple[int, int]) -> list:
         _check_members(labels, table, settings.cv)
     elif settings.cv > len(labels):
         raise UnusableError(f"--cv {settings.cv} is more than the {len(labels)} rows.")
-    kind = StratifiedKFold if classes else KFold
-    splitter = kind(settings.cv, shuffle=True, random_state=settings.seed)
-    return list(splitter.split(np.zeros(len(labels)), labels))
+    everywhere = np.ones(len(labels), bool)
+    return splits(settings.cv, everywhere, labels, None, classes, settings.seed, everywhere)
 
 
-def _halves(rows, labels, classes: bool, seed: int) -> list:
-    """Rows to tune on, and as many to judge on."""
-    cut: Any = train_test_split
+def _halves(rows: np.ndarray, labels: np.ndarray, classes: bool, seed: int) -> list:
     try:
-        options = {"test_size": 0.5, "random_state": seed}
-        return cut(rows, stratify=labels if classes else None, **options)
+        return halves(rows, labels, classes, seed)
     except ValueError as error:
         raise UnusableError(
             f"{len(rows)} validation rows cannot be halved, to tune and to judge on ({error}): "

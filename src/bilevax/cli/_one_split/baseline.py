@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgWarning
-from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
+from sklearn.metrics import mean_squared_error
 
+from ...sklearn._usual import log_losses, one_column_a_class
+from .._scores import score
 from .._tables import Rows
 from .scaling import Scaling
 from .tuning import Tuning
@@ -94,12 +95,7 @@ def _logistic(features, targets, halves, over) -> Iterator[tuple[float, Callable
             if np.max(model.n_iter_) < _PIECE:
                 break
         penalty = halves / (inverse * len(targets))
-        yield penalty, lambda A: _both_columns(model.decision_function(A))
-
-
-def _both_columns(scores: np.ndarray) -> np.ndarray:
-    """Scores of two classes, where scikit-learn gives their difference only."""
-    return scores if scores.ndim == 2 else np.stack([np.zeros_like(scores), scores], axis=1)
+        yield penalty, lambda A: one_column_a_class(model.decision_function(A))
 
 
 def _one_hot(targets, num: int):
@@ -121,13 +117,11 @@ def _scores(model: str, num: int, predict: Callable, rows: Rows) -> tuple[float,
     found = np.asarray(predict(features), float)
     if not num:
         targets = targets.astype(float)
-        varies = np.ptp(targets) > 0
-        score = r2_score(targets, found) if varies else float("nan")
-        return mean_squared_error(targets, found) / 2, score
-    score = accuracy_score(targets, found.argmax(axis=1))
+        loss = mean_squared_error(targets, found) / 2
+        return loss, score(found[:, None], targets, classes=False)
     if model == "ridge":
         missed = mean_squared_error(_one_hot(targets, num), found, multioutput="raw_values")
-        return float(np.sum(missed)) / 2, score
-    # scikit-learn's log_loss takes probabilities, of which it cuts off the smallest.
-    chosen = log_softmax(found, axis=1)[np.arange(len(targets)), targets]
-    return float(-chosen.mean()), score
+        loss = float(np.sum(missed)) / 2
+    else:
+        loss = float(log_losses(found, targets).mean())
+    return loss, score(found, targets, classes=True)

@@ -10,10 +10,9 @@ import numpy as np
 from ..._run.minimize import State
 from .. import _archive as archive
 from .._errors import UnusableError
+from .._outcome import ALL_STEPS, OUT_OF_TIME
 
 _STATE = "state"
-# Why a run is over that has not failed.
-ALL_STEPS, OUT_OF_TIME = "all steps were taken", "the time given was over"
 
 
 @dataclasses.dataclass

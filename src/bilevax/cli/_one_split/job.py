@@ -9,12 +9,12 @@ from .._call import Call
 from .._errors import FailedError, UnusableError
 from .._folder import CHECKPOINT, RESULT, SETTINGS
 from .._job import Job
-from .._outcome import Outcome
+from .._outcome import ALL_STEPS, Outcome
 from .._session import Session
 from .._settings import Settings
 from .._tables import Table
 from .baseline import Baseline, baseline
-from .checkpoint import ALL_STEPS, Checkpoint, load
+from .checkpoint import Checkpoint, load
 from .pictures import pictures, words
 from .summary import facts, summary
 from .task import build

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import _figures as figures
-from .._answers import answers
 from .._outcome import Picture
+from .._shown import answers, extremes, penalties
 from .tuned import Tuned
 
 
@@ -43,27 +43,20 @@ def _curves(tuned: Tuned) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _penalties(tuned: Tuned) -> Figure:
-    table, names = tuned.tuning.table, tuned.penalty_names
+    table = tuned.tuning.table
     values = tuned.log_penalties.astype(float) / np.log(10)
     if tuned.tuning.settings.penalty == "per-class":
-        return figures.bars(values, names, "class", _CHANGE)
+        return figures.bars(values, tuned.penalty_names, "class", _CHANGE)
     # The last is the intercept's.
-    values, names = values[:-1], names[:-1]
-    if table.image_shape:
-        varies = np.ptp(np.asarray(table.train[0]), axis=0) > 0
-        return figures.image(values, table.image_shape, varies, _CHANGE)
-    return figures.bars(values, names, "word" if table.kind == "words" else "feature", _CHANGE)
+    return penalties(values[:-1], table, _CHANGE)
 
 
-def words(tuned: Tuned, num: int = 40) -> tuple[list[str], list[str]] | None:
+def words(tuned: Tuned) -> tuple[list[str], list[str]] | None:
     """The most kept and the most penalised words, where features are words."""
     table = tuned.tuning.table
     if table.kind != "words" or tuned.tuning.settings.penalty != "per-feature":
         return None
-    names, x = table.feature_names, tuned.log_penalties
-    seen = np.asarray((table.train[0] != 0).sum(axis=0)).ravel() > 0
-    order = [i for i in np.argsort(x[:-1], kind="stable") if seen[i]]
-    return [names[i] for i in order[:num]], [names[i] for i in order[::-1][:num]]
+    return extremes(tuned.log_penalties[:-1], table)
 
 
 _CHANGE = "log10 of penalty / first penalty"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from .._tables import Rows, Table
+from .._tables import Rows, Table, largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +39,8 @@ class Scaling:
         features, targets = table.train
         mean, scale = np.zeros(features.shape[1]), np.ones(features.shape[1])
         if scipy.sparse.issparse(features):
-            largest = np.asarray(abs(features).max(axis=0).todense(), float).ravel()
             if not named:
-                scale = np.maximum(largest, 1)
+                scale = np.maximum(largest(features), 1)
             # In doubles: squares of single precision overflow beyond 1e19.
             square = features.multiply(1 / scale).power(2).sum() / np.prod(features.shape)
         else:

@@ -1,13 +1,14 @@
 """What a run came to: the record that is written, printed and reported."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import numpy as np
 
 from ..._core.cost import Cost
 from .._numbers import finite
+from .._outcome import asked
+from .._scores import better
 from .._versions import versions
 from .baseline import GRID, Baseline
 from .tuned import Tuned
@@ -27,14 +28,7 @@ def summary(tuned: Tuned) -> dict[str, Any]:
     last = {name: column[-1] for name, column in checkpoint.history.items()}
     score = "accuracy" if table.class_names else "r2"
     return {
-        "dataset": settings.dataset if settings.named else pathlib.Path(settings.dataset).name,
-        "label": table.label,
-        "model": settings.model,
-        "penalty": settings.penalty,
-        "algorithm": settings.algorithm,
-        "rows": {part: len(targets) for part, (_, targets) in table.parts.items()},
-        "features": len(table.feature_names),
-        "classes": len(table.class_names) or None,
+        **asked(settings, table),
         "hyperparameters": tuned.log_penalties.size,
         "steps": checkpoint.step,
         "finished": checkpoint.finished,
@@ -71,17 +65,10 @@ def winner(last: dict[str, Any], found: Baseline | None, score: str) -> dict[str
     """Who is better by each score: "bilevax", "baseline" or "neither"."""
     if found is None:
         return None
-    better = {}
-    for name in SCORES:
-        ours, theirs = float(last[name]), found.scores[name]
-        if name.endswith("loss"):
-            ours, theirs = -ours, -theirs
-        ahead = "bilevax" if ours > theirs else "baseline"
-        # A float32 mean and a float64 mean of the same answers differ in the last digits.
-        name = name.replace("score", score)
-        close = np.isclose(ours, theirs, rtol=1e-5, atol=0) or np.isnan(ours - theirs)
-        better[name] = "neither" if close else ahead
-    return better
+    return {
+        name.replace("score", score): better(name, float(last[name]), found.scores[name])
+        for name in SCORES
+    }
 
 
 def _of_baseline(found: Baseline, score: str) -> dict[str, Any]:

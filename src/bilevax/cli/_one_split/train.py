@@ -10,8 +10,9 @@ from ..._core.result import Result
 from ..._run.minimize import Solution, minimize
 from .._compiling import seconds_compiling
 from .._folder import CHECKPOINT
+from .._outcome import ALL_STEPS, OUT_OF_TIME
 from .._session import Session
-from .checkpoint import ALL_STEPS, OUT_OF_TIME, Checkpoint, save
+from .checkpoint import Checkpoint, save
 from .last_good import LastGood
 from .tuning import Tuning
 

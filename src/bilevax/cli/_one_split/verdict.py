@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from .._numbers import number
+from .._scores import or_dash, score_name, score_word
 
 
 def verdict(result: dict[str, Any]) -> str:
@@ -43,8 +43,8 @@ def _on_validation(result: dict[str, Any]) -> str:
         "per-class": "One penalty per class",
         "shared": "The learned penalty",
     }[result["penalty"]]
-    ours = _number(result["validation_loss"])
-    theirs = _number(result["baseline"]["validation_loss"])
+    ours = or_dash(result["validation_loss"])
+    theirs = or_dash(result["baseline"]["validation_loss"])
     winner = result["winner"]["validation_loss"]
     if winner == "neither" or ours == theirs:
         return f"{subject} has the baseline's validation loss, {ours}."
@@ -59,8 +59,8 @@ def _on_validation(result: dict[str, Any]) -> str:
 def _on_test(result: dict[str, Any]) -> str:
     score = score_name(result)
     key = f"test_{score}"
-    ours, theirs = _number(result[key]), _number(result["baseline"][key])
-    start = f"On test rows the {_word(score)} is"
+    ours, theirs = or_dash(result[key]), or_dash(result["baseline"][key])
+    start = f"On test rows the {score_word(result)} is"
     if result[key] is None or result["baseline"][key] is None:
         return f"{start} not defined: their values do not vary."
     if result["winner"][key] == "neither" or ours == theirs:
@@ -80,22 +80,17 @@ def within_chance(result: dict[str, Any]) -> bool:
     return abs(ours - theirs) < error
 
 
-def score_name(result: dict[str, Any]) -> str:
-    """The key of the score: "accuracy" or "r2"."""
-    return "accuracy" if "test_accuracy" in result else "r2"
-
-
 def rows_of_scores(result: dict[str, Any]) -> list[list[str]]:
     """The table of scores, ours beside the baseline's; the first row is its head."""
     score, theirs = score_name(result), result["baseline"]
     rows = [["", "bilevax", "baseline"]]
     for part in ("validation", "test"):
-        for key, name in (("loss", "loss"), (score, _word(score))):
+        for key, name in (("loss", "loss"), (score, score_word(result))):
             rows.append(
                 [
                     f"{part} {name}",
-                    _number(result[f"{part}_{key}"]),
-                    _number(theirs and theirs[f"{part}_{key}"]),
+                    or_dash(result[f"{part}_{key}"]),
+                    or_dash(theirs and theirs[f"{part}_{key}"]),
                 ]
             )
     seconds = lambda found: "-" if found is None else f"{found['seconds']:.1f}"
@@ -122,11 +117,3 @@ def _advice(result: dict[str, Any]) -> str:
         f"{result['rows']['validation']:,} validation rows. More rows, fewer --steps or "
         "--penalty shared may serve test rows better."
     )
-
-
-def _word(score: str) -> str:
-    return {"accuracy": "accuracy", "r2": "R²"}[score]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else number(value)

@@ -13,14 +13,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 
+from ...sklearn import _usual as usual
 from ._parts import Parts
 
-# P of `P w**2 / 2` beside the summed loss: 1 / C of LogisticRegression, alpha of Ridge.
-CLASS_GRID, NUMBER_GRID = np.logspace(-4, 4, 10), np.logspace(-4, 4, 17)
 # The tolerance is that of the gradient of the mean loss. Of scikit-learn's solvers this one
 # comes to it for the least work on all the sets, 1-8 times that of the default settings.
 _CONVERGED = {"solver": "newton-cg", "tol": 1e-10, "max_iter": 1000}
@@ -28,25 +25,17 @@ _CONVERGED = {"solver": "newton-cg", "tol": 1e-10, "max_iter": 1000}
 
 def shared_logistic(parts: Parts, converged: bool = True) -> Any:
     """Fitted; or else with the default solver, tolerance and number of iterations."""
-    options: dict[str, Any] = {"Cs": 1 / CLASS_GRID, "cv": parts.folds}
-    options |= _CONVERGED if converged else {}
-    model = LogisticRegressionCV(scoring="neg_log_loss", **options)
+    options: dict[str, Any] = _CONVERGED if converged else {}
+    grid, scoring = usual.CLASS_GRID, usual.CLASS_SCORING
+    model = usual.shared_logistic(grid, parts.folds, scoring, **options)
     with _quietly(converged):
         return model.fit(*parts.train)
 
 
 def shared_ridge(parts: Parts) -> Any:
     """Fitted, which is exact."""
-    model = RidgeCV(alphas=NUMBER_GRID, cv=parts.folds, scoring="neg_mean_squared_error")
-    return model.fit(*parts.train)
-
-
-def penalty(model: Any) -> float:
-    """The one that was chosen."""
-    if hasattr(model, "alpha_"):
-        return float(model.alpha_)
-    # An array of equal numbers before scikit-learn 1.10.
-    return 1 / float(np.ravel(model.C_)[0])
+    grid, scoring = usual.NUMBER_GRID, usual.NUMBER_SCORING
+    return usual.shared_ridge(grid, parts.folds, scoring).fit(*parts.train)
 
 
 @contextlib.contextmanager

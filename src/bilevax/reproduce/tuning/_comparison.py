@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import log_softmax
 from sklearn.metrics import r2_score
 from threadpoolctl import threadpool_limits
 
 from ...sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV
-from ._baseline import CLASS_GRID, NUMBER_GRID, penalty, shared_logistic, shared_ridge
+from ...sklearn import _usual as usual
+from ._baseline import shared_logistic, shared_ridge
 from ._parts import Parts
 
 _NAN = float("nan")
@@ -75,7 +75,7 @@ def compare(name: str, seed: int, parts: Parts, classes: bool) -> Comparison:
         gain=float(gain.difference),
         gain_low=float(gain.interval[0]),
         gain_high=float(gain.interval[1]),
-        baseline_penalty=penalty(base.model),
+        baseline_penalty=usual.penalty(base.model),
         shared_penalty=float(ours.model.shared_penalty_),
         difference=float(np.max(np.abs(ours.predictions - base.predictions))),
         baseline_score=base.score,
@@ -86,12 +86,12 @@ def compare(name: str, seed: int, parts: Parts, classes: bool) -> Comparison:
 
 
 def _adaptive_logistic(parts: Parts) -> Any:
-    model = AdaptiveLogisticRegressionCV(cv=parts.folds, alphas=CLASS_GRID, scale=False)
+    model = AdaptiveLogisticRegressionCV(cv=parts.folds, alphas=usual.CLASS_GRID, scale=False)
     return model.fit(*parts.train)
 
 
 def _adaptive_ridge(parts: Parts) -> Any:
-    model = AdaptiveRidgeCV(cv=parts.folds, alphas=NUMBER_GRID, scale=False)
+    model = AdaptiveRidgeCV(cv=parts.folds, alphas=usual.NUMBER_GRID, scale=False)
     return model.fit(*parts.train)
 
 
@@ -114,16 +114,8 @@ def _tested(fit: Callable[[Parts], Any], parts: Parts) -> _Tested:
         predictions = model.predict(features)
         loss = np.mean((predictions - targets) ** 2) / 2
         return _Tested(model, predictions, float(loss), r2_score(targets, predictions), seconds)
-    logs = _log_probabilities(model, features)
+    logs = usual.log_probabilities(model.decision_function(features))
     true = np.searchsorted(model.classes_, targets)
     loss = -np.mean(logs[np.arange(len(true)), true])
     score = np.mean(np.argmax(logs, axis=1) == true)
     return _Tested(model, np.exp(logs), float(loss), float(score), seconds)
-
-
-def _log_probabilities(model: Any, features: np.ndarray) -> np.ndarray:
-    """From scores: logarithms of probabilities have lost the small ones."""
-    scores = model.decision_function(features)
-    if scores.ndim == 1:
-        scores = np.column_stack([np.zeros_like(scores), scores])
-    return log_softmax(scores, axis=1)
