@@ -11,7 +11,7 @@ import scipy.sparse
 
 import bilevax as bx
 from bilevax.hypergradients import Implicit
-from bilevax.problems._stacked import Scaling, stacked
+from bilevax.problems._stacked import Rows, Scaling, stacked
 from bilevax.sklearn._grams import Sets, grams, pooled_grams
 from bilevax.sklearn._preconditioner import Preconditioner
 from bilevax.solvers._separable import SeparableCG, SeparableNewton, solve_separately
@@ -34,11 +34,10 @@ def made(loss, models, features=FEATURES):
     """The stack of the given models."""
     mean = FEATURES.mean(axis=0) * np.arange(MODELS)[models, None]
     factor = np.full((len(models), SIZE), 0.5) + np.arange(SIZE) / 5
+    targets = jnp.asarray(TARGETS[loss])
     return stacked(
-        features,
-        jnp.asarray(TARGETS[loss]),
-        TRAIN[:, models],
-        VALID[:, models],
+        Rows(features, targets, TRAIN[:, models]),
+        Rows(features, targets, VALID[:, models]),
         loss=loss,
         scaling=Scaling(jnp.asarray(mean), jnp.asarray(factor)),
         num_outputs=3,
@@ -46,11 +45,11 @@ def made(loss, models, features=FEATURES):
 
 
 @eqx.filter_jit
-def hypergradient(problem, x, y, num_steps=50, tol=1e-22, linear_tol=1e-13):
+def hypergradient(problem, x, y, num_steps=50, tol=1e-22, linear_tol=1e-13, single=False):
     preconditioner = Preconditioner(problem, None)
     estimator = Implicit(
-        SeparableNewton(preconditioner=preconditioner, num_steps=num_steps, tol=tol),
-        SeparableCG(preconditioner=preconditioner, num_steps=200, tol=linear_tol),
+        SeparableNewton(preconditioner, num_steps, tol, single=single),
+        SeparableCG(preconditioner, 200, linear_tol, single),
     )
     gradient, state, _, result = estimator(
         problem, x, estimator.init(problem, x, y), jax.random.key(0)
@@ -113,6 +112,19 @@ def test_the_preconditioner_is_the_inverse_or_that_of_the_diagonal(diagonal):
         z = apply(type(y)(basis[:, :-1, None], basis[:, -1:]))
         found = np.concatenate([np.asarray(z.weights[k, :, 0]), np.asarray(z.intercept[k])])
         np.testing.assert_allclose(found, inverse.sum(axis=1), rtol=1e-7)
+
+
+def test_products_in_single_precision_lead_to_the_same_models():
+    """Penalties over six orders of magnitude: the models to 1e-9, in float64."""
+    stack, x = made("multinomial", np.arange(MODELS)), jnp.linspace(-7, 7, SIZE)
+    gradient, value, y, result = hypergradient(stack.problem, x, stack.y0)
+    found = hypergradient(stack.problem, x, stack.y0, linear_tol=1e-5, single=True)
+    assert result == bx.Result.successful and found[3] == bx.Result.successful
+    np.testing.assert_allclose(found[1], value, rtol=1e-9)
+    for one, other in zip(jax.tree.leaves(found[2]), jax.tree.leaves(y), strict=True):
+        assert one.dtype == jnp.float64
+        np.testing.assert_allclose(one, other, atol=1e-9)
+    assert jnp.linalg.norm(found[0] - gradient) < 1e-4 * jnp.linalg.norm(gradient)
 
 
 @pytest.mark.parametrize("each", [False, True])

@@ -42,6 +42,12 @@ def float_dtype(tree: PyTree):
     return jnp.result_type(*leaves) if leaves else jnp.dtype(jnp.float32)
 
 
+def cast(tree: PyTree, dtype) -> PyTree:
+    """With its arrays of floating-point numbers in that dtype; others stay."""
+    is_float = lambda leaf: hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if is_float(leaf) else leaf, tree)
+
+
 def as_scalar(value) -> Scalar:
     """A scalar as an array leaf, so that changing it does not recompile.
 

@@ -127,11 +127,17 @@ class Stacked(eqx.Module):
     y0: Weights
 
 
+class Rows(NamedTuple):
+    """The rows of a level, and how often each counts for each model."""
+
+    features: Any
+    targets: Numbers
+    weights: Float[Numbers, "rows models"]
+
+
 def stacked(
-    features: Any,
-    targets: Numbers,
-    train_weights: Float[Numbers, "rows models"],
-    valid_weights: Float[Numbers, "rows models"],
+    training: Rows,
+    validation: Rows,
     *,
     loss: str,
     scaling: Scaling,
@@ -141,17 +147,17 @@ def stacked(
     r"""K linear models, such as those of the folds of cross-validation, as one problem.
 
     $g(x, y) = \frac1n \sum_k \big( \sum_j W_{jk} \ell(s_{jk}, b_j)
-    + \frac12 \sum_i P_{ki}(x) \|w_{ki}\|^2 \big)$ with the scores
+    + \frac12 \sum_i P_{ki}(x) \|w_{ki}\|^2 \big)$ over the n training rows, with the scores
     $s_{jk} = c_k + \sum_i \sigma_{ki} (a_{ji} - \mu_{ki}) w_{ki}$, and
-    $f(y) = \sum_k \sum_j V_{jk} \ell(s_{jk}, b_j) / \sum_j V_{jk}$. The models share x
-    and the rows, and one product of the features with all weights serves them all; the
-    hypergradient is the sum of theirs.
+    $f(y) = \sum_k \sum_j V_{jk} \ell(s_{jk}, b_j) / \sum_j V_{jk}$ over those to validate
+    on, which may be the same. The models share x and the rows of a level, and one product of
+    the features with all weights serves them all; the hypergradient is the sum of theirs.
 
     **Arguments:**
 
-    - `features`: rows x d, dense or sparse.
-    - `targets`: numbers, labels 0 and 1, or labels 0..C-1, one a row.
-    - `train_weights`, `valid_weights`: W and V: how often a row counts for a model.
+    - `training`, `validation`: the rows of each level: features, rows x d, dense or sparse;
+      targets, numbers, labels 0 and 1, or labels 0..C-1, one a row; and W or V, how often a
+      row counts for a model.
     - `loss`: "squared" (half the square), "binary" or "multinomial" (log losses).
     - `scaling`: $\mu$ and $\sigma$, each (K, d).
     - `penalties`: P, a callable of x that returns (K, d) positive numbers, a module whose
@@ -160,13 +166,16 @@ def stacked(
     """
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}.")
-    features, dtype = as_features(features), jnp.result_type(float)
+    dtype = jnp.result_type(float)
     # In NumPy: each operation of JAX outside of a program is a program of its own.
-    train, valid = (np.asarray(w, dtype) for w in (train_weights, valid_weights))
+    train, valid = (np.asarray(rows.weights, dtype) for rows in (training, validation))
     num_rows, num_models = train.shape
     total = np.sum(valid, axis=0)
-    share = valid * np.where(total > 0, num_rows / np.where(total > 0, total, 1), 0)
-    size = features.shape[1]
+    share = valid * np.where(total > 0, len(valid) / np.where(total > 0, total, 1), 0)
+    inner = as_features(training.features)
+    shared = validation.features is training.features
+    beside = inner if shared else as_features(validation.features)
+    size = inner.shape[1]
     if penalties is None:
         penalties = SharedPenalties((num_models, size))
     outer = WeightedLoss(RowLosses(loss), scaling)
@@ -177,8 +186,8 @@ def stacked(
         problem=BilevelProblem(
             outer=outer,
             inner=PenalisedLoss(outer, penalties, count),
-            outer_data=(features, targets, jax.device_put(share)),
-            inner_data=(features, targets, jax.device_put(train)),
+            outer_data=(beside, validation.targets, jax.device_put(share)),
+            inner_data=(inner, training.targets, jax.device_put(train)),
         ),
         y0=Weights(zeros(size), zeros()),
     )

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-import scipy.linalg  # noqa: F401
+import scipy.linalg
+import scipy.sparse
 from threadpoolctl import threadpool_limits
 
 from ._choice import Choice, Gain, Judged, choose, gain, overfits
@@ -44,6 +45,11 @@ class Options(NamedTuple):
     features: np.ndarray | None  # further descriptions, (features, more)
     max_iter: int
     tol: float
+
+    def reordered(self, order: np.ndarray) -> "Options":
+        """Of features in another order."""
+        features = None if self.features is None else self.features[order]
+        return self._replace(groups=self.groups[order], features=features)
 
     @property
     def num_descriptions(self) -> int:
@@ -87,8 +93,24 @@ def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options
     # XLA calls LAPACK from threads of its own. With further threads in each call, a small
     # factorisation takes a hundred times as long. scipy.linalg is imported here so that its
     # library is there to limit.
+    order = _by_use(task.features)
     with threadpool_limits(1, user_api="blas"), jax.enable_x64(True):
-        return _fit(task, folds, weights, clusters, options, watch)
+        found = _fit(
+            task.reordered(order), folds, weights, clusters, options.reordered(order), watch
+        )
+    place = np.argsort(order)
+    return found._replace(
+        coefficients=found.coefficients[:, place], penalties=found.penalties[place]
+    )
+
+
+def _by_use(features: Any) -> np.ndarray:
+    """An order of the columns: of sparse ones those with most entries come first, so that
+    most of what a product reads of the weights lies side by side."""
+    num = features.shape[1]
+    if not scipy.sparse.issparse(features):
+        return np.arange(num)
+    return np.argsort(-np.bincount(features.indices, minlength=num), kind="stable")
 
 
 def is_large(shape: tuple[int, int], cv) -> bool:

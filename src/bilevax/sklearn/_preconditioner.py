@@ -1,6 +1,5 @@
 """Approximate inverses of stacked models' Hessians, exact for one output."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,6 +23,34 @@ class Inverses(NamedTuple):
     matrices: Float[Array, "models *outputs size size"]
     losses: Float[Array, "models size outputs"]
     penalties: Float[Array, "models size 1"]
+
+
+class Inverse(eqx.Module):
+    """What a `Preconditioner` makes of x and y.
+
+    - `matrices`: between the scales, if they are no diagonals;
+    - `alone`: the curvature of what outputs have in common.
+    """
+
+    matrices: Float[Array, "models *outputs size size"] | None
+    scales: Float[Array, "models size outputs"]
+    alone: Float[Array, "models size 1"]
+    num_rows: Float[Array, ""]
+
+    def __call__(self, r: Weights) -> Weights:
+        rows = _joined(r)
+        if rows.shape[2] == 1:
+            return _split(self.num_rows * self._apply(rows))
+        common = jnp.mean(rows, axis=2, keepdims=True)
+        found = self._apply(rows - common)
+        found = found - jnp.mean(found, axis=2, keepdims=True)
+        return _split(self.num_rows * (found + common / self.alone))
+
+    def _apply(self, r: Array) -> Array:
+        scaled = self.scales * r
+        if self.matrices is not None:
+            scaled = _product(self.matrices, scaled)
+        return self.scales * scaled
 
 
 class Preconditioner(AbstractPreconditioner):
@@ -69,29 +96,16 @@ class Preconditioner(AbstractPreconditioner):
         """
         return Preconditioner(self.problem, each=self.each, frozen=_frozen(self, x, y))
 
-    def __call__(self, x, y: Weights) -> Callable[[Weights], Weights]:
-        penalties = self._penalties(x)
-        num_outputs, num_rows = y.intercept.shape[1], self._inner.num_rows
+    def __call__(self, x, y: Weights) -> "Inverse":
+        penalties, num_outputs = self._penalties(x), y.intercept.shape[1]
         if self.squares is not None:
-            inverse = 1 / _positive(self._diagonals(y) + penalties)
-            apply = lambda r: inverse * r
+            matrices, scales = None, jax.lax.rsqrt(_positive(self._diagonals(y) + penalties))
         else:
             kept = self.inverses(x, y, None) if self.frozen is None else self.frozen
-            scales = _following(kept, penalties)
-            apply = lambda r: scales * _product(kept.matrices, scales * r)
+            matrices, scales = kept.matrices, _following(kept, penalties)
         # The sum of the intercepts is held at 0 with this curvature.
         alone = penalties.at[:, -1].set(num_outputs)
-
-        def precondition(r: Weights) -> Weights:
-            rows = _joined(r)
-            if num_outputs == 1:
-                return _split(num_rows * apply(rows))
-            common = jnp.mean(rows, axis=2, keepdims=True)
-            found = apply(rows - common)
-            found = found - jnp.mean(found, axis=2, keepdims=True)
-            return _split(num_rows * (found + common / alone))
-
-        return precondition
+        return Inverse(matrices, scales, alone, self._inner.num_rows)
 
     def _penalties(self, x) -> Float[Array, "models size 1"]:
         return jnp.pad(self._inner.penalties(x), ((0, 0), (0, 1)))[..., None]

@@ -18,7 +18,6 @@ from ..problems._stacked import Stacked, Weights
 from ..solvers._equation import InnerEquation
 from ..solvers._separable import SeparableCG, SeparableNewton
 from ._penalties import Outer, Penalties
-from ._room import filled
 from ._task import Models
 
 # Of the adjoint. The outer step uses the hypergradient's direction alone.
@@ -81,9 +80,9 @@ def _mean(weights: Array, losses: Array, axis: int) -> Array:
 
 
 @eqx.filter_jit
-def solve(problem, preconditioner, x, y, tol):
+def solve(problem, preconditioner, x, y, tol, single):
     """The models at x, and how their solve ended."""
-    solver = _newton(preconditioner, tol)
+    solver = _newton(preconditioner, tol, single)
     equation = InnerEquation(problem, x)
     state = solver.init(equation, y)
     y, _, _, result = solver.solve(equation, y, state, jax.random.key(0), jnp.int32(0))
@@ -124,7 +123,7 @@ def shared_start(models: Models, grid: np.ndarray, num_descriptions: int) -> Sta
     for n, i in enumerate(order):
         x = models.outer(np.log(grid[i]), num_descriptions)
         preconditioner = models.preconditioner(problem, x, y)
-        y, _ = solve(problem, preconditioner, x, y, tol)
+        y, _ = solve(problem, preconditioner, x, y, tol, models.single)
         found[i] = jax.device_get(y)
         losses[i] = run_means(plan, np.asarray(_validation(judge, y)))
         if models.large and _rises(losses[order[: n + 1]]):
@@ -168,7 +167,7 @@ def family_run(
     They end after `num_steps`; or after a block of steps within which none has gained more
     than `tol` of its loss, or of whose judged losses so far, (steps, rows), `overfits` says so.
     """
-    plan, rows = models.plan, len(models.plan.judge)
+    plan = models.plan
     problem = models.stacked(models.penalties(descriptions, groups)).problem
     x0 = models.outer(start.log_penalties, descriptions.shape[2])
     judge, state, y, records = _judge(models, problem), None, start.models, []
@@ -176,7 +175,7 @@ def family_run(
     for length in _blocks(num_steps + 1):
         x = x0 if state is None else state.loop.x
         preconditioner = models.preconditioner(problem, x, y)
-        estimator = _estimator(preconditioner, models.tolerances.steps)
+        estimator = _estimator(preconditioner, models.tolerances.steps, models.single)
         algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
         solution = minimize(
             problem, algorithm, x0, y, num_steps=length, metrics=judge, state=state
@@ -185,10 +184,10 @@ def family_run(
         records.append(solution.history)
         if solution.result != Result.successful:
             break
-        ended = _idle(plan, records, tol) or overfits(_trace(x0, records, rows).judged)
+        ended = _idle(plan, records, tol) or overfits(_trace(models, x0, records).judged)
         if ended and len(records) > 1:
             break
-    return _trace(x0, records, rows)
+    return _trace(models, x0, records)
 
 
 def _blocks(num_steps: int) -> list[int]:
@@ -197,14 +196,20 @@ def _blocks(num_steps: int) -> list[int]:
     return [1] + [_BLOCK] * whole + [rest] * (rest > 0)
 
 
-def _estimator(preconditioner, tol: float) -> Implicit:
-    linear = SeparableCG(preconditioner=preconditioner, num_steps=_PRODUCTS, tol=_ADJOINT_TOL)
-    return Implicit(_newton(preconditioner, tol), linear)
+def _estimator(preconditioner, tol: float, single: bool) -> Implicit:
+    linear = SeparableCG(
+        preconditioner=preconditioner, num_steps=_PRODUCTS, tol=_ADJOINT_TOL, single=single
+    )
+    return Implicit(_newton(preconditioner, tol, single), linear)
 
 
-def _newton(preconditioner, tol) -> SeparableNewton:
+def _newton(preconditioner, tol, single: bool) -> SeparableNewton:
     return SeparableNewton(
-        preconditioner=preconditioner, num_steps=_NEWTON, tol=tol, num_products=_PRODUCTS
+        preconditioner=preconditioner,
+        num_steps=_NEWTON,
+        tol=tol,
+        num_products=_PRODUCTS,
+        single=single,
     )
 
 
@@ -214,17 +219,22 @@ def _idle(plan, records: list, tol: float) -> bool:
     return bool(np.all(first - last <= tol * np.abs(first)))
 
 
-def _trace(x0: Outer, records: list, rows: int) -> Trace:
+def _trace(models: Models, x0: Outer, records: list) -> Trace:
+    watches, num = models.watches, len(models.plan.judge)
     joined: Any = lambda name: np.concatenate([record[name] for record in records])
     after = Outer(*(joined(name) for name in Outer._fields))
     at = jax.tree.map(lambda a, b: np.concatenate([np.asarray(a)[None], b[:-1]]), x0, after)
-    return Trace(joined("judged")[:, :rows], joined("validation"), at)
+    found = joined("judged")
+    judged = np.zeros((len(found), num))
+    # Without the room for more.
+    judged[:, watches.rows] = found[:, : len(watches.task.targets)]
+    return Trace(judged, joined("validation"), at)
 
 
 def _judge(models: Models, problem) -> Judge:
     features, targets, _ = problem.outer_data
-    plan, rows = models.plan, models.task.rooms[0]
-    parts = jax.device_put([filled(part, rows) for part in (plan.judge, plan.valid)])
+    plan, room = models.plan, models.watches.room
+    parts = jax.device_put([room(plan.judge), room(plan.valid)])
     return Judge(problem.outer, (features, targets), *parts)
 
 
@@ -241,5 +251,6 @@ def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
 
 def _solved(models: Models, problem, x: Outer, y: Weights) -> tuple[Weights, bool]:
     preconditioner = models.preconditioner(problem, x, y)
-    y, converged = solve(problem, preconditioner, x, y, np.asarray(models.tolerances.refit))
+    tol = np.asarray(models.tolerances.refit)
+    y, converged = solve(problem, preconditioner, x, y, tol, models.single)
     return y, bool(converged)

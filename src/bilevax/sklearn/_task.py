@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from ..problems._penalised import as_features
-from ..problems._stacked import Scaling, Stacked, Weights, stacked
+from ..problems._stacked import Rows, Scaling, Stacked, Weights, stacked
 from ._grams import Sets
 from ._moments import moments
 from ._penalties import Outer, Penalties
@@ -26,6 +26,8 @@ _CHEAP = 2e7
 _FEW = 4
 # Operations for which there is one matrix for all outputs.
 _COSTLY = 1e10
+# Numbers of a product with the weights of all models beyond which it takes most of the time.
+_MANY = 3e6
 # Rows x features of one split beyond which models are solved to what decides between them.
 _LARGE = 1e7
 
@@ -67,6 +69,12 @@ class Task:
         return dataclasses.replace(
             self, features=features[rows], targets=targets[rows], columns=columns[rows]
         )
+
+    def reordered(self, order: np.ndarray) -> "Task":
+        """Of features in another order."""
+        if np.array_equal(order, np.arange(len(order))):
+            return self
+        return dataclasses.replace(self, features=self.features[:, order])
 
     @property
     def num_numbers(self) -> float:
@@ -110,6 +118,21 @@ class Task:
         return jax.device_put(filled(features, *self.rooms))
 
 
+class Level(NamedTuple):
+    """A task of the rows that a level uses, and where these stand among all."""
+
+    task: Task
+    rows: np.ndarray | slice
+
+    def room(self, weights: np.ndarray) -> np.ndarray:
+        """Weights of all rows, (rows, models), as the level's task has room for."""
+        return filled(weights[self.rows], self.task.rooms[0])
+
+    def of(self, weights: np.ndarray) -> Rows:
+        """Its rows on the device, of such weights."""
+        return Rows(*self.task.on_device, self.room(weights))
+
+
 @dataclasses.dataclass(frozen=True)
 class Models:
     """The models of a plan: the means and variances of their own training rows.
@@ -146,17 +169,35 @@ class Models:
     def stacked(self, penalties: Penalties) -> Stacked:
         """All models as one problem, with room for rows of no weight and features of none."""
         task, plan = self.task, self.plan
-        rows, columns = task.rooms
-        units = (filled(part, len(part), columns) for part in (self.centres, self.factors))
+        units = (
+            filled(part, len(part), task.rooms[1]) for part in (self.centres, self.factors)
+        )
         return stacked(
-            *task.on_device,
-            filled(plan.train, rows),
-            filled(plan.valid, rows),
+            self.trains.of(plan.train),
+            self.watches.of(plan.valid),
             loss=task.loss,
             scaling=Scaling(*jax.device_put(list(units))),
             penalties=penalties,
             num_outputs=task.num_outputs,
         )
+
+    @cached_property
+    def trains(self) -> Level:
+        """The rows that models are trained on."""
+        return self._level(self.plan.train)
+
+    @cached_property
+    def watches(self) -> Level:
+        """The rows that tune or judge them."""
+        return self._level(self.plan.valid + self.plan.judge)
+
+    def _level(self, weights: np.ndarray) -> Level:
+        """All rows, where each is used: folds then have one task for both levels."""
+        used = weights.any(axis=1)
+        if used.all():
+            return Level(self.task, slice(None))
+        rows = np.flatnonzero(used)
+        return Level(self.task.at(rows), rows)
 
     def penalties(self, descriptions: np.ndarray, groups: np.ndarray) -> Penalties:
         """How penalties follow from the runs' variables, whose free ones have room for as
@@ -186,13 +227,20 @@ class Models:
     @cached_property
     def sets(self) -> Sets | None:
         """The rows that the same models train on."""
-        return Sets.of(self.plan.train)
+        return Sets.of(self.plan.train[self.trains.rows])
 
     @property
     def large(self) -> bool:
         """Whether time is dearer than the last digits."""
         rows, columns = self.task.features.shape
         return self.of_one_split and rows * columns > _LARGE
+
+    @property
+    def single(self) -> bool:
+        """Whether conjugate gradient is to work in single precision: where that is faster,
+        and does not solve the problem at once."""
+        numbers = self.trains.task.num_numbers * len(self.plan.run)
+        return self.task.loss != "squared" and numbers > _MANY
 
     @property
     def tolerances(self) -> Tolerances:
@@ -204,12 +252,13 @@ class Models:
 
         Where it is costly, that of x and y is kept.
         """
-        (rows, size), outputs = self.task.features.shape, self.task.num_outputs
+        task = self.trains.task
+        (rows, size), outputs = task.features.shape, task.num_outputs
         one = len(self.plan.run) * size**2
         each = outputs > 1 and _FEW * size <= rows and one * outputs * rows <= _COSTLY
         numbers = one * outputs if each else one
         if numbers > _MOST_NUMBERS:
-            return Preconditioner(problem, self.task.squares_on_device)
+            return Preconditioner(problem, task.squares_on_device)
         if numbers * rows <= _CHEAP:
             return Preconditioner(problem, each=each)
         return Preconditioner(problem, each=each, sets=self.sets).freeze(x, y)
