@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bilevax.cli import _settings, _tables
 from bilevax.cli._adaptive import keeper, pool
+from bilevax.cli._alarm import alarm
 from cli_cases import arrays, flowers, refused, result_of, run, table, tune
 
 # Few steps are enough for all but the gain; the second family then has the first's program.
@@ -144,6 +146,17 @@ def test_the_same_seed_gives_the_same_files(data, tmp_path):
         tune(data, "--model", "ridge", *SHORT, "--output", tmp_path / name)
         found.append((tmp_path / name / "weights.npz").read_bytes())
     assert found[0] == found[1]
+
+
+def test_a_baseline_that_looks_at_no_clock_ends_in_time():
+    started = time.perf_counter()
+    with pytest.raises(TimeoutError), alarm(0.1, TimeoutError()):
+        while time.perf_counter() < started + 30:
+            sum(range(1000))
+    assert time.perf_counter() < started + 15
+    with alarm(0.01, TimeoutError()):
+        pass
+    time.sleep(0.02)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from .._alarm import alarm
 from .._call import Call
 from .._errors import UnusableError
 from .._folder import CHECKPOINT, RESULT
@@ -85,7 +86,7 @@ class Adaptive(Job):
         stopped = lambda: interruption.wanted or time.perf_counter() > until
         classes = bool(self.table.class_names)
         try:
-            with interruption.released():
+            with interruption.released(), alarm(limit, OutOfTimeError()):
                 return baseline(self._pool, classes, grid, stopped), ""
         except OutOfTimeError:
             why = _NO_BASELINE if interruption.wanted else _LATE.format(limit)
