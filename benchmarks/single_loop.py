@@ -21,6 +21,8 @@ import bilevax as bx
 from bilevax._run.loop import chunk
 
 D, ROWS, SIZE, RHO, PERIOD = 100, 6400, 64, 0.1, 100
+# Products of a series, and steps of y for one of x.
+Q, T = 10, 3
 STEPS, REPEATS = 20_000, 7
 ALPHA = 1e-3
 
@@ -94,6 +96,63 @@ def bare_recursive(inner_data, outer_data, inner_rows, outer_rows, start):
     return jax.lax.scan(epoch, start, (split(inner_rows), split(outer_rows)))[0]
 
 
+def series_directions(w, a, b, c, t):
+    """Of y, and of x with a Neumann series of Q products."""
+    (x, y), size = w, len(a)
+    term = (c @ y - t) @ c / size
+
+    def add(carry, _):
+        term, total = carry
+        term = term - ALPHA * ((a @ term) @ a / size)
+        return (term, total + term), None
+
+    z = -ALPHA * jax.lax.scan(add, (term, term), None, length=Q)[0][1]
+    return RHO * x - (a @ z) @ b / size, (a @ y - b @ x) @ a / size
+
+
+def corrected(d, w, last, batch, keep):
+    """(d - D(last)) times `keep`, plus D(w), on one batch."""
+    new, old = series_directions(w, *batch), series_directions(last, *batch)
+    return jax.tree.map(lambda d, n, o: n + keep * (d - o), d, new, old)
+
+
+@jax.jit
+def bare_momentum(inner_data, outer_data, inner_rows, outer_rows, start):
+    """The products of MRBO: the same rows at this point and at the last."""
+    (A, B), (C, target) = inner_data, outer_data
+
+    def step(carry, rows):
+        w, last, d = carry
+        d = corrected(d, w, last, (A[rows[0]], B[rows[0]], C[rows[1]], target[rows[1]]), 0.9)
+        return (jax.tree.map(lambda w, d: w - ALPHA * d, w, d), w, d), None
+
+    x, y, z = start
+    start = (x, y), (x, y), (z, z)
+    return jax.lax.scan(step, start, (inner_rows, outer_rows))[0][0]
+
+
+@jax.jit
+def bare_refreshed(inner_data, outer_data, inner_rows, outer_rows, start):
+    """The products of VRBO: T + 1 corrections a step of x, all rows every `PERIOD` steps."""
+    (A, B), (C, target) = inner_data, outer_data
+
+    def correct(carry, rows):
+        (x, y), last, d = carry
+        d = corrected(d, (x, y), last, (A[rows[0]], B[rows[0]], C[rows[1]], target[rows[1]]), 1)
+        return ((x, y - ALPHA * d[1]), (x, y), d), None
+
+    def step(carry, rows):
+        (x, y), last, d = carry
+        return jax.lax.scan(correct, ((x - ALPHA * d[0], y), last, d), rows)[0], None
+
+    def epoch(w, rows):
+        d = series_directions(w, A, B, C, target)
+        return jax.lax.scan(step, (w, w, d), rows)[0][0], None
+
+    split = lambda rows: rows.reshape(-1, PERIOD, T + 1, SIZE)
+    return jax.lax.scan(epoch, start[:2], (split(inner_rows), split(outer_rows)))[0]
+
+
 class Ours:
     """A preset's run, which goes on from where it was compiled."""
 
@@ -143,7 +202,35 @@ def measure() -> list[Row]:
         for name, (_, _, against, limit) in make.items()
         for ratio in [spent[name] / spent[against]]
     ]
-    return [*rows, *table_sizes(1), *table_sizes(16), *simulated()]
+    return [*rows, *series(), *table_sizes(1), *table_sizes(16), *simulated()]
+
+
+def series() -> list[Row]:
+    """MRBO and VRBO, whose directions take a series, against the same products."""
+    p, rng, num = problem(), np.random.default_rng(2), 2_000
+    steps = dict.fromkeys(("inner_step_size", "adjoint_step_size", "outer_step_size"), ALPHA)
+    steps |= {"adjoint_steps": Q, "batch_size": SIZE}
+    given = lambda each: [
+        jnp.asarray(rng.integers(0, ROWS, (num * each, SIZE)), jnp.int32) for _ in range(2)
+    ]
+    start, once, often = tuple(jnp.zeros(D) for _ in range(3)), given(1), given(T + 1)
+    momenta = {"inner_momentum": 0.1, "outer_momentum": 0.1}
+    vrbo = bx.algorithms.vrbo(**steps, inner_steps=T, period=PERIOD)
+    spent = microseconds(
+        {
+            "MRBO": Ours(p, bx.algorithms.mrbo(**steps, **momenta), steps=num),
+            "VRBO": Ours(p, vrbo, steps=num),
+            "bare MRBO": lambda: bare_momentum(p.inner_data, p.outer_data, *once, start),
+            "bare VRBO": lambda: bare_refreshed(p.inner_data, p.outer_data, *often, start),
+        },
+        num,
+    )
+    return [
+        Row("single loop", f"{name} step", against, spent[name] / 1e6, ratio, 1.8)
+        for name in ("MRBO", "VRBO")
+        for against in [f"bare {name}"]
+        for ratio in [spent[name] / spent[against]]
+    ]
 
 
 def table_sizes(size: int) -> list[Row]:

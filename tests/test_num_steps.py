@@ -112,3 +112,39 @@ def test_a_negative_number_of_steps_is_told(kind):
     assert h.result == bx.Result.negative_num_steps
     with pytest.raises(ValueError, match="at least 1, got 0"):
         bx.GradientDescent(0.1, 0)
+
+
+@pytest.mark.parametrize("num_steps", [2, lambda k: 1 + k % 3], ids=["int", "function"])
+def test_where_x_moves_first_y_follows_it(num_steps):
+    """The estimate is at the y of the step before, whose schedules it has; cut and resumed."""
+    rate = bx.schedules.polynomial(0.2, 0.5).outer()
+    inner, linear = bx.SGD(rate, num_steps, bx.Batches(LIST)), bx.GradientDescent(0.3, 2)
+    estimator = bx.Implicit(inner, linear, order="x first")
+    seen_y = lambda x, y: {"seen": y}
+    run = lambda **of: bx.minimize(
+        problem(), bx.Algorithm(estimator, 0.1), num_steps=10, metrics=seen_y, **of
+    )
+    first = run(x0=jnp.asarray(X), y0=jnp.asarray(Y))
+    second = run(state=first.state)
+    x, y, z, entry, calls = float(X), np.asarray(Y), np.zeros(3), 0, 0
+    H, seen = hessian(range(8)), []
+    for k in range(20):
+        count = 0 if k == 0 else num_steps if isinstance(num_steps, int) else num_steps(k - 1)
+        for _ in range(count):
+            step = hessian(LIST[entry % 10]) @ y - x
+            y, entry = y - 0.2 * k**-0.5 * step, entry + 1
+        calls += count
+        seen.append(y)
+        f_y = y - 1 + np.array([x, 0, 0])
+        for _ in range(2):
+            z = z - 0.3 * (H @ z + f_y)
+        x = x - 0.1 * (y[0] - z.sum())
+    history = np.concatenate([first.history["seen"], second.history["seen"]])
+    np.testing.assert_allclose(history, seen, rtol=1e-12)
+    np.testing.assert_allclose(second.x, x, rtol=1e-12)
+    assert second.cost.inner_gradient == calls
+
+
+def test_an_unknown_order_is_refused():
+    with pytest.raises(ValueError, match="'y first' or 'x first'"):
+        bx.Implicit(bx.GradientDescent(0.1, 1), bx.CG(1), order="z first")

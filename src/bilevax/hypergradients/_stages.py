@@ -77,12 +77,23 @@ class AbstractTwoStage(AbstractHypergradient):
         return state.initial, solver
 
     def solve_inner(
-        self, problem: AbstractProblem, x: PyTree, state: InnerState, key: PRNGKeyArray, k
+        self,
+        problem: AbstractProblem,
+        x: PyTree,
+        state: InnerState,
+        key: PRNGKeyArray,
+        k,
+        x_first: bool = False,
     ):
-        """The improved y, in its state; the cost and the result."""
+        """The improved y, in its state; the cost and the result.
+
+        Where x moves first, y follows it: at k = 0 it stays, and later solves are those of
+        k - 1.
+        """
         start, solver = self.start_inner(problem, x, state)
+        of, skipped = (jnp.maximum(k - 1, 0), k == 0) if x_first else (k, False)
         y, solver, cost, result = self.inner.solve_or_keep(
-            InnerEquation(problem, x), start, state.y, solver, key, k
+            InnerEquation(problem, x), start, state.y, solver, key, of, skipped
         )
         return InnerState(y, state.initial, solver), cost, result
 

@@ -109,13 +109,15 @@ class AbstractSolver(eqx.Module):
         state: SolverState,
         key: PRNGKeyArray,
         k: Index,
+        skipped: bool | Array = False,
     ) -> tuple[PyTree, SolverState, Cost, Any]:
-        """A solve from `start`; or the `last` u, untouched and for nothing, at an outer
-        step k for which the solver has no steps."""
+        """A solve from `start`; or the `last` u, untouched and for nothing, where it is
+        skipped, or at an outer step k for which the solver has no steps."""
 
         num_steps = self.length_at(k)
-        if num_steps is None:
+        if num_steps is None and skipped is False:
             return self.solve(equation, start, state, key, k)
+        num_steps = jnp.where(skipped, 0, 1 if num_steps is None else num_steps)
         negative = num_steps < 0
 
         def work():
