@@ -18,6 +18,8 @@ warm conjugate gradient pays one for its first residual (the paper counts T + N 
 all).
 """
 
+from typing import Any
+
 from .._core.types import NumSteps, StepSize
 from .._rows.samplers import BatchSize
 from ..hypergradients import Implicit
@@ -249,7 +251,7 @@ def _implicit(
     adjoint: AbstractSolver,
     outer_step_size: OuterStep,
     rows: dict[str, BatchSize],
-    **warm_starts: bool,
+    **options: Any,
 ) -> Algorithm:
     """Gradient descent on the inner level, any adjoint solver, warm but where said."""
     return Algorithm(
@@ -258,7 +260,7 @@ def _implicit(
             adjoint,
             outer_batch_size=rows["outer"],
             cross_batch_size=rows["cross"],
-            **warm_starts,
+            **options,
         ),
         as_outer(outer_step_size, "outer_step_size"),
     )

@@ -18,10 +18,8 @@ from ..problems._stacked import Stacked, Weights
 from ..solvers._equation import InnerEquation
 from ..solvers._separable import SeparableCG, SeparableNewton
 from ._penalties import Outer, Penalties
-from ._task import Models
+from ._task import Models, Tolerances
 
-# Of the adjoint. The outer step uses the hypergradient's direction alone.
-_ADJOINT_TOL = 1e-3
 _NEWTON, _PRODUCTS = 50, 500
 # Outer steps between two looks at whether a run still gains.
 _BLOCK = 8
@@ -175,7 +173,7 @@ def family_run(
     for length in _blocks(num_steps + 1):
         x = x0 if state is None else state.loop.x
         preconditioner = models.preconditioner(problem, x, y)
-        estimator = _estimator(preconditioner, models.tolerances.steps, models.single)
+        estimator = _estimator(preconditioner, models.tolerances, models.single)
         algorithm = Algorithm(estimator, adaptive_steps(_DISTANCES[family]))
         solution = minimize(
             problem, algorithm, x0, y, num_steps=length, metrics=judge, state=state
@@ -196,11 +194,14 @@ def _blocks(num_steps: int) -> list[int]:
     return [1] + [_BLOCK] * whole + [rest] * (rest > 0)
 
 
-def _estimator(preconditioner, tol: float, single: bool) -> Implicit:
+def _estimator(preconditioner, tolerances: Tolerances, single: bool) -> Implicit:
     linear = SeparableCG(
-        preconditioner=preconditioner, num_steps=_PRODUCTS, tol=_ADJOINT_TOL, single=single
+        preconditioner=preconditioner,
+        num_steps=_PRODUCTS,
+        tol=tolerances.adjoint,
+        single=single,
     )
-    return Implicit(_newton(preconditioner, tol, single), linear)
+    return Implicit(_newton(preconditioner, tolerances.steps, single), linear)
 
 
 def _newton(preconditioner, tol, single: bool) -> SeparableNewton:
@@ -238,19 +239,21 @@ def _judge(models: Models, problem) -> Judge:
     return Judge(problem.outer, (features, targets), *parts)
 
 
-def shared_refit(models: Models, log_penalty: float, num_descriptions: int):
-    """The models of a plan, solved to rounding under one penalty, and whether they are."""
-    made = _shared(models, num_descriptions)
-    return _solved(models, made.problem, models.outer(log_penalty, num_descriptions), made.y0)
+def shared_refit(models: Models, log_penalty: float, num_descriptions: int, kept: bool):
+    """The models of a plan under one penalty, and whether they are solved: to rounding, if
+    they are `kept` and not only described, or there is time for it."""
+    made, tolerances = _shared(models, num_descriptions), models.tolerances
+    tol = tolerances.steps if models.large and not kept else tolerances.refit
+    x = models.outer(log_penalty, num_descriptions)
+    return _solved(models, made.problem, x, made.y0, tol)
 
 
 def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
-    """The same at x, from y."""
-    return _solved(models, models.stacked(penalties).problem, x, y)
+    """The models at x, from y, to be kept."""
+    return _solved(models, models.stacked(penalties).problem, x, y, models.tolerances.refit)
 
 
-def _solved(models: Models, problem, x: Outer, y: Weights) -> tuple[Weights, bool]:
+def _solved(models: Models, problem, x: Outer, y: Weights, tol: float) -> tuple[Weights, bool]:
     preconditioner = models.preconditioner(problem, x, y)
-    tol = np.asarray(models.tolerances.refit)
-    y, converged = solve(problem, preconditioner, x, y, tol, models.single)
+    y, converged = solve(problem, preconditioner, x, y, np.asarray(tol), models.single)
     return y, bool(converged)

@@ -38,14 +38,18 @@ class Tolerances(NamedTuple):
     - `grid`: of the shared penalties, whose choice is to be that of others;
     - `steps`: of a family's, far below what makes a difference between them;
     - `refit`: of the model that is kept.
+
+    `adjoint`: that of the adjoint systems, relative to where they start. The outer step uses
+    the hypergradient's direction alone.
     """
 
     grid: float
     steps: float
     refit: float
+    adjoint: float
 
 
-EXACT, ENOUGH = Tolerances(1e-10, 1e-9, 1e-15), Tolerances(1e-6, 1e-6, 1e-9)
+EXACT, ENOUGH = Tolerances(1e-10, 1e-9, 1e-15, 1e-3), Tolerances(1e-6, 1e-5, 1e-8, 0.1)
 
 
 @dataclasses.dataclass(frozen=True)
