@@ -86,8 +86,14 @@ ON_ADJOINT = {
 }
 
 
-@pytest.mark.parametrize("start", ["warm", "zero"])
-@pytest.mark.parametrize("name", [*ON_BOTH, *ON_ADJOINT])
+# Every solver from a given start; from zero, one of each kind.
+STARTS = [(name, "warm") for name in (*ON_BOTH, *ON_ADJOINT)]
+STARTS += [
+    (name, "zero") for name in ("gradient descent", "momentum", "accelerated", *ON_ADJOINT)
+]
+
+
+@pytest.mark.parametrize(("name", "start"), STARTS)
 def test_adjoint_reaches_its_closed_form(name, start):
     equation, u, expected = equations()["adjoint"]
     u = None if start == "zero" else u
