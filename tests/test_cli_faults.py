@@ -180,7 +180,7 @@ RIDGE = ("--model", "ridge")
 
 
 def numbers(path):
-    return table(path, *(f"{i},{i % 3 + i / 50},{i % 7}" for i in range(20)))
+    return table(path, *(f"{i},{i % 3 + i / 50},{i % 7}" for i in range(60)))
 
 
 def test_a_run_that_fails_at_once_says_why_and_leaves_the_folder_free(tmp_path, monkeypatch):
@@ -325,12 +325,12 @@ def test_odd_labels(tmp_path):
 
 def test_targets_of_any_unit(tmp_path):
     """Seconds since 1970, and the same numbers in other units, give the same R^2."""
-    random = np.random.default_rng(0)
-    p, found, losses = random.normal(size=60), [], []
+    found, losses = [], []
+    p, q = np.random.default_rng(0).normal(size=(2, 60))
     for scale, offset in ((1, 1.7e9), (1e-9, 0), (1e30, 0), (1e-100, 0)):
-        labels = scale * (3 * p + random.normal(size=60) * 0 + np.sin(9 * p)) + offset
-        rows = (f"{a},{b!r}" for a, b in zip(p, labels.tolist(), strict=True))
-        data = table(tmp_path / "a.csv", *rows, head="p,label")
+        labels = scale * (3 * p + np.sin(9 * p)) + offset
+        rows = (f"{a},{b},{c!r}" for a, b, c in zip(p, q, labels.tolist(), strict=True))
+        data = table(tmp_path / "a.csv", *rows)
         folder = tmp_path / f"{scale}"
         options = ("--model", "ridge", "--steps", 10, "--output", folder)
         assert run("tune", data, *options).exit_code == 0
