@@ -82,9 +82,9 @@ def test_options(tmp_path, monkeypatch, options, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_folder_with_other_things_is_left_alone(tmp_path):
+def test_an_output_folder_with_other_things_is_left_alone(small_run, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    assert "thesis.tex" in refused("tune", "digits", "--output", tmp_path)
+    assert "thesis.tex" in refused("tune", small_run[0], "--output", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -102,10 +102,10 @@ def test_an_output_folder_with_another_run_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["file", "below a file"])
-def test_an_output_that_cannot_be_written(tmp_path, place):
+def test_an_output_that_cannot_be_written(small_run, tmp_path, place):
     (tmp_path / "file").write_text("mine")
     output = tmp_path / "file" / "run" if place == "below a file" else tmp_path / "file"
-    said = refused("tune", "digits", "--output", output)
+    said = refused("tune", small_run[0], "--output", output)
     assert "--output" in said and (tmp_path / "file").read_text() == "mine"
 
 
@@ -115,14 +115,14 @@ def test_an_output_without_permission(tmp_path):
     assert "Cannot write" in refused("tune", "digits", "--output", tmp_path / "run")
 
 
-def test_permission_that_is_refused_is_explained(tmp_path, monkeypatch):
+def test_permission_that_is_refused_is_explained(small_run, tmp_path, monkeypatch):
     """The same for root, by a refusing file system."""
 
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(_folder.tempfile, "NamedTemporaryFile", refuse)
-    said = refused("tune", "digits", "--output", tmp_path / "run")
+    said = refused("tune", small_run[0], "--output", tmp_path / "run")
     assert "Cannot write in" in said and "Permission denied" in said
 
 
