@@ -11,6 +11,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["BILEVAX_TEST_PROGRAMS"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# Where in the source an operation stands costs a tenth of lowering, and is not looked at.
+os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"
 # A test runs most programs once, so that they should compile fast rather than run fast. What
 # depends on how a user's programs are compiled is marked `optimised`, and run so.
 if "BILEVAX_TEST_OPTIMISED" not in os.environ:
@@ -56,7 +58,7 @@ def _programs_are_dropped():
     modules call the same small operations, and many the same programs on the same problems.
     """
     yield
-    if _mapped_pieces() > 25_000:
+    if _mapped_pieces() > 45_000:
         jax.clear_caches()
 
 

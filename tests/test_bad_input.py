@@ -322,6 +322,14 @@ def test_faulty_call_raises_and_says_what_to_do(name):
     assert re.search(message, text, re.DOTALL), text
 
 
+def total(x, y):
+    return jnp.sum(y)
+
+
+def quadratic(H, x, y):
+    return y @ H @ y / 2 + x @ y
+
+
 INDEFINITE = np.diag([2.0, 1.0, -0.5])
 SINGULAR = np.diag([2.0, 1.0, 0.0])
 
@@ -335,7 +343,7 @@ def test_indefinite_and_singular_hessians_are_told(linear, matrix, result, dtype
     # Rotated, so that neither zeros nor signs can be seen in the entries.
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     H = jnp.asarray(rotation @ matrix @ rotation.T, dtype)
-    problem = bilevel(outer=lambda x, y: jnp.sum(y), inner=lambda x, y: y @ H @ y / 2 + x @ y)
+    problem = bilevel(outer=total, inner=jax.tree_util.Partial(quadratic, H))
     estimator = bx.Implicit(bx.GradientDescent(0.1, 1), linear)
     start = jnp.ones(3, dtype)
     h = bx.hypergradient(problem, estimator, start, start)
@@ -372,12 +380,16 @@ def test_ill_conditioned_is_not_singular():
         np.testing.assert_allclose(h.adjoint, -1 / scales, rtol=rtol)
 
 
+def mean_square(A, x, y):
+    return jnp.mean((A @ y - x) ** 2) / 2 + jnp.mean((x - 1) ** 2)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_cg_does_not_blame_a_system_that_it_has_solved(seed):
     """Consistent but singular: more steps than there are directions to solve in."""
     rng = np.random.default_rng(seed)
     A = jnp.asarray(rng.standard_normal((5, 10)), jnp.float32)
-    loss = lambda x, y: jnp.mean((A @ y - x) ** 2) / 2 + jnp.mean((x - 1) ** 2)
+    loss = jax.tree_util.Partial(mean_square, A)
     step = 0.9 * 5 / np.linalg.norm(A, 2) ** 2
     a = bx.algorithms.amigo_cg(inner_step_size=step, outer_step_size=0.5)
     start = jnp.zeros(5, jnp.float32), jnp.zeros(10, jnp.float32)
@@ -402,11 +414,19 @@ def test_one_stiff_coordinate_is_not_singular(linear, dtype):
     np.testing.assert_allclose(h.adjoint, -1 / scales, rtol=1e-5)
 
 
+def along(b, x, y):
+    return b @ y
+
+
+def two_scales(x, y):
+    return y[0] ** 2 + y @ y / 2
+
+
 @pytest.mark.parametrize("scale", [1e-25, 1e-17, 1.0, 1e20])
 @pytest.mark.parametrize("linear", [bx.CG(5), bx.Direct()], ids=["cg", "direct"])
 def test_the_scale_of_the_right_hand_side_does_not_matter(scale, linear):
     b = jnp.full(2, scale, jnp.float32)
-    problem = bilevel(outer=lambda x, y: b @ y, inner=lambda x, y: y[0] ** 2 + y @ y / 2)
+    problem = bilevel(outer=jax.tree_util.Partial(along, b), inner=two_scales)
     start = jnp.ones(2, jnp.float32)
     h = bx.hypergradient(problem, bx.Implicit(bx.GradientDescent(0.1, 1), linear), start, start)
     assert h.result == bx.Result.successful

@@ -1,6 +1,7 @@
 """The command line on one split, in this process."""
 
 import dataclasses
+import inspect
 import json
 import re
 
@@ -55,8 +56,10 @@ def test_digits_validate_better_than_the_best_shared_penalty(digits):
     assert result["validation_loss"] < result["baseline"]["validation_loss"]
     assert result["finished"] and result["steps"] == 200
     assert result["baseline"]["fits"] == result["baseline"]["grid"] == 10
+    assert result["hyperparameters"] == 65 and result["test_accuracy"] > 0.85
     written = {path.name for path in digits.iterdir()}
-    assert {"report.html", "weights.npz", "checkpoint.npz", "history.csv"} <= written
+    files = {"report.html", "weights.npz", "checkpoint.npz", "history.csv", "penalties.png"}
+    assert files <= written
     assert not [name for name in written if name.endswith(".part")]
 
 
@@ -188,7 +191,26 @@ def test_quiet_is_quiet(garden, tmp_path):
     assert done.output == ""
 
 
-@pytest.mark.parametrize("algorithm", _settings.ALGORITHMS)
+# One for each set of steps that a preset takes, which is what the command line looks at.
+OF_EACH_KIND = ("aid-cg", "amigo-gd", "ba", "itd", "ma-soba", "mrbo")
+REST = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in _settings.ALGORITHMS
+    if name not in OF_EACH_KIND
+]
+
+
+def test_there_is_one_of_each_kind():
+    def kind(name):
+        accepted = inspect.signature(getattr(bx.algorithms, name.replace("-", "_"))).parameters
+        options = accepted.keys() & {"inner_steps", "adjoint_steps"}
+        return {(name, callable(accepted[name].default)) for name in options}
+
+    for name in _settings.ALGORITHMS:
+        assert kind(name) in map(kind, OF_EACH_KIND)
+
+
+@pytest.mark.parametrize("algorithm", [*OF_EACH_KIND, *REST])
 def test_every_algorithm_runs(garden, tmp_path, algorithm):
     folder = tmp_path / "run"
     tune(garden, "--algorithm", algorithm, "--steps", 10, "--output", folder)
@@ -197,8 +219,16 @@ def test_every_algorithm_runs(garden, tmp_path, algorithm):
     assert result["cost"]["total"] > 0
 
 
-@pytest.mark.parametrize("penalty", ["per-feature", "per-class", "shared"])
-@pytest.mark.parametrize("model", ["logistic", "ridge"])
+@pytest.mark.parametrize(
+    "model, penalty",
+    # A logistic model with a penalty per feature is that of `digits`.
+    [
+        ("logistic", "per-class"),
+        ("logistic", "shared"),
+        ("ridge", "per-feature"),
+        ("ridge", "shared"),
+    ],
+)
 def test_models_and_penalties(tmp_path, model, penalty):
     folder = tmp_path / "run"
     options = ("--model", model, "--penalty", penalty, "--steps", 10, "--output", folder)

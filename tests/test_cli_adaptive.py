@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,14 @@ def gained(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gained") / "run"
     done = tune(data, "--model", "ridge", "--output", folder)
     return folder, done
+
+
+@pytest.fixture(scope="module")
+def short(data, tmp_path_factory):
+    """A run of a few steps."""
+    folder = tmp_path_factory.mktemp("short") / "run"
+    tune(data, "--model", "ridge", *SHORT, "--output", folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +149,10 @@ def test_classes(garden, tmp_path):
     assert [line.split(",")[0] for line in lines[:3]] == ["iris", "lily", "rose"]
 
 
-def test_the_same_seed_gives_the_same_files(data, tmp_path):
-    found = []
-    for name in ("one", "two"):
-        tune(data, "--model", "ridge", *SHORT, "--output", tmp_path / name)
-        found.append((tmp_path / name / "weights.npz").read_bytes())
-    assert found[0] == found[1]
+def test_the_same_seed_gives_the_same_files(short, data, tmp_path):
+    tune(data, "--model", "ridge", *SHORT, "--output", tmp_path / "run")
+    one, two = ((folder / "weights.npz").read_bytes() for folder in (short, tmp_path / "run"))
+    assert one == two
 
 
 def test_a_baseline_that_looks_at_no_clock_ends_in_time():
@@ -161,12 +168,10 @@ def test_a_baseline_that_looks_at_no_clock_ends_in_time():
 
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_killed_after_any_part_and_resumed_it_is_the_same_model(
-    data, tmp_path, monkeypatch, after
+    short, data, tmp_path, monkeypatch, after
 ):
     """The parts are all that is kept, so that these are all the places there are."""
-    folder, whole = tmp_path / "run", tmp_path / "whole"
-    options = ("--model", "ridge", *SHORT)
-    tune(data, *options, "--output", whole)
+    folder, options = tmp_path / "run", ("--model", "ridge", *SHORT)
     with monkeypatch.context() as context:
         save = keeper.Keeper._save
 
@@ -183,7 +188,7 @@ def test_killed_after_any_part_and_resumed_it_is_the_same_model(
     assert "so that there is no model yet" in refused("predict", folder, data)
     done = tune("--resume", "--output", folder)
     assert "Going on after: shared" in done.stderr
-    ours, theirs = (arrays(place / "weights.npz") for place in (folder, whole))
+    ours, theirs = (arrays(place / "weights.npz") for place in (folder, short))
     assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
 
 
@@ -207,9 +212,8 @@ def keeper_of(folder):
     return found
 
 
-def test_a_damaged_checkpoint_is_refused(data, tmp_path):
-    folder = tmp_path / "run"
-    tune(data, "--model", "ridge", *SHORT, "--output", folder)
+def test_a_damaged_checkpoint_is_refused(short, tmp_path):
+    folder = shutil.copytree(short, tmp_path / "run")
     path = folder / "checkpoint.npz"
     path.write_bytes(path.read_bytes()[:-40])
     assert "is damaged" in refused("tune", "--resume", "--output", folder)
@@ -233,13 +237,15 @@ def test_no_more_time_leaves_what_was_found(data, tmp_path):
 
 @pytest.mark.parametrize("given", ["share", "file"])
 def test_one_split(data, tmp_path, given):
+    """With room for 80 rows in both, which share their programs."""
     valid = "0.4"
     if given == "file":
-        valid = rows_with_few_that_matter(tmp_path / "valid.csv", rows=40)
+        data = rows_with_few_that_matter(tmp_path / "data.csv", rows=50)
+        valid = rows_with_few_that_matter(tmp_path / "valid.csv", rows=35)
     options = ("--model", "ridge", "--valid", valid, *SHORT, "--output", tmp_path / "run")
     tune(data, *options)
     result = result_of(tmp_path / "run")
-    rows = {"share": (48, 32), "file": (80, 40)}[given]
+    rows = {"share": (48, 32), "file": (40, 35)}[given]
     assert result["folds"] == 1
     assert (result["rows"]["train"], result["rows"]["validation"]) == rows
 

@@ -82,9 +82,9 @@ def test_options(tmp_path, monkeypatch, options, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_folder_with_other_things_is_left_alone(tmp_path):
+def test_an_output_folder_with_other_things_is_left_alone(small_run, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    assert "thesis.tex" in refused("tune", "digits", "--output", tmp_path)
+    assert "thesis.tex" in refused("tune", small_run[0], "--output", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -102,10 +102,10 @@ def test_an_output_folder_with_another_run_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["file", "below a file"])
-def test_an_output_that_cannot_be_written(tmp_path, place):
+def test_an_output_that_cannot_be_written(small_run, tmp_path, place):
     (tmp_path / "file").write_text("mine")
     output = tmp_path / "file" / "run" if place == "below a file" else tmp_path / "file"
-    said = refused("tune", "digits", "--output", output)
+    said = refused("tune", small_run[0], "--output", output)
     assert "--output" in said and (tmp_path / "file").read_text() == "mine"
 
 
@@ -115,14 +115,14 @@ def test_an_output_without_permission(tmp_path):
     assert "Cannot write" in refused("tune", "digits", "--output", tmp_path / "run")
 
 
-def test_permission_that_is_refused_is_explained(tmp_path, monkeypatch):
+def test_permission_that_is_refused_is_explained(small_run, tmp_path, monkeypatch):
     """The same for root, by a refusing file system."""
 
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(_folder.tempfile, "NamedTemporaryFile", refuse)
-    said = refused("tune", "digits", "--output", tmp_path / "run")
+    said = refused("tune", small_run[0], "--output", tmp_path / "run")
     assert "Cannot write in" in said and "Permission denied" in said
 
 
@@ -180,7 +180,7 @@ RIDGE = ("--model", "ridge")
 
 
 def numbers(path):
-    return table(path, *(f"{i},{i % 3 + i / 50},{i % 7}" for i in range(20)))
+    return table(path, *(f"{i},{i % 3 + i / 50},{i % 7}" for i in range(60)))
 
 
 def test_a_run_that_fails_at_once_says_why_and_leaves_the_folder_free(tmp_path, monkeypatch):
@@ -325,12 +325,12 @@ def test_odd_labels(tmp_path):
 
 def test_targets_of_any_unit(tmp_path):
     """Seconds since 1970, and the same numbers in other units, give the same R^2."""
-    random = np.random.default_rng(0)
-    p, found, losses = random.normal(size=60), [], []
+    found, losses = [], []
+    p, q = np.random.default_rng(0).normal(size=(2, 60))
     for scale, offset in ((1, 1.7e9), (1e-9, 0), (1e30, 0), (1e-100, 0)):
-        labels = scale * (3 * p + random.normal(size=60) * 0 + np.sin(9 * p)) + offset
-        rows = (f"{a},{b!r}" for a, b in zip(p, labels.tolist(), strict=True))
-        data = table(tmp_path / "a.csv", *rows, head="p,label")
+        labels = scale * (3 * p + np.sin(9 * p)) + offset
+        rows = (f"{a},{b},{c!r}" for a, b, c in zip(p, q, labels.tolist(), strict=True))
+        data = table(tmp_path / "a.csv", *rows)
         folder = tmp_path / f"{scale}"
         options = ("--model", "ridge", "--steps", 10, "--output", folder)
         assert run("tune", data, *options).exit_code == 0

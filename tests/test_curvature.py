@@ -1,5 +1,7 @@
 """Measured curvature, and the steps that default to it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,11 +106,15 @@ def test_missing_steps_are_one_over_smoothness():
             assert h.cost.inner_gradient == expected.cost.inner_gradient + 2
 
 
-PRESETS = ("amigo_gd", "amigo_cg", "aid_gd", "aid_cg", "aid_cg_ws")
-PRESETS += ("aid_fp", "aid_n", "itd", "reverse", "ba")
+# Of the others each has an inner and an adjoint solver that one of these has.
+PRESETS = ["amigo_gd", "aid_cg_ws", "aid_fp", "aid_n", "itd", "ba"]
+OTHERS = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("amigo_cg", "aid_gd", "aid_cg", "reverse")
+]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [*PRESETS, *OTHERS])
 def test_presets_need_an_outer_step_only(name):
     q = bx.problems.quadratic(6, 5, inner_condition=4.0, coupling=0.1)
     algorithm = getattr(bx.algorithms, name)(outer_step_size=0.1)
@@ -142,6 +148,7 @@ def test_a_fixed_point_map_is_iterated_with_step_one():
     np.testing.assert_allclose(h.y, expected.y, rtol=1e-13)
 
 
+@functools.cache
 def stiffening():
     """The Hessian 1 + exp(x) grows as x moves."""
     # f's gradient in y is bounded: y may diverge, and x still moves on slowly.

@@ -41,27 +41,27 @@ STOCHASTIC = {
 
 @pytest.mark.optimised
 @pytest.mark.parametrize("name", STOCHASTIC)
-@pytest.mark.parametrize("cuts", [(20, 30), (1, 49), (25, 13, 12)])
-def test_resume_is_bit_for_bit(name, cuts):
+def test_resume_is_bit_for_bit(name):
     t, a = make(), algorithm(**STOCHASTIC[name])
     whole = bx.minimize(t.problem, a, t.x0, t.y0, num_steps=50, key=jax.random.key(1))
-    part, rows = None, []
-    for steps in cuts:
-        state = None if part is None else part.state
-        part = bx.minimize(
-            t.problem, a, t.x0, t.y0, num_steps=steps, key=jax.random.key(1), state=state
-        )
-        rows.append(part.history)
-    assert bits(part.state) == bits(whole.state)
-    assert bits((part.x, part.y, part.adjoint)) == bits((whole.x, whole.y, whole.adjoint))
-    assert part.cost == whole.cost
-    for name in ("step", "value", "gradient_norm", "calls", "rows"):
-        joined = np.concatenate([row[name] for row in rows])
-        np.testing.assert_array_equal(joined, whole.history[name])
+    for cuts in ((20, 30), (1, 49), (25, 13, 12)):
+        part, rows = None, []
+        for steps in cuts:
+            state = None if part is None else part.state
+            part = bx.minimize(
+                t.problem, a, t.x0, t.y0, num_steps=steps, key=jax.random.key(1), state=state
+            )
+            rows.append(part.history)
+        assert bits(part.state) == bits(whole.state)
+        assert bits((part.x, part.y, part.adjoint)) == bits((whole.x, whole.y, whole.adjoint))
+        assert part.cost == whole.cost
+        for column in ("step", "value", "gradient_norm", "calls", "rows"):
+            joined = np.concatenate([row[column] for row in rows])
+            np.testing.assert_array_equal(joined, whole.history[column])
 
 
 def test_same_key_same_answer_and_another_key_another():
-    t, a = make(), algorithm(batch_size=5)
+    t, a = make(), algorithm(batch_size=6)
     run = lambda seed: bx.minimize(
         t.problem, a, t.x0, t.y0, num_steps=10, key=jax.random.key(seed)
     )
@@ -270,7 +270,7 @@ def test_numpy_integers_count_like_integers():
         num_steps=3,
         key=jax.random.key(1),
     )
-    assert bits(run(4).x) == bits(run(np.int64(4)).x)
+    assert bits(run(3).x) == bits(run(np.int64(3)).x)
 
 
 def test_apply_constrains_x():

@@ -184,7 +184,7 @@ def test_random_rows_keep_their_own_weights():
     task = bx.problems.hyper_cleaning((X, B), (X, B))
     problem, x = task.problem, jnp.linspace(-1, 1, N)
     y, z = jnp.ones((D, C)), jnp.cos(jnp.arange(D * C, dtype=float)).reshape(D, C)
-    cross = lambda rows: problem.linearize(x, y, full(rows, None)).cross(z)
+    cross = jax.jit(lambda rows: problem.linearize(x, y, full(rows, None)).cross(z))
     one = lambda j: jax.tree.map(lambda leaf: leaf[j : j + 1], problem.inner_data)
     mean = sum(cross(one(j)) for j in range(N)) / N
     np.testing.assert_allclose(mean, cross(problem.inner_data), rtol=1e-11, atol=1e-15)

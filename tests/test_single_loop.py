@@ -452,8 +452,9 @@ def test_a_preset_without_the_data_that_it_draws():
 def test_blocks_are_visited_once_an_epoch():
     data, sampler = jnp.arange(12.0), bx.Blocks(3)
     state, seen = sampler.init(data), []
+    draw = jax.jit(lambda state, key: sampler.tickets(data, state, key, 3))
     for k in range(8):
-        tickets, state = sampler.tickets(data, state, jax.random.key(k), 3)
+        tickets, state = draw(state, jax.random.key(k))
         seen += np.asarray(tickets).tolist()
     epochs = np.array(seen)[: len(seen) // 4 * 4].reshape(-1, 4)
     assert (np.sort(epochs, axis=1) == np.arange(4)).all()
@@ -491,7 +492,9 @@ def test_permutations_are_ones_and_look_random(num):
 
 def test_epochs_of_different_seeds_and_numbers_differ():
     data, sampler = jnp.arange(50.0), bx.Epochs(10)
-    drawn = lambda seed: sampler.tickets(data, sampler.init(data), jax.random.key(seed), 10)[0]
+    drawn = jax.jit(
+        lambda seed: sampler.tickets(data, sampler.init(data), jax.random.key(seed), 10)[0]
+    )
     first, second = np.asarray(drawn(0)), np.asarray(drawn(1))
     assert (first != second).mean() > 0.9
     assert (first[:5] != first[5:]).mean() > 0.9

@@ -281,7 +281,7 @@ def test_nothing_to_gain_is_said_and_nothing_is_lost():
     losses = []
     for seed in range(4):
         random = np.random.default_rng(seed)
-        X, y = random.normal(size=(200, 10)), random.normal(size=200)
+        X, y = random.normal(size=(200, 24)), random.normal(size=200)
         X, X_test, y, y_test = train_test_split(X, y, random_state=0)
         loss = lambda m: np.mean((m.predict(X_test) - y_test) ** 2)  # noqa: B023
         model = AdaptiveRidgeCV(cv=3, max_iter=8).fit(X, y)

@@ -163,8 +163,11 @@ def inner(x, y, batch):
     ("preset", "batch_size"),
     [
         (bx.algorithms.amigo_cg, 16),
-        (bx.algorithms.amigo_cg, bx.FullBatch(7)),
-        (bx.algorithms.aid_n, bx.Epochs(8)),
+        # Products with blocks of sparse rows: tests/test_blocks.py.
+        (bx.algorithms.itd, bx.FullBatch(7)),
+        (bx.algorithms.itd, bx.Batches(np.arange(40).reshape(5, 8))),
+        # Its permutations take long to compile, and end in indices as those of others.
+        pytest.param(bx.algorithms.aid_n, bx.Epochs(8), marks=pytest.mark.slow),
         (bx.algorithms.itd, None),
     ],
 )

@@ -23,8 +23,13 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("warm", [True, False])
-@pytest.mark.parametrize("name", SOLVERS)
+# Cold starts of one solver of each kind of state: none, a momentum, a method of optax.
+COLD = ("gradient descent", "accelerated", "momentum")
+
+
+@pytest.mark.parametrize(
+    ("name", "warm"), [(name, True) for name in SOLVERS] + [(name, False) for name in COLD]
+)
 def test_an_inner_tolerance_does_not_outlive_its_solve(name, warm):
     problem, solver = SOLVERS[name]
     estimator = bx.Implicit(solver, bx.Direct(), warm_start_inner=warm)
@@ -37,9 +42,11 @@ def test_an_inner_tolerance_does_not_outlive_its_solve(name, warm):
     assert calls.min() >= 1 and calls.max() < 100
 
 
-@pytest.mark.parametrize("warm", [True, False])
+ADJOINT = ("gradient descent", "accelerated", "momentum", "fixed point", "CG")
+
+
 @pytest.mark.parametrize(
-    "name", ["gradient descent", "accelerated", "momentum", "fixed point", "CG"]
+    ("name", "warm"), [(name, True) for name in ADJOINT] + [(name, False) for name in COLD]
 )
 def test_an_adjoint_tolerance_does_not_outlive_its_solve(name, warm):
     problem, solver = SOLVERS.get(name, (PROBLEM, bx.CG(5, tol=1e-8)))

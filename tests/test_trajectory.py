@@ -103,13 +103,13 @@ def test_other_solvers_agree_with_the_estimators():
     loss, _, x, y0 = make("logistic")
     for transformation in (optax.sgd(0.1, momentum=0.9), optax.adam(0.1, eps_root=1e-8)):
         path = bx.trajectory(loss.problem, bx.Descent(transformation, 1), x, y0, at=[3, 7])
-        for i, t in enumerate((3, 7)):
-            for estimator, row in (
-                (bx.Unrolled(bx.Descent(transformation, t)), path.automatic[i]),
-                (bx.Analytic(bx.Descent(transformation, t)), path.analytic[i]),
-            ):
-                h = bx.hypergradient(loss.problem, estimator, x, y0)
-                np.testing.assert_allclose(row, h.gradient, rtol=1e-9, atol=1e-14)
+        inner = bx.Descent(transformation, 7)
+        for estimator, row in (
+            (bx.Unrolled(inner), path.automatic[1]),
+            (bx.Analytic(inner), path.analytic[1]),
+        ):
+            h = bx.hypergradient(loss.problem, estimator, x, y0)
+            np.testing.assert_allclose(row, h.gradient, rtol=1e-9, atol=1e-14)
 
 
 def test_pytrees_seeds_and_vmap():

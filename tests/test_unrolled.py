@@ -30,7 +30,7 @@ def inner_solver(case, num=T):
 
 
 @pytest.mark.parametrize("mode", list(MODES)[1:])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["logistic", "nested", "fixed_point"])
 def test_modes_agree_far_from_convergence(name, mode):
     case = CASES[name]()
     reverse = gradient_of(case, bx.Unrolled(inner_solver(case)))
@@ -54,9 +54,11 @@ def test_equals_finite_differences(name):
     assert slope == pytest.approx((values[0] - values[1]) / (2 * eps), rel=1e-6)
 
 
-@pytest.mark.parametrize("last", [0, 1, 3, 6, 7])
+@pytest.mark.parametrize(
+    "name, last",
+    [("nested", 0), ("fixed_point", 1), ("nested", 3), ("nested", 6), ("fixed_point", 7)],
+)
 @pytest.mark.parametrize("mode", ["reverse", "forward", "sqrt"])
-@pytest.mark.parametrize("name", ["nested", "fixed_point"])
 def test_truncated_equals_a_loop_by_hand(name, mode, last):
     case = CASES[name]()
     h = gradient_of(case, bx.Unrolled(inner_solver(case), last=last, **MODES[mode]))
@@ -85,11 +87,11 @@ def truncated_by_hand(name):
 def test_momentum_and_moments_are_differentiated():
     case = CASES["nested"]()
     for transformation in (optax.sgd(0.02, momentum=0.9), optax.adam(0.05)):
-        h = gradient_of(case, bx.Unrolled(bx.Descent(transformation, T)))
+        h = gradient_of(case, bx.Unrolled(bx.Descent(transformation, 3)))
 
         def value(x, transformation=transformation):
             y, state = case.y, transformation.init(case.y)
-            for _ in range(T):
+            for _ in range(3):
                 updates, state = transformation.update(case.residual(x, y), state, y)
                 y = optax.apply_updates(y, updates)
             return case.outer(x, y)
@@ -106,7 +108,7 @@ def ridge(n=6, m=9, seed=0):
     return bx.MinProblem(loss), jnp.asarray(x), jnp.zeros(m), step
 
 
-@pytest.mark.parametrize("t", [1, 5, 20])
+@pytest.mark.parametrize("t", [1, 20])
 def test_super_efficiency_identities_on_a_quadratic(t):
     """g2_t = g1_2t, and truncated to the last k, g2_t = g1_(t+k) (spec section 2)."""
     problem, x, y, step = ridge()
@@ -188,13 +190,13 @@ def test_growing_number_of_steps(mode):
     case = CASES["logistic"]()
     growing = bx.GradientDescent(case.inner_step, lambda k: 2 + 3 * k)
     estimator = bx.Unrolled(growing, mode=mode, max_num_steps=10)
-    s = bx.minimize(case.problem, bx.Algorithm(estimator, 0.5), case.x, case.y, num_steps=3)
+    s = bx.minimize(case.problem, bx.Algorithm(estimator, 0.5), case.x, case.y, num_steps=2)
     x, y = case.x, case.y
-    for k in range(3):
+    for k in range(2):
         h = bx.hypergradient(case.problem, bx.Unrolled(inner_solver(case, 2 + 3 * k)), x, y)
         x, y = x - 0.5 * h.gradient, h.y
     assert relative_error(s.x, x) < 1e-12
-    assert s.cost.inner_gradient == 2 + 5 + 8
+    assert s.cost.inner_gradient == 2 + 5
 
 
 def logistic_loss(n=50, m=100, seed=9):
@@ -212,8 +214,8 @@ def temporary_bytes(**kwargs):
         program = jax.jit(lambda x: bx.hypergradient(problem, estimator, x, y).gradient)
         return program.lower(x).compile().memory_analysis().temp_size_in_bytes
 
-    sizes = np.array([64, 512, 4096])
-    return np.polyfit(np.log(sizes), np.log([measure(int(t)) for t in sizes]), 1)[0]
+    few, many = 64, 4096
+    return np.log(measure(many) / measure(few)) / np.log(many / few)
 
 
 @pytest.mark.optimised
@@ -263,17 +265,17 @@ def test_last_steps_of_a_growing_number():
     step = case.inner_step
     growing = bx.GradientDescent(step, lambda k: 1 + 2 * k)
     for mode in ("reverse", "forward"):
-        estimator = bx.Unrolled(growing, last=3, mode=mode)
-        s = bx.minimize(case.problem, bx.Algorithm(estimator, 0.5), case.x, case.y, num_steps=3)
+        estimator = bx.Unrolled(growing, last=2, mode=mode)
+        s = bx.minimize(case.problem, bx.Algorithm(estimator, 0.5), case.x, case.y, num_steps=2)
         x, y = case.x, case.y
-        for k in range(3):
-            plain = bx.Unrolled(inner_solver(case, 1 + 2 * k), last=min(3, 1 + 2 * k))
+        for k in range(2):
+            plain = bx.Unrolled(inner_solver(case, 1 + 2 * k), last=min(2, 1 + 2 * k))
             h = bx.hypergradient(case.problem, plain, x, y)
             x, y = x - 0.5 * h.gradient, h.y
         assert relative_error(s.x, x) < 1e-12
         directions = case.x.size if mode == "forward" else 1
-        assert s.cost.inner_gradient == 1 + 3 + 5
-        assert s.cost.hvp == (1 + 3 + 3) * directions
+        assert s.cost.inner_gradient == 1 + 3
+        assert s.cost.hvp == (1 + 2) * directions
 
 
 def test_too_small_a_maximum_is_told():
