@@ -14,6 +14,8 @@ from .keeper import Keeper
 from .pool import Pool
 
 _PENALTIES = {"auto": "auto", "per-feature": "feature", "shared": "shared"}
+# What is tuned: of folds, and of one split.
+TUNED = "loss over the folds", "loss of the tuning rows"
 FAMILIES = {
     "shared": "one penalty for all features",
     "theta": "penalties by what features are like",

@@ -13,7 +13,7 @@ from .._settings import Settings
 from .._tables import Table
 from .._versions import versions
 from .baseline import Baseline
-from .fitted import FAMILIES, Fitted
+from .fitted import FAMILIES, TUNED, Fitted
 from .pictures import pictures, words
 
 
@@ -150,7 +150,7 @@ def _rows_of_scores(result: dict[str, Any]) -> list[list[str]]:
     theirs, kind = result["baseline"] or {}, score_name(result)
     rows = [["", "bilevax", "scikit-learn"]]
     for key, label in (
-        ("validation_loss", "loss over the folds"),
+        ("validation_loss", TUNED[result["folds"] == 1]),
         ("test_loss", "test loss"),
         (f"test_{kind}", f"test {score_word(result)}"),
     ):

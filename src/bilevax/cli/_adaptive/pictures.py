@@ -9,7 +9,7 @@ from .._model import Model
 from .._outcome import Picture
 from .._shown import answers, extremes, penalties
 from .._tables import Table
-from .fitted import FAMILIES, Fitted
+from .fitted import FAMILIES, TUNED, Fitted
 
 
 def pictures(fitted: Fitted, table: Table, model: Model) -> list[Picture]:
@@ -35,7 +35,7 @@ def _searches(fitted: Fitted, table: Table) -> Iterator[tuple[str, str, Figure]]
         taken = None if family == "shared" else FAMILIES[family]
         yield "judged_loss", title, figures.judged(curves, label, taken, fitted.step)
     grid, losses = fitted.grid
-    figure = figures.grid(grid, losses, f"mean loss over the folds{unit}")
+    figure = figures.grid(grid, losses, f"mean {TUNED[fitted.pool.is_split]}{unit}")
     yield "shared_penalty", "One penalty for all features", figure
 
 
