@@ -51,6 +51,7 @@ def own_problems() -> None:
     bx.FixedPointProblem(loss, fixed_point=loss_of_rows, inner_data=ROWS)
     assert_type(bilevel.as_fixed_point(0.5), bx.FixedPointProblem)
     minimum.as_fixed_point(np.float32(0.5))
+    bilevel.as_fixed_point(lambda x: 2 / (1 + x))
     matrix = bx.SparseMatrix(SPARSE)
     assert_type(matrix @ np.ones(3), Array)
     assert_type(np.ones(4) @ matrix, Array)

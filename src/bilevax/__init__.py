@@ -44,6 +44,7 @@ from .solvers import (
     Optimistix,
     ReducedDescent,
     Sinkhorn,
+    StochasticFixedPoint,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ __all__ = [
     "Solution",
     "SparseMatrix",
     "State",
+    "StochasticFixedPoint",
     "Trajectory",
     "Unrolled",
     "adaptive_step",
