@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+from bilevax._study.sid_constants import _known
 from bilevax._study.spectral import spectral_norm
 from bilevax.theory import sid as theory
 from sid_toy import N, toy
@@ -59,16 +60,29 @@ def test_measured_constants_are_those_of_the_toy(measured):
     assert measured["adjoint_relative_noise"].value > 0
 
 
+RIDGE = bx.problems.RidgeRegression(np.diag([1.0, 2.0, 3.0]), 0.5)
+
+
 def test_constants_known_from_the_objective():
-    ridge = bx.problems.RidgeRegression(np.diag([1.0, 2.0, 3.0]), 0.5)
-    problem = ridge.problem.as_fixed_point(0.1)
-    x = jnp.ones(3)
+    problem, x = RIDGE.problem.as_fixed_point(lambda x: 0.1 * x[0]), np.ones(3)
+    known = _known(problem, x, RIDGE.constants(x))
+    # H = D'D / 3 + I / 2 and K = -D / 3.
+    assert known["contraction"] == pytest.approx(1 - 0.1 * (1 / 3 + 0.5))
+    assert known["cross_norm"] == pytest.approx(0.1 * 3 / 3)
+    assert known["jacobian_lipschitz"] == known["cross_lipschitz"] == 0
+    other = bx.FixedPointProblem(lambda x, y: y @ y, lambda x, y: y / 2)
+    with pytest.raises(TypeError, match="not that of gradient descent"):
+        _known(other, x, RIDGE.constants(x))
+
+
+@pytest.mark.slow
+def test_on_all_rows_there_is_no_noise():
+    problem, x = RIDGE.problem.as_fixed_point(0.1), jnp.ones(3)
     found = bx.measure_constants(
-        problem, x, ridge.y0, batch_size=None, constants=ridge.constants(x)
+        problem, x, RIDGE.y0, batch_size=None, constants=RIDGE.constants(x)
     )
-    assert found["contraction"].source == found["cross_norm"].source == "known"
-    np.testing.assert_allclose(found["contraction"].value, 1 - 0.1 * (1 / 3 + 0.5), rtol=1e-6)
     assert found["noise"] == (0.0, "estimated")
+    assert found["contraction"].source == "known"
     assert "known" in repr(found) and "estimated" in repr(found)
 
 
