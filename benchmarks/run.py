@@ -26,6 +26,7 @@ BENCHMARKS = {
     "transport": None,
     "sgd_jacobian": None,
     "single_loop": None,
+    "sid": None,
     "jaxopt_peer": "jaxopt",
 }
 

@@ -171,6 +171,7 @@ INNER_SOLVERS = {
     "SGD": bx.SGD(0.3, LONGER, 4),
     "SVRG": bx.SVRG(0.3, LONGER, 4, epoch=20),
     "Sinkhorn": bx.Sinkhorn(LONG),
+    "StochasticFixedPoint": bx.StochasticFixedPoint(0.3, LONGER, 4),
 }
 ADJOINT_SOLVERS = {
     "CG": bx.CG(3),
@@ -208,6 +209,13 @@ ALGORITHMS = {
     "ba": bx.algorithms.ba(**_STEPS),
     "itd": bx.algorithms.itd(**_STEPS),
     "reverse": bx.algorithms.reverse(**_STEPS),
+    "sid": bx.algorithms.sid(
+        outer_step_size=0.1,
+        inner_step_size=0.3,
+        inner_steps=LONGER,
+        adjoint_steps=4 * LONG,
+        inner_batch_size=4,
+    ),
 }
 # Their estimates take one step of y: it is many of them that lead to the gradient.
 _ONE = {"outer_step_size": 0.1, "inner_step_size": 0.3, "inner_batch_size": 4}

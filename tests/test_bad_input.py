@@ -109,6 +109,15 @@ CALLS = {
         ValueError,
         r"inner_data\['a'\] contains NaN or infinite values. Clean or impute",
     ),
+    "batch of more rows than there are": (
+        lambda: run(
+            bilevel(inner=lambda x, y, b: jnp.mean((y - b - x) ** 2), inner_data=DATA),
+            algorithm=bx.algorithms.sid(outer_step_size=0.1, inner_step_size=1, batch_size=5),
+            key=jax.random.key(0),
+        ),
+        ValueError,
+        "batch_size=5 draws more rows than the 4 there are.*None for all rows",
+    ),
     "empty data": (
         lambda: run(
             bilevel(outer=lambda x, y, b: jnp.mean(b @ y), outer_data=jnp.ones((0, 3)))

@@ -51,6 +51,7 @@ def own_problems() -> None:
     bx.FixedPointProblem(loss, fixed_point=loss_of_rows, inner_data=ROWS)
     assert_type(bilevel.as_fixed_point(0.5), bx.FixedPointProblem)
     minimum.as_fixed_point(np.float32(0.5))
+    bilevel.as_fixed_point(lambda x: 2 / (1 + x))
     matrix = bx.SparseMatrix(SPARSE)
     assert_type(matrix @ np.ones(3), Array)
     assert_type(np.ones(4) @ matrix, Array)
@@ -132,6 +133,7 @@ def own_samplers() -> None:
     for batch_size in (None, 32, np.int64(32), bx.Epochs(32), bx.RandomRows(32)):
         bx.GradientDescent(0.1, 10, batch_size=batch_size)
     bx.SGD(0.1, 10, bx.Batches([[0, 1], [2, 3]]))
+    bx.StochasticFixedPoint(bx.schedules.decreasing(4.0, 8.0), 10, 32)
     bx.Batches(np.zeros((2, 3), int))
     bx.Blocks(np.int64(4), order=[0, 1])
     bx.FullBatch()
@@ -188,6 +190,7 @@ def presets() -> None:
     decreasing = schedules.polynomial(0.1, 0.5)
     bx.algorithms.soba(outer_step_size=decreasing, inner_step_size=decreasing, batch_size=8)
     bx.algorithms.ma_soba(outer_step_size=0.1, weight=lambda k: 1 / (1 + k))
+    bx.algorithms.sid(outer_step_size=0.1, adjoint=bx.SVRG(0.1, 10), batch_size=32)
     bx.algorithms.saba(outer_step_size=0.1, start="zero", inner_batch_size=bx.Blocks(8))
     bx.algorithms.srba(outer_step_size=0.1, period=np.int64(10), batch_size=8)
     bx.algorithms.mrbo(outer_step_size=0.1, inner_momentum=0.5, outer_momentum=decreasing)
@@ -337,3 +340,13 @@ def refused() -> None:
     bx.adaptive_step("x")  # type: ignore
     print(bx.Result.succesful)  # type: ignore
     print(bx.theory.superefficiency.orders().exact)  # type: ignore
+
+
+def stochastic_hypergradients() -> None:
+    found = bx.measure_constants(fixed_point, ROWS[0], ROWS[1], batch_size=None, noise=0.0)
+    assert_type(found, bx.SIDConstants)
+    assert_type(found["noise"], bx.MeasuredConstant)
+    report = bx.sid_report(fixed_point, implicit, ROWS[0], ROWS[1], steps=[1, 2])
+    assert_type(report, bx.SIDReport)
+    rule = bx.theory.sid.steps(contraction=0.9, noise=1.0)
+    bx.schedules.decreasing(**rule.decreasing)

@@ -19,6 +19,8 @@ from ._run.steps import with_measured_steps
 from ._study.error_bound import ErrorBound, error_bound
 from ._study.recommend import recommend
 from ._study.recommendation import Recommendation
+from ._study.sid_constants import MeasuredConstant, SIDConstants, measure_constants
+from ._study.sid_report import SIDReport, sid_report
 from ._study.trajectory import Trajectory, trajectory
 from .algorithms._adaptive import adaptive_step
 from .algorithms._averaged import averaged
@@ -44,6 +46,7 @@ from .solvers import (
     Optimistix,
     ReducedDescent,
     Sinkhorn,
+    StochasticFixedPoint,
 )
 
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ __all__ = [
     "Hypergradient",
     "Implicit",
     "Joint",
+    "MeasuredConstant",
     "MinProblem",
     "Neumann",
     "Newton",
@@ -87,11 +91,14 @@ __all__ = [
     "Recommendation",
     "ReducedDescent",
     "Result",
+    "SIDConstants",
+    "SIDReport",
     "Sample",
     "Sinkhorn",
     "Solution",
     "SparseMatrix",
     "State",
+    "StochasticFixedPoint",
     "Trajectory",
     "Unrolled",
     "adaptive_step",
@@ -104,6 +111,7 @@ __all__ = [
     "error_bound",
     "hypergradient",
     "initial_state",
+    "measure_constants",
     "minimize",
     "minimum",
     "mirror_descent",
@@ -111,6 +119,7 @@ __all__ = [
     "projected",
     "recommend",
     "schedules",
+    "sid_report",
     "theory",
     "trajectory",
     "with_measured_steps",

@@ -194,6 +194,12 @@ class RandomRows(AbstractSampler):
 
     def init(self, data):
         _check_data(data, self.batch_size)
+        if self.batch_size > num_rows(data):
+            raise ValueError(
+                f"batch_size={self.batch_size} draws more rows than the {num_rows(data)} there "
+                "are: take a smaller one, or None for all rows, which costs less and has no "
+                "noise."
+            )
         return ()
 
     def rows(self, data):

@@ -18,6 +18,7 @@ from ._amigo import aid_cg, aid_cg_ws, aid_fp, aid_gd, aid_n, amigo_cg, amigo_gd
 from ._ba import ba
 from ._itd import itd, reverse
 from ._recursive import mrbo, vrbo
+from ._sid import sid
 from ._single_loop import ma_soba, saba, soba, srba
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "mrbo",
     "reverse",
     "saba",
+    "sid",
     "soba",
     "srba",
     "vrbo",

@@ -135,10 +135,12 @@ def reproduce(
     figure: Annotated[str | None, _option(f"One figure: {_FIGURES}.", "all")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small forms, for tests.")] = False,
     seed: Annotated[int | None, _option("Seed of the random numbers.", "the paper's")] = None,
-    seeds: Annotated[int | None, _option("tuning: how many seeds.", "5", min=1)] = None,
+    seeds: Annotated[int | None, _option("sid, tuning: how many seeds.", "1, 5", min=1)] = None,
     data: Annotated[
         pathlib.Path | None,
-        _option("tuning: folder where data sets are kept.", "$BILEVAX_DATA or ~/bilevax_data"),
+        _option(
+            "sid, tuning: folder where data sets are kept.", "$BILEVAX_DATA or ~/bilevax_data"
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="tuning: keep the finished runs of the output.")

@@ -133,7 +133,7 @@ class ObjectiveProblem(AbstractProblem):
         # A sweep need not be a mean over rows: it sees them all.
         return call(self.update, x, y, batch.rows)
 
-    def as_fixed_point(self, step_size: Number) -> "FixedPointProblem":
+    def as_fixed_point(self, step_size: Number | Callable[[Any], Any]) -> "FixedPointProblem":
         r"""The gradient-descent map $\phi(x, y) = y - \alpha \nabla_y g(x, y)$.
 
         Its solution and its hypergradient are those of this problem; a linear solver sees
@@ -142,8 +142,9 @@ class ObjectiveProblem(AbstractProblem):
 
         **Arguments:**
 
-        - `step_size`: $\alpha > 0$. The map contracts when it is below
-          2 / smoothness of g.
+        - `step_size`: $\alpha > 0$, a number or a function of x. The map contracts when it is
+          below 2 / smoothness of g, and fastest at 2 / (smoothness + strong convexity), which
+          depend on x where a penalty does.
 
         >>> import bilevax as bx, jax.numpy as jnp
         >>> problem = bx.BilevelProblem(
@@ -328,15 +329,19 @@ class GradientMap(eqx.Module):
     r"""$(x, y) \mapsto y - \alpha \nabla_y g(x, y)$, with $\alpha$ held constant."""
 
     inner: Function
-    step_size: Scalar
+    step_size: Scalar | Callable
 
-    def __init__(self, inner: Function, step_size: Number):
+    def __init__(self, inner: Function, step_size: Number | Callable[[Any], Any]):
         self.inner = inner
-        self.step_size = as_positive("step_size", step_size)
+        of_x = callable(step_size)
+        kind = "a positive number or a function of x"
+        self.step_size = step_size if of_x else as_positive("step_size", step_size, kind=kind)
 
     def __call__(self, x, y, *batch):
         gradient = jax.grad(lambda y: self.inner(x, y, *batch))(y)
-        return axpy(-jax.lax.stop_gradient(self.step_size), gradient, y)
+        step_size = self.step_size(x) if callable(self.step_size) else self.step_size
+        # Its derivative would add a multiple of the gradient, which is zero in the mean only.
+        return axpy(-jax.lax.stop_gradient(step_size), gradient, y)
 
 
 def call(function: Function, x: PyTree, y: PyTree, rows: PyTree):

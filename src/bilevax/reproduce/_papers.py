@@ -23,11 +23,12 @@ PAPERS = {
         "4": "barycentre",
         "A3": "timing",
     },
+    "sid": {"1": "single", "2": "multiple"},
     "tuning": {"change": "change"},
 }
 
 # Panels that are made together.
-PANELS = {"superefficiency": {"4a": "4", "4b": "4"}, "tuning": {}}
+PANELS = {"superefficiency": {"4a": "4", "4b": "4"}, "sid": {}, "tuning": {}}
 
 
 class Entry(NamedTuple):

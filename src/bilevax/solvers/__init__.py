@@ -11,6 +11,7 @@ from ._newton import Newton
 from ._optimistix import Optimistix
 from ._reduced import SAG, SVRG, ReducedDescent
 from ._sinkhorn import Sinkhorn
+from ._stochastic_fixed_point import StochasticFixedPoint
 from ._watch import Watch
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "Sinkhorn",
     "Solve",
     "SolverState",
+    "StochasticFixedPoint",
     "Watch",
 ]

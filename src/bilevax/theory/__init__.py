@@ -1,5 +1,5 @@
 """Step sizes, iteration counts, rates and error bounds of the papers, one module a paper."""
 
-from . import superefficiency
+from . import sid, superefficiency
 
-__all__ = ["superefficiency"]
+__all__ = ["sid", "superefficiency"]

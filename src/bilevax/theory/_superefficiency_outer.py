@@ -1,6 +1,6 @@
 """Bounds along gradient descent on the value function with inexact gradients."""
 
-from ._superefficiency_checks import (
+from ._checks import (
     Number,
     Value,
     check_curvature,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._superefficiency_checks import (
+from ._checks import (
     Number,
     Value,
     check_contraction,

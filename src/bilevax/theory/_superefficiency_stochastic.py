@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._superefficiency_checks import (
+from ._checks import (
     Number,
     Value,
     check_nonnegative,

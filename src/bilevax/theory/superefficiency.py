@@ -65,7 +65,7 @@ a residual; $d_t$ a mean square and d a factor of its root.
 differentiation for functions defined as a minimum, ICML 2020.
 """
 
-from ._superefficiency_checks import (
+from ._checks import (
     Number,
     Value,
     check_contraction,

@@ -1,4 +1,4 @@
-"""The checks of arguments that the parts of `superefficiency` share."""
+"""The checks of arguments that the pages share."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,0 +1,279 @@
+"""The constants that the bounds of stochastic hypergradients ask for, measured."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax.tree
+from jaxtyping import PyTree
+
+from .._core.numbers import as_count
+from .._core.tree import axpy, float_dtype, norm
+from .._core.types import Count, Key, Number
+from .._rows.samplers import BatchSize, as_sampler, full
+from .._run.arguments import checked
+from .._run.curvature import curvature
+from .._run.hypergradient import hypergradient
+from ..hypergradients import Implicit
+from ..problems._base import FixedPointProblem, GradientMap, Problem
+from ..problems._constants import Constants
+from ..solvers import FixedPointIteration
+from .spectral import spectral_norm
+
+Source = Literal["given", "known", "estimated"]
+_POINTS = 8
+
+
+class MeasuredConstant(NamedTuple):
+    """A constant, and whether it was given by the caller, is known, or was estimated."""
+
+    value: float
+    source: Source
+
+
+class SIDConstants(Mapping[str, MeasuredConstant]):
+    """Constants by the names of `bx.theory.sid`; printed, they are a table."""
+
+    def __init__(self, found: dict[str, MeasuredConstant]):
+        self._found = found
+
+    def __getitem__(self, name):
+        return self._found[name]
+
+    def __iter__(self):
+        return iter(self._found)
+
+    def __len__(self):
+        return len(self._found)
+
+    def of(self, *names: str) -> dict[str, Any]:
+        """The numbers of these names, as keywords for a function of `bx.theory.sid`."""
+        return {name: self._found[name].value for name in names}
+
+    def __repr__(self):
+        width = max(map(len, self._found))
+        rows = (f"{n:<{width}}  {c.value:<10.4g}  {c.source}" for n, c in self._found.items())
+        return "\n".join(rows)
+
+
+def measure_constants(
+    problem: Problem,
+    x: PyTree,
+    y0: PyTree,
+    *,
+    batch_size: BatchSize = 1,
+    constants: Constants | None = None,
+    num_samples: Count = 64,
+    key: Key | None = None,
+    **given: Number,
+) -> SIDConstants:
+    r"""The constants of `bx.theory.sid` at one x.
+
+    Each is *given* by the caller; or *known*, where it follows from `constants`; or
+    *estimated*: the largest found at the solution and at points around it, as far away as
+    $y_0$ is, on all rows and on `num_samples` batches. An estimate comes from below: a bound
+    that is built on it is no guarantee. `noise` and `relative_noise` are those of the inner
+    iteration, `adjoint_noise` and `adjoint_relative_noise` those of the adjoint's, whose
+    noise grows with z.
+
+    **Arguments:**
+
+    - `problem`: a `bx.FixedPointProblem`, such as `problem.as_fixed_point(step_size)`.
+    - `x`, `y0`: where, and where the inner solver will start.
+    - `batch_size`: rows of a sample, an int or a sampler.
+    - `constants`: a `bx.Constants` of the inner objective, if the map is that of gradient
+      descent.
+    - `num_samples`: batches that tell of the noise.
+    - `key`: for these and for the points around the solution.
+    - `given`: values by the names of `bx.theory.sid`.
+
+    **Returns** a mapping from names to `(value, source)`, with `of(*names)` for keywords.
+    **Raises** `ValueError` where the map does not contract.
+
+    >>> import bilevax as bx, jax.numpy as jnp
+    >>> rows = jnp.array([1.0, 3.0])
+    >>> problem = bx.BilevelProblem(
+    ...     outer=lambda x, y: jnp.sqrt(1 + y**2),
+    ...     inner=lambda x, y, a: jnp.mean((y - a * x) ** 2) / 2, inner_data=rows)
+    >>> found = bx.measure_constants(problem.as_fixed_point(0.5), 1.0, 0.0, outer_lipschitz=1.0)
+    >>> found["outer_lipschitz"].source, round(found["contraction"].value, 4)
+    ('given', 0.5)
+
+    **Reference:** R. Grazzi, M. Pontil and S. Salzo, AISTATS 2021, Assumptions A to G.
+    """
+    problem, num = _as_map(problem), as_count("num_samples", num_samples)
+    sampler, key = as_sampler(batch_size), jax.random.key(0) if key is None else key
+    x, y0, _, key = checked(problem, _solver(1, 0.0), {"x": x, "y0": y0}, None, key)
+    y, z = solution(problem, x, y0)
+    found = _estimates(problem, sampler, x, y0, y, z, num, key)
+    numbers = {name: float(value) for name, value in found.items()}
+    table = {name: MeasuredConstant(value, "estimated") for name, value in numbers.items()}
+    known = {} if constants is None else _known(problem, x, constants)
+    table |= {name: MeasuredConstant(value, "known") for name, value in known.items()}
+    unknown = sorted(set(given) - set(table))
+    if unknown:
+        raise TypeError(
+            f"Unknown constant {unknown[0]!r}: those of stochastic hypergradients are "
+            f"{', '.join(table)}."
+        )
+    table |= {name: MeasuredConstant(float(value), "given") for name, value in given.items()}
+    return SIDConstants(table)
+
+
+def _as_map(problem: Any) -> FixedPointProblem:
+    if not isinstance(problem, FixedPointProblem):
+        raise TypeError(
+            "These constants are those of a contraction: pass a bx.FixedPointProblem, such as "
+            f"problem.as_fixed_point(step_size), got {type(problem).__name__}."
+        )
+    return problem
+
+
+def _solver(num_steps: int, tol: float) -> Implicit:
+    iteration = FixedPointIteration(num_steps, tol=tol)
+    return Implicit(iteration, iteration, warm_start_adjoint=False)
+
+
+def solution(problem: Problem, x: PyTree, y0: PyTree):
+    """The fixed point and its adjoint, iterated to rounding."""
+    problem = _as_map(problem)
+    eps = float(jnp.finfo(float_dtype(y0)).eps)
+    q = float(curvature(problem, x, y0).contraction or 0)
+    _require_contraction(q, "y0")
+    h = hypergradient(problem, _solver(100_000, 10 * eps), x, y0)
+    _require_contraction(float(curvature(problem, x, h.y).contraction or 0), "the solution")
+    return h.y, h.adjoint
+
+
+def _require_contraction(q: float, where: str) -> None:
+    # Written so that NaN does not pass.
+    if not q < 1:
+        raise ValueError(
+            f"The map does not contract at {where}: the norm of its derivative there is about "
+            f"{q:.4g}, and must be below 1. Take a shorter step in as_fixed_point: below "
+            "2 / smoothness of the inner objective, which bx.curvature measures."
+        )
+
+
+def _known(problem: FixedPointProblem, x: PyTree, constants: Constants) -> dict[str, float]:
+    """What a gradient map's constants say of those of its objective."""
+    map_ = problem.fixed_point
+    if not isinstance(map_, GradientMap):
+        raise TypeError(
+            "constants= are those of an inner objective, and this map is not that of "
+            "gradient descent: state what you know by name, as in contraction=0.9."
+        )
+    step = float(map_.step_size(x) if callable(map_.step_size) else map_.step_size)
+    times = {
+        "jacobian_lipschitz": (step, constants.hessian_lipschitz),
+        "cross_lipschitz": (step, constants.cross_lipschitz),
+        "cross_norm": (step, constants.cross_smoothness),
+        "outer_smoothness": (1.0, constants.outer_smoothness),
+        "outer_cross_smoothness": (1.0, constants.outer_cross_smoothness),
+    }
+    known = {name: s * value for name, (s, value) in times.items() if value is not None}
+    low, high = constants.strong_convexity, constants.smoothness
+    if low is not None and high is not None:
+        known["contraction"] = max(abs(1 - step * low), abs(1 - step * high))
+    return known
+
+
+@eqx.filter_jit
+def _estimates(problem, sampler, x, y0, y, z, num: int, key) -> dict[str, Any]:
+    point_key, batch_key, z_key, norm_key = jax.random.split(key, 4)
+    everything = full(problem.inner_data, None)
+    radius = norm(optax.tree.sub(y0, y))
+    points = jax.vmap(lambda k: _around(y, radius, k))(jax.random.split(point_key, _POINTS))
+    adjoints = jax.vmap(lambda k: _around(z, norm(z), k))(jax.random.split(z_key, _POINTS))
+    outer = lambda y: problem.value_and_gradients(x, y, full(problem.outer_data, None))[1]
+    sweep = lambda x, y, batch=everything: problem.sweep(x, y, batch)
+
+    def jacobian(y, batch=everything):
+        return jax.linearize(lambda y: sweep(x, y, batch), y)[1]
+
+    def cross(y, batch=everything):
+        return jax.linearize(lambda x: sweep(x, y, batch), x)[1]
+
+    difference = lambda a, b: lambda v: optax.tree.sub(a(v), b(v))
+    at_solution = outer(y)
+
+    def compared(point):
+        """What each point tells beside the solution."""
+        away = jnp.maximum(norm(optax.tree.sub(point, y)), jnp.finfo(radius.dtype).tiny)
+        f_x, f_y = outer(point)
+        far = lambda a, b: norm(optax.tree.sub(a, b)) / away
+        return {
+            "contraction": spectral_norm(jacobian(point), y, norm_key),
+            "outer_lipschitz": norm(f_y),
+            "outer_smoothness": far(f_y, at_solution[1]),
+            "outer_cross_smoothness": far(f_x, at_solution[0]),
+            "jacobian_lipschitz": spectral_norm(
+                difference(jacobian(point), jacobian(y)), y, norm_key
+            )
+            / away,
+            "cross_lipschitz": spectral_norm(difference(cross(point), cross(y)), x, norm_key)
+            / away,
+        }
+
+    found = {name: jnp.max(values) for name, values in jax.vmap(compared)(points).items()}
+    found["contraction"] = jnp.maximum(
+        found["contraction"], spectral_norm(jacobian(y), y, norm_key)
+    )
+    found["outer_lipschitz"] = jnp.maximum(found["outer_lipschitz"], norm(at_solution[1]))
+    found["cross_norm"] = spectral_norm(cross(y), x, norm_key)
+
+    each = _over_batches(sampler, problem.inner_data, batch_key, num)
+
+    def variance(sample, mean):
+        squares = each(lambda batch: norm(optax.tree.sub(sample(batch), mean)) ** 2)
+        return jnp.mean(squares)
+
+    def noise_of(sample, u, others):
+        """sigma_1 at the solution, sigma_2 from the other points."""
+        first = variance(lambda batch: sample(u, batch), sample(u, everything))
+
+        def relative(other):
+            mean = sample(other, everything)
+            moved = norm(optax.tree.sub(mean, other)) ** 2
+            more = variance(lambda batch: sample(other, batch), mean) - first
+            return jnp.maximum(more, 0) / jnp.maximum(moved, jnp.finfo(moved.dtype).tiny)
+
+        return first, jnp.max(jax.lax.map(relative, others))
+
+    pulled = lambda z, batch: optax.tree.sub(
+        jax.vjp(lambda y: sweep(x, y, batch), y)[1](z)[0], at_solution[1]
+    )
+    found["noise"], found["relative_noise"] = noise_of(
+        lambda u, batch: sweep(x, u, batch), y, points
+    )
+    found["noise_at_solution"] = found["noise"]
+    found["adjoint_noise"], found["adjoint_relative_noise"] = noise_of(pulled, z, adjoints)
+    found["sample_lipschitz"] = jnp.max(
+        each(lambda batch: spectral_norm(jacobian(y, batch), y, norm_key))
+    )
+    found["cross_noise"] = jnp.mean(
+        each(
+            lambda batch: spectral_norm(difference(cross(y, batch), cross(y)), x, norm_key) ** 2
+        )
+    )
+    found["initial_distance"] = radius
+    found["adjoint_distance"] = norm(z)
+    return found
+
+
+def _over_batches(sampler, data, key, num: int):
+    """Applies a function to so many batches."""
+    if sampler.deterministic:
+        return lambda f: f(full(data, None))[None]
+    tickets, _ = sampler.tickets(data, sampler.init(data), key, num)
+    return lambda f: jax.lax.map(lambda ticket: f(sampler.batch(data, ticket)), tickets)
+
+
+def _around(u: PyTree, radius, key) -> PyTree:
+    """A point at most so far from u, in a random direction."""
+    direction_key, radius_key = jax.random.split(key)
+    direction = optax.tree.random_like(direction_key, u, jax.random.normal)
+    share = jax.random.uniform(radius_key, minval=0.1)
+    return axpy(share * radius / norm(direction), direction, u)

@@ -1,0 +1,1 @@
+"""Convergence properties of stochastic hypergradients (Grazzi, Pontil and Salzo 2021)."""

@@ -1,0 +1,104 @@
+"""The three methods of section 5, at given budgets."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from ... import schedules
+from ..._rows.samplers import Batches
+from ..._run.hypergradient import hypergradient
+from ...algorithms import sid
+from ._setting import BATCHES, Exact, Split
+
+METHODS = ("batch", "const", "dec")
+# Of 2 t passes in Batch and 2 t batches otherwise; all end at 60.
+EPOCHS = (2, 4, 6, 10, 14, 20, 30, 40, 50, 60)
+
+
+def budget(method: str, epochs: int) -> int:
+    """t, which is k, where t + k steps read the rows so many times."""
+    return epochs // 2 if method == "batch" else epochs * BATCHES // 2
+
+
+def drawn(rows: int, steps: int, seed: tuple[int, ...], shuffled: bool = False) -> np.ndarray:
+    """Rows of each step: independent, or the batches of shuffled epochs."""
+    random, size = np.random.default_rng(seed), rows // BATCHES
+    if not shuffled:
+        return random.integers(0, rows, (steps, size), dtype=np.int32)
+    epochs = [random.permutation(rows).reshape(-1, size) for _ in range(-(-steps // BATCHES))]
+    return np.concatenate(epochs)[:steps].astype(np.int32)
+
+
+def errors(
+    split: Split,
+    solved: list[Exact],
+    xs: np.ndarray,
+    method: str,
+    seed: tuple[int, ...] = (),
+    epochs: tuple[int, ...] = EPOCHS,
+    shuffled: bool = False,
+) -> dict[str, np.ndarray]:
+    """Squared errors of y, of the adjoint and of the hypergradient: (budgets, xs) each.
+
+    All of `xs` see the same batches. v starts from zero at each y_t, on batches of its own.
+    """
+    problem, found = split.problem(), []
+    most = budget("const", max(epochs))
+    rows = None
+    if method != "batch":
+        draw = lambda level: drawn(len(split.train[1]), most, (*seed, level), shuffled)
+        rows = Batches(draw(0)), Batches(draw(1))
+    rule = 1.0 if method != "dec" else np.array([_beta(split, x) for x in xs])
+    for budgeted in epochs:
+        t = jnp.int32(budget(method, budgeted))
+        found.append(jax.device_get(_estimates(problem, rows, t, rule, jnp.asarray(xs))))
+    return _compared(found, solved)
+
+
+def _beta(split: Split, x: Any) -> float:
+    """beta = gamma = 2 / (1 - q^2), so that the first step is 1."""
+    return 2 / (1 - split.contraction(x) ** 2)
+
+
+def _compared(found: list[Any], solved: list[Exact]) -> dict[str, np.ndarray]:
+    gradients, ys, vs = (np.array(part) for part in zip(*found, strict=True))
+    square = lambda a, b: np.sum((a - b).reshape(*a.shape[:2], -1) ** 2, axis=-1)
+    exact = lambda name: np.array([getattr(one, name) for one in solved])
+    return {
+        "y": square(ys, exact("y")[None]),
+        "v": square(vs, exact("v")[None]),
+        "gradient": square(gradients, exact("gradient")[None]),
+    }
+
+
+@eqx.filter_jit
+def _estimates(problem, rows, t, rule, xs):
+    """The gradient, y and v of each x, after t steps of each level."""
+
+    def one(x, beta):
+        step_size = 1.0 if beta is None else schedules.decreasing(beta, beta)
+        inner, adjoint = (None, None) if rows is None else rows
+        algorithm = sid(
+            outer_step_size=1.0,
+            inner_step_size=step_size,
+            inner_steps=Partial(_always, t),
+            adjoint_steps=Partial(_always, t),
+            inner_batch_size=inner,
+            hvp_batch_size=adjoint,
+        )
+        y0 = jnp.zeros(problem.inner_data[0].shape[1], xs.dtype)
+        h = hypergradient(problem, algorithm.hypergradient, x, y0)
+        return h.gradient, h.y, -h.adjoint
+
+    if isinstance(rule, float):
+        return jax.vmap(lambda x: one(x, None))(xs)
+    return jax.vmap(one)(xs, rule)
+
+
+def _always(number, k):
+    del k
+    return number

@@ -1,0 +1,87 @@
+"""Runs of all methods, each on a split of its own."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._outcome import Check
+from ._methods import EPOCHS, METHODS, errors
+from ._rules import Runs
+from ._setting import Exact, Images, Split, exact
+
+_log = logging.getLogger(__name__)
+
+
+def solutions(split: Split, xs: Any) -> list[Exact]:
+    """One each; the largest penalty first, from where the next begins."""
+    found, start = {}, None
+    for i in np.argsort([-np.min(x) for x in xs], kind="stable"):
+        found[i] = exact(split, xs[i], start)
+        start = found[i].y
+    return [found[i] for i in range(len(xs))]
+
+
+def run_all(
+    images: Images, seeds: range, penalties: Callable[[int, int], np.ndarray]
+) -> tuple[Runs, list[Split], list[list[Exact]]]:
+    """Every method on every split; `penalties(seed, features)` are those of a run."""
+    found: dict[str, list] = {m: [] for m in METHODS}
+    splits, solved = [], []
+    for i, seed in enumerate(seeds):
+        _log.info("run %d of %d", i + 1, len(seeds))
+        split = Split.of(images, seed)
+        xs = penalties(seed, images.features.shape[1])
+        exacts = solutions(split, xs)
+        for method in METHODS:
+            found[method].append(errors(split, exacts, xs, method, (seed,)))
+        splits.append(split)
+        solved.append(exacts)
+    stacked = {
+        m: {name: np.array([run[name] for run in runs]) for name in runs[0]}
+        for m, runs in found.items()
+    }
+    sizes = np.array([[np.sum(e.gradient**2) for e in exacts] for exacts in solved])
+    return Runs(stacked, sizes), splits, solved
+
+
+def all_seeds(seed: int, fresh: int) -> list[int]:
+    """The stated seed and so many fresh ones, whose runs share no split with it."""
+    return [seed + 100 * i for i in range(1 + fresh)]
+
+
+class OneSeed(NamedTuple):
+    """The runs of a seed, each on a split of its own, and their checks."""
+
+    seeds: range
+    runs: Runs
+    checks: list[Check]
+
+
+def columns(parts: list[OneSeed], names: list[str]) -> dict[str, np.ndarray]:
+    """Relative squared errors, a row a run, penalty and budget."""
+    tables = [_columns(part.runs, part.seeds, names) for part in parts]
+    return {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}
+
+
+def _columns(runs: Runs, seeds: range, names: list[str]) -> dict[str, np.ndarray]:
+    index = np.indices(runs.relative["batch"].shape).reshape(3, -1)
+    found: dict[str, np.ndarray] = {
+        "seed": np.asarray(seeds)[index[0]],
+        "penalty": np.asarray(names)[index[2]],
+        "epochs": np.asarray(EPOCHS)[index[1]],
+    }
+    return found | {m: e.ravel() for m, e in runs.relative.items()}
+
+
+def table(runs: Runs, names: list[str]) -> dict[str, np.ndarray]:
+    """P9: mean, standard deviation and median over runs at 60 epochs."""
+    last = {m: e[:, -1] for m, e in runs.relative.items()}
+    found = {"penalty": np.asarray(names)}
+    # What is printed: numbers of many sizes.
+    found |= {m: np.array([f"{v:.1e}" for v in e.mean(axis=0)]) for m, e in last.items()}
+    for method, e in last.items():
+        found |= {f"{method}_mean": e.mean(axis=0), f"{method}_std": e.std(axis=0)}
+        found[f"{method}_median"] = np.median(e, axis=0)
+    return found

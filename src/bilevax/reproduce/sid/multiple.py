@@ -1,0 +1,69 @@
+"""Fig. 2: the same with one penalty a pixel, drawn as exp of U[-2, 2] in each of ten runs."""
+
+import pathlib
+
+import numpy as np
+
+from .._outcome import Check, Outcome, at_most
+from ._methods import METHODS, errors
+from ._picture import panels
+from ._rules import Runs, advantages, constants, plateau, renamed
+from ._runs import OneSeed, all_seeds, columns, run_all, table
+from ._setting import Exact, Images, Split, images
+
+_NAMES = ["multi"]
+_SHOWN = ("penalty", *METHODS)
+
+
+def make(
+    quick: bool = False, seed: int = 0, data: pathlib.Path | None = None, seeds: int = 1
+) -> Outcome:
+    """Errors against passes, and what the paper claims of them."""
+    of, num = images(data, quick), 2 if quick else 10
+    first, *fresh = (_one_seed(of, range(s, s + num)) for s in all_seeds(seed, seeds - 1))
+    figure = panels(first.runs.relative, [f"λᵢ = exp(U[-2, 2]), {num} runs"], 1)
+    outcome = Outcome(
+        columns([first, *fresh], _NAMES),
+        figure,
+        first.checks,
+        table(first.runs, _NAMES),
+        _SHOWN,
+    )
+    for one in fresh:
+        outcome.checks += renamed(one.checks, f"seed {one.seeds[0]}")
+    outcome.notes = [] if of.note is None else [of.note]
+    return outcome
+
+
+def _one_seed(of: Images, seeds: range) -> OneSeed:
+    """Runs on the splits of these seeds, judged."""
+    runs, splits, solved = run_all(of, seeds, penalties)
+    residual = max(e.residual for exacts in solved for e in exacts)
+    checks = [at_most("P0 norm of the gradient that Newton leaves", residual, 1e-12)]
+    checks += _on_digits(runs) if of.small else _on_mnist(runs, splits, solved, seeds[0])
+    return OneSeed(seeds, runs, checks)
+
+
+def penalties(seed: int, features: int) -> np.ndarray:
+    """Those of a run, with an axis before them."""
+    return np.exp(np.random.default_rng((seed, 2)).uniform(-2, 2, (1, features)))
+
+
+def _on_mnist(
+    runs: Runs, splits: list[Split], solved: list[list[Exact]], seed: int
+) -> list[Check]:
+    x = penalties(seed, splits[0].train[0].shape[1])
+    # t = k = 2000, the paper's own reference.
+    far = errors(splits[0], solved[0], x, "batch", epochs=(4000,))["gradient"][0, 0]
+    beside = float(far / np.sum(solved[0][0].gradient ** 2))
+    return [
+        at_most("P0 batch with t = k = 2000 / Newton, relative and squared", beside, 1e-20),
+        *advantages(runs, 0, "multi", 100, 0.9),
+        *constants(runs, 0, "multi", 5),
+        *plateau(runs, 0, "multi", splits[0], x),
+    ]
+
+
+def _on_digits(runs: Runs) -> list[Check]:
+    """What holds of a small set too."""
+    return [*advantages(runs, 0, "multi", 3, 1.0), *constants(runs, 0, "multi", 2)]
