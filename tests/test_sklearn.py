@@ -21,7 +21,8 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV
+from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV, _room
+from bilevax.sklearn import _fit as fit
 from bilevax.sklearn import _task as task
 from bilevax.sklearn._choice import Choice, Judged, choose, crossfitted, gain, overfits
 from bilevax.sklearn._penalties import Outer
@@ -134,6 +135,19 @@ def test_room_for_more_rows_and_features_changes_nothing(ridge, compiled, monkey
         np.testing.assert_allclose(exact.coef_, model.coef_, rtol=1e-3, atol=1e-5)
         for name, found in exact.cv_results_.items():
             np.testing.assert_allclose(found, model.cv_results_[name], rtol=1e-4, atol=1e-6)
+
+
+def test_one_split_of_a_table_that_is_large_where_its_parts_are_not(monkeypatch):
+    """The parts have room where the whole has none: the same model as if all had."""
+    X, y, *_ = many_useless(0, rows=80, useless=17)
+    monkeypatch.setattr(fit, "LARGE", 0)
+    small, large = (AdaptiveRidgeCV(penalty="feature", max_iter=2) for _ in range(2))
+    small.fit(X, y)
+    monkeypatch.setattr(_room, "_LARGE", X.size / 1.5)
+    large.fit(X, y)
+    np.testing.assert_allclose(large.coef_, small.coef_, rtol=1e-6)
+    for name, found in small.cv_results_.items():
+        np.testing.assert_allclose(large.cv_results_[name], found, rtol=1e-5)
 
 
 def test_the_same_again_and_as_scikit_learns_tools_expect(ridge):

@@ -1,6 +1,7 @@
 """The scheme: folds, the shared start, the families, the choice, the refit."""
 
 import numbers
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -165,7 +166,7 @@ def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch
     )
 
 
-def _searched(task: Task, split: tuple[np.ndarray, ...]) -> tuple[Any, list]:
+def _searched(task: Task, split: Sequence[np.ndarray]) -> tuple[Any, list]:
     """The rows of one split on which penalties are searched, and the split in terms of these.
 
     All of them; but of large data as many as make a product with the features cheap, evenly

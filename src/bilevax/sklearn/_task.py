@@ -58,7 +58,8 @@ class Task:
 
     - `targets`: what the loss reads, one number or label a row;
     - `columns`: one column a class (of two classes, one), or the targets as one column;
-    - `loss`: "squared", "binary" or "multinomial".
+    - `loss`: "squared", "binary" or "multinomial";
+    - `width`: columns on the device, if another task has decided.
     """
 
     features: Any
@@ -66,6 +67,7 @@ class Task:
     columns: np.ndarray
     loss: str
     scale: bool
+    width: int | None = None
 
     def at(self, rows: np.ndarray | slice) -> "Task":
         """The same of some rows."""
@@ -102,7 +104,10 @@ class Task:
     def rooms(self) -> tuple[int, int]:
         """Rows and columns on the device: sparse features as they are, dense ones filled up."""
         shape = self.features.shape
-        return shape if scipy.sparse.issparse(self.features) else rooms(shape)
+        if scipy.sparse.issparse(self.features):
+            return shape
+        rows, columns = rooms(shape)
+        return rows, self.width or columns
 
     @cached_property
     def on_device(self) -> tuple[Any, Any]:
@@ -200,8 +205,8 @@ class Models:
         used = weights.any(axis=1)
         if used.all():
             return Level(self.task, slice(None))
-        rows = np.flatnonzero(used)
-        return Level(self.task.at(rows), rows)
+        rows, width = np.flatnonzero(used), self.task.rooms[1]
+        return Level(dataclasses.replace(self.task.at(rows), width=width), rows)
 
     def penalties(self, descriptions: np.ndarray, groups: np.ndarray) -> Penalties:
         """How penalties follow from the runs' variables, whose free ones have room for as
