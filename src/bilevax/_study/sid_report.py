@@ -74,10 +74,10 @@ class SIDReport:
         blue, orange, green = "#0072B2", "#D55E00", "#009E73"
         lines = (
             ("mse", "mean square error", blue, "-o"),
-            ("refined_bound", "its bound", blue, "--"),
-            ("variance", "variance", orange, "-s"),
+            ("refined_bound", "bound of the former", blue, "--"),
+            ("variance", "variance", orange, "--x"),
             ("bias", "bias, squared", green, "-^"),
-            ("bias_bound", "its bound", green, "--"),
+            ("bias_bound", "bound of the bias, squared", green, "--"),
             ("floor", "floor of the bound", "#777777", ":"),
         )
         for name, label, color, style in lines:
@@ -170,7 +170,7 @@ def sid_report(
     columns |= {"bias_bound": bound.bias, "within_bound": bound.within}
     columns |= {"between_bound": bound.between}
     columns |= {"floor": np.broadcast_to(bound.floor, bound.mse.shape)}
-    columns["failed"] = columns.pop("failed")
+    columns["failed"] = columns.pop("failed")  # the last column
     return SIDReport(columns, constants, num_runs)
 
 

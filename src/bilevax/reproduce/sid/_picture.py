@@ -21,7 +21,7 @@ def panels(errors: dict[str, np.ndarray], titles: list[str], columns: int) -> Fi
     """Means over runs with a band of one standard deviation, of (runs, budgets, panels)."""
     rows = -(-len(titles) // columns)
     wide = 2.9 * columns if columns > 1 else 5.6
-    figure = Figure((wide, 2.7 * rows + (0.5 if rows > 1 else 1.2)), layout="constrained")
+    figure = Figure((wide, 2.7 * rows + (0.5 if rows > 1 else 1.5)), layout="constrained")
     grid = np.atleast_2d(figure.subplots(rows, columns, sharex=True, squeeze=False)).ravel()
     for i, title in enumerate(titles):
         _panel(grid[i], {m: e[..., i] for m, e in errors.items()}, title)
@@ -33,11 +33,9 @@ def panels(errors: dict[str, np.ndarray], titles: list[str], columns: int) -> Fi
         if i + columns >= len(titles):
             axes.set_xlabel("epochs, (t + k) passes")
             axes.tick_params(labelbottom=True)
-    if columns == 1:
-        grid[0].legend(fontsize=9)
-    else:
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    handles, labels = grid[0].get_legend_handles_labels()
+    size = {"ncols": 3} if columns > 1 else {"ncols": 2, "fontsize": 9}
+    figure.legend(handles, labels, loc="outside lower center", **size)
     return figure
 
 
