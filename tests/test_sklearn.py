@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV, _room
 from bilevax.sklearn import _fit as fit
 from bilevax.sklearn import _task as task
-from bilevax.sklearn._choice import Choice, Judged, choose, crossfitted, gain, overfits
+from bilevax.sklearn._choice import Choice, Judged, choose, crossfitted, gain, overfits, stale
 from bilevax.sklearn._penalties import Outer
 from bilevax.sklearn._plan import nested
 from bilevax.sklearn._search import Trace
@@ -278,6 +278,13 @@ def test_a_family_ends_where_it_has_been_worse_for_long():
     assert not end(0, -1, -2, 0.5, 1, 2)  # only three steps are worse
     assert not end(0, 1, 2, 3, -0.5, 4)  # a better one is among the last four
     assert not end(0, -1, -0.99, -0.99, -0.99, -0.99, noise=1.0)  # not by a standard error
+
+
+def test_a_family_is_stale_where_its_best_step_lies_far_back():
+    judged = Judged(np.ones(20), np.arange(20), np.arange(20) % 5)
+    found = lambda *levels: stale(trace(*levels, noise=0.0).judged, judged)
+    assert found(0, -1, *[0.5] * 8) and not found(0, -1, *[0.5] * 7)
+    assert not found(*range(0, -20, -1))
 
 
 def test_standard_errors_count_repetitions_and_clusters():

@@ -58,6 +58,8 @@ class Choice(NamedTuple):
 _BEST, _HONEST = 2.0, 1.0
 # So many steps in a row that are worse than an earlier one end a family.
 _WORSE = 4
+# So many steps without a better one end it where time is dear.
+_MANY = 8
 
 
 def choose(traces: dict[str, Trace], judged: Judged) -> Choice:
@@ -76,6 +78,11 @@ def overfits(losses: np.ndarray, judged: Judged) -> bool:
     error: on rows that took no part, (steps, rows), in pairs."""
     best = losses[_best(losses, judged)]
     return all(_lower(best - row, judged, 1.0) for row in losses[-_WORSE:])
+
+
+def stale(losses: np.ndarray, judged: Judged) -> bool:
+    """Whether the best step lies many steps back: of (steps, rows) as in `overfits`."""
+    return len(losses) - 1 - _best(losses, judged) >= _MANY
 
 
 def _gains(trace: Trace, honest: np.ndarray, judged: Judged) -> bool:

@@ -11,7 +11,7 @@ import scipy.linalg
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
-from ._choice import Choice, Gain, Judged, choose, gain, overfits
+from ._choice import Choice, Gain, Judged, choose, gain, overfits, stale
 from ._descriptions import NUM_OWN, descriptions, standardised
 from ._penalties import Outer
 from ._plan import Plan, everything, nested, one_split, trains
@@ -135,7 +135,11 @@ def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
     traces, seen = {}, plan.judge.sum(axis=1) > 0
     judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
-    ends = lambda losses: overfits(losses[:, seen], judged)
+
+    def ends(losses: np.ndarray) -> bool:
+        losses = losses[:, seen]
+        return overfits(losses, judged) or (models.large and stale(losses, judged))
+
     if families:
         described = _descriptions(models, models.own(start.models)[0], options)
         for family in families:

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ...sklearn import _usual as usual
+from ...sklearn._fit import is_large
 from .pool import Pool
 
 
@@ -43,7 +44,8 @@ def baseline(pool: Pool, classes: bool, grid: np.ndarray, stopped: Callable[[], 
     folds = [(parts[0], parts[1]) for parts in pool.folds]
     if classes:
         scoring = _Watched(usual.CLASS_SCORING, stopped)
-        model = usual.shared_logistic(grid, folds, scoring, max_iter=_MOST)
+        most = _DEFAULT if is_large(pool.features.shape, _FOLDS) else _MOST
+        model = usual.shared_logistic(grid, folds, scoring, max_iter=most)
     else:
         model = usual.shared_ridge(grid, folds, _Watched(usual.NUMBER_SCORING, stopped))
     made = make_pipeline(StandardScaler(), model) if pool.scale else model
@@ -55,8 +57,10 @@ def baseline(pool: Pool, classes: bool, grid: np.ndarray, stopped: Callable[[], 
     return Baseline(made, usual.penalty(model), loss, time.perf_counter() - started)
 
 
-# scikit-learn's default of 100 iterations does not do for unscaled words.
-_MOST = 1000
+# scikit-learn's default does not do for unscaled words; of large data it has to.
+_MOST, _DEFAULT = 1000, 100
+# As many as there are by default, by which data are called large.
+_FOLDS = 5
 
 
 def _validation_loss(model: Any, classes: bool) -> float:
