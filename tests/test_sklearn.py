@@ -281,7 +281,7 @@ def test_a_family_ends_where_it_has_been_worse_for_long():
 
 
 def test_a_family_is_stale_where_its_best_step_lies_far_back():
-    judged = Judged(np.ones(20), np.arange(20), np.arange(20) % 5)
+    judged = Judged(np.ones(200), np.arange(200), np.arange(200) % 5)
     found = lambda *levels: stale(trace(*levels, noise=0.0).judged, judged)
     assert found(0, -1, *[0.5] * 8) and not found(0, -1, *[0.5] * 7)
     assert not found(*range(0, -20, -1))
