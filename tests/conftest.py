@@ -58,7 +58,7 @@ def _programs_are_dropped():
     modules call the same small operations, and many the same programs on the same problems.
     """
     yield
-    if _mapped_pieces() > 45_000:
+    if _mapped_pieces() > 25_000:
         jax.clear_caches()
 
 
