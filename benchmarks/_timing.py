@@ -1,4 +1,4 @@
-"""Wall times, as medians over interleaved repeats so that both sides see the same machine."""
+"""Times, as medians over interleaved repeats so that both sides see the same machine."""
 
 import time
 from collections.abc import Callable
@@ -37,15 +37,21 @@ class Row(NamedTuple):
 
 
 def interleaved(
-    jobs: dict[str, Callable], repeats: int = 15, compiled: bool = False
+    jobs: dict[str, Callable],
+    repeats: int = 15,
+    compiled: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median seconds of each job, run in turn, after one run each where not compiled."""
+    """Median seconds of each job, run in turn, after one run each where not compiled.
+
+    Wall times, or with `time.process_time` those of the processor.
+    """
     for job in () if compiled else jobs.values():
         jax.block_until_ready(job())
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):
         for name, job in jobs.items():
-            start = time.perf_counter()
+            start = clock()
             jax.block_until_ready(job())
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: float(np.median(times)) for name, times in seconds.items()}

@@ -16,9 +16,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _timing import Row
+from _timing import Row, interleaved
 
 import bilevax as bx
+from bilevax._core.numbers import always
 
 ROWS, FEATURES, SIZE, STEPS, REPEATS = 5000, 784, 50, 3000, 7
 ALPHA, LAMBDA, LAMBDAS, RUNS = 0.1, 0.1, 4, 5
@@ -96,7 +97,7 @@ def together(p, e, xs, keys):
 def measure() -> list[Row]:
     p, key, rng = problem(), jax.random.key(0), np.random.default_rng(2)
     rows = [jnp.asarray(rng.integers(0, ROWS, (STEPS, SIZE)), jnp.int32) for _ in range(2)]
-    x, changing = jnp.float32(LAMBDA), jax.tree_util.Partial(_always, jnp.int32(STEPS))
+    x, changing = jnp.float32(LAMBDA), always(jnp.int32(STEPS))
     xs = jnp.asarray([0.01, 0.03, 0.1, 0.3], jnp.float32)
     keys = jax.random.split(key, RUNS)
     lone = estimator()
@@ -107,15 +108,7 @@ def measure() -> list[Row]:
         "count of k": lambda: gradient(p, estimator(changing), x, key),
         "together": lambda: together(p, lone, xs, keys),
     }
-    spent = {name: [] for name in jobs}
-    for job in jobs.values():
-        jax.block_until_ready(job())
-    for _ in range(REPEATS):
-        for name, job in jobs.items():
-            start = time.process_time()
-            jax.block_until_ready(job())
-            spent[name].append(time.process_time() - start)
-    seconds = {name: float(np.median(times)) for name, times in spent.items()}
+    seconds = interleaved(jobs, REPEATS, clock=time.process_time)
     limits = {"fixed count": 1.2, "epochs": 1.3, "count of k": None}
     found = [
         Row("sid", name, "bare", seconds[name], seconds[name] / seconds["bare"], limit)
@@ -125,8 +118,3 @@ def measure() -> list[Row]:
     share = each / seconds["fixed count"]
     title = f"each of {LAMBDAS} penalties x {RUNS} runs"
     return [*found, Row("sid", title, "a lone run", each, share, 0.7)]
-
-
-def _always(number, k):
-    del k
-    return number

@@ -15,7 +15,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _timing import Row
+from _timing import Row, interleaved
 
 import bilevax as bx
 from bilevax._run.loop import chunk
@@ -169,15 +169,8 @@ class Ours:
 
 def microseconds(jobs, steps=STEPS, repeats=REPEATS):
     """Median CPU time a step of each job, run in turn."""
-    spent = {name: [] for name in jobs}
-    for job in jobs.values():
-        jax.block_until_ready(job())
-    for _ in range(repeats):
-        for name, job in jobs.items():
-            start = time.process_time()
-            jax.block_until_ready(job())
-            spent[name].append(1e6 * (time.process_time() - start) / steps)
-    return {name: float(np.median(times)) for name, times in spent.items()}
+    seconds = interleaved(jobs, repeats, clock=time.process_time)
+    return {name: 1e6 * spent / steps for name, spent in seconds.items()}
 
 
 def measure() -> list[Row]:
