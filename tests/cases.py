@@ -11,16 +11,12 @@ import optimistix
 from jax.flatten_util import ravel_pytree
 
 import bilevax as bx
+from bilevax._core.numbers import always
 
 
 def steps(number):
     """So many, whatever the outer step: an argument of the program, which all numbers share."""
-    return jax.tree_util.Partial(_always, jnp.int32(number))
-
-
-def _always(number, k):
-    del k
-    return number
+    return always(jnp.int32(number))
 
 
 class Case(NamedTuple):

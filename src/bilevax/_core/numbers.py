@@ -4,6 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Int
 
 from .tree import as_scalar, is_traced
 from .types import Scalar
@@ -72,3 +74,14 @@ def _is_real(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+
+
+def always(number: Int[Array, ""]) -> Partial:
+    """So many steps whatever the outer step: an argument of the program, which all numbers
+    share."""
+    return Partial(_whatever, number)
+
+
+def _whatever(number, k):
+    del k
+    return number

@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax.tree
 from jaxtyping import PyTree
 
 from .._core.numbers import as_count
-from .._core.tree import axpy, float_dtype, norm
+from .._core.tree import float_dtype
 from .._core.types import Count, Key, Number
-from .._rows.samplers import BatchSize, as_sampler, full
+from .._rows.samplers import BatchSize, as_sampler
 from .._run.arguments import checked
 from .._run.curvature import curvature
 from .._run.hypergradient import hypergradient
@@ -20,10 +18,9 @@ from ..hypergradients import Implicit
 from ..problems._base import FixedPointProblem, GradientMap, Problem
 from ..problems._constants import Constants
 from ..solvers import FixedPointIteration
-from .spectral import spectral_norm
+from .sid_estimates import estimates
 
 Source = Literal["given", "known", "estimated"]
-_POINTS = 8
 
 
 class MeasuredConstant(NamedTuple):
@@ -106,8 +103,8 @@ def measure_constants(
     problem, num = _as_map(problem), as_count("num_samples", num_samples)
     sampler, key = as_sampler(batch_size), jax.random.key(0) if key is None else key
     x, y0, _, key = checked(problem, _solver(1, 0.0), {"x": x, "y0": y0}, None, key)
-    y, z = solution(problem, x, y0)
-    found = _estimates(problem, sampler, x, y0, y, z, num, key)
+    h = solution(problem, x, y0)
+    found = estimates(problem, sampler, x, y0, h.y, h.adjoint, num, key)
     numbers = {name: float(value) for name, value in found.items()}
     table = {name: MeasuredConstant(value, "estimated") for name, value in numbers.items()}
     known = {} if constants is None else _known(problem, x, constants)
@@ -137,14 +134,14 @@ def _solver(num_steps: int, tol: float) -> Implicit:
 
 
 def solution(problem: Problem, x: PyTree, y0: PyTree):
-    """The fixed point and its adjoint, iterated to rounding."""
+    """The hypergradient, the fixed point and its adjoint, iterated to rounding."""
     problem = _as_map(problem)
     eps = float(jnp.finfo(float_dtype(y0)).eps)
     q = float(curvature(problem, x, y0).contraction or 0)
     _require_contraction(q, "y0")
     h = hypergradient(problem, _solver(100_000, 10 * eps), x, y0)
     _require_contraction(float(curvature(problem, x, h.y).contraction or 0), "the solution")
-    return h.y, h.adjoint
+    return h
 
 
 def _require_contraction(q: float, where: str) -> None:
@@ -178,102 +175,3 @@ def _known(problem: FixedPointProblem, x: PyTree, constants: Constants) -> dict[
     if low is not None and high is not None:
         known["contraction"] = max(abs(1 - step * low), abs(1 - step * high))
     return known
-
-
-@eqx.filter_jit
-def _estimates(problem, sampler, x, y0, y, z, num: int, key) -> dict[str, Any]:
-    point_key, batch_key, z_key, norm_key = jax.random.split(key, 4)
-    everything = full(problem.inner_data, None)
-    radius = norm(optax.tree.sub(y0, y))
-    points = jax.vmap(lambda k: _around(y, radius, k))(jax.random.split(point_key, _POINTS))
-    adjoints = jax.vmap(lambda k: _around(z, norm(z), k))(jax.random.split(z_key, _POINTS))
-    outer = lambda y: problem.value_and_gradients(x, y, full(problem.outer_data, None))[1]
-    sweep = lambda x, y, batch=everything: problem.sweep(x, y, batch)
-
-    def jacobian(y, batch=everything):
-        return jax.linearize(lambda y: sweep(x, y, batch), y)[1]
-
-    def cross(y, batch=everything):
-        return jax.linearize(lambda x: sweep(x, y, batch), x)[1]
-
-    difference = lambda a, b: lambda v: optax.tree.sub(a(v), b(v))
-    at_solution = outer(y)
-
-    def compared(point):
-        """What each point tells beside the solution."""
-        away = jnp.maximum(norm(optax.tree.sub(point, y)), jnp.finfo(radius.dtype).tiny)
-        f_x, f_y = outer(point)
-        far = lambda a, b: norm(optax.tree.sub(a, b)) / away
-        return {
-            "contraction": spectral_norm(jacobian(point), y, norm_key),
-            "outer_lipschitz": norm(f_y),
-            "outer_smoothness": far(f_y, at_solution[1]),
-            "outer_cross_smoothness": far(f_x, at_solution[0]),
-            "jacobian_lipschitz": spectral_norm(
-                difference(jacobian(point), jacobian(y)), y, norm_key
-            )
-            / away,
-            "cross_lipschitz": spectral_norm(difference(cross(point), cross(y)), x, norm_key)
-            / away,
-        }
-
-    found = {name: jnp.max(values) for name, values in jax.vmap(compared)(points).items()}
-    found["contraction"] = jnp.maximum(
-        found["contraction"], spectral_norm(jacobian(y), y, norm_key)
-    )
-    found["outer_lipschitz"] = jnp.maximum(found["outer_lipschitz"], norm(at_solution[1]))
-    found["cross_norm"] = spectral_norm(cross(y), x, norm_key)
-
-    each = _over_batches(sampler, problem.inner_data, batch_key, num)
-
-    def variance(sample, mean):
-        squares = each(lambda batch: norm(optax.tree.sub(sample(batch), mean)) ** 2)
-        return jnp.mean(squares)
-
-    def noise_of(sample, u, others):
-        """sigma_1 at the solution, sigma_2 from the other points."""
-        first = variance(lambda batch: sample(u, batch), sample(u, everything))
-
-        def relative(other):
-            mean = sample(other, everything)
-            moved = norm(optax.tree.sub(mean, other)) ** 2
-            more = variance(lambda batch: sample(other, batch), mean) - first
-            return jnp.maximum(more, 0) / jnp.maximum(moved, jnp.finfo(moved.dtype).tiny)
-
-        return first, jnp.max(jax.lax.map(relative, others))
-
-    pulled = lambda z, batch: optax.tree.sub(
-        jax.vjp(lambda y: sweep(x, y, batch), y)[1](z)[0], at_solution[1]
-    )
-    found["noise"], found["relative_noise"] = noise_of(
-        lambda u, batch: sweep(x, u, batch), y, points
-    )
-    found["noise_at_solution"] = found["noise"]
-    found["adjoint_noise"], found["adjoint_relative_noise"] = noise_of(pulled, z, adjoints)
-    found["sample_lipschitz"] = jnp.max(
-        each(lambda batch: spectral_norm(jacobian(y, batch), y, norm_key))
-    )
-    found["cross_noise"] = jnp.mean(
-        each(
-            lambda batch: spectral_norm(difference(cross(y, batch), cross(y)), x, norm_key) ** 2
-        )
-    )
-    found["initial_distance"] = radius
-    found["adjoint_distance"] = norm(z)
-    return found
-
-
-def _over_batches(sampler, data, key, num: int):
-    """Applies a function to so many batches."""
-    if sampler.deterministic:
-        return lambda f: f(full(data, None))[None]
-    tickets, _ = sampler.tickets(data, sampler.init(data), key, num)
-    return lambda f: jax.lax.map(lambda ticket: f(sampler.batch(data, ticket)), tickets)
-
-
-def _around(u: PyTree, radius, key) -> PyTree:
-    """A point at most so far from u, in a random direction."""
-    direction_key, radius_key = jax.random.split(key)
-    direction = optax.tree.random_like(direction_key, u, jax.random.normal)
-    share = jax.random.uniform(radius_key, minval=0.1)
-    return axpy(share * radius / norm(direction), direction, u)

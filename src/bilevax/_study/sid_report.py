@@ -12,7 +12,7 @@ import optax.tree
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
-from .._core.numbers import as_count
+from .._core.numbers import always, as_count
 from .._core.result import Result
 from .._core.types import ArrayLike, Count, Key
 from .._rows.samplers import full
@@ -147,17 +147,13 @@ def sid_report(
     if constants is None:
         sampler = estimator.inner.sampler
         constants = measure_constants(problem, x, y0, batch_size=sampler, key=constants_key)
-    y, z = solution(problem, x, y0)
-    exact = problem.linearize(x, y, full(problem.inner_data, None)).cross(z)
-    exact = optax.tree.add(
-        exact, problem.value_and_gradients(x, y, full(problem.outer_data, None))[1][0]
-    )
+    exact = solution(problem, x, y0)
     keys, rows = jax.random.split(run_key, num_runs), []
     # As many iterations of the adjoint as leave nothing but rounding.
     num = math.ceil(math.log(1e-8) / math.log(max(constants["contraction"].value, 0.1)))
     for t in np.asarray(steps):
         runs = _runs(problem, estimator, x, y0, jnp.int32(t), jnp.int32(2 * num), keys)
-        rows.append({"steps": t, **_measured(runs, exact, y)})
+        rows.append({"steps": t, **_measured(runs, exact.gradient, exact.y)})
     columns = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
     share = _cross_share(problem, estimator)
     bound = mse_bound(
@@ -166,11 +162,16 @@ def sid_report(
         inner_mse=columns["inner_mse"],
         adjoint_mse=columns["adjoint_mse"],
     )
-    columns |= {"mse_bound": bound.mse, "refined_bound": bound.refined}
-    columns |= {"bias_bound": bound.bias, "within_bound": bound.within}
-    columns |= {"between_bound": bound.between}
-    columns |= {"floor": np.broadcast_to(bound.floor, bound.mse.shape)}
-    columns["failed"] = columns.pop("failed")  # the last column
+    failed = columns.pop("failed")
+    columns |= {
+        "mse_bound": bound.mse,
+        "refined_bound": bound.refined,
+        "bias_bound": bound.bias,
+        "within_bound": bound.within,
+        "between_bound": bound.between,
+        "floor": np.broadcast_to(bound.floor, bound.mse.shape),
+        "failed": failed,
+    }
     return SIDReport(columns, constants, num_runs)
 
 
@@ -196,7 +197,7 @@ def _cross_share(problem: Problem, estimator: Implicit) -> float:
 @eqx.filter_jit
 def _runs(problem, estimator, x, y0, t, num, keys):
     """The gradient, y, z, z's own limit, and the result of each run."""
-    count = jax.tree_util.Partial(_always, t)
+    count = always(t)
     of = lambda e: (e.inner.num_steps, e.linear.num_steps)
     estimator = eqx.tree_at(of, estimator, (count, count))
     everything, outer = full(problem.inner_data, None), full(problem.outer_data, None)
@@ -210,11 +211,6 @@ def _runs(problem, estimator, x, y0, t, num, keys):
         return h.gradient, h.y, h.adjoint, limit, h.result == Result.successful
 
     return jax.vmap(one)(keys)
-
-
-def _always(number, k):
-    del k
-    return number
 
 
 def _measured(runs: Any, exact: PyTree, y: PyTree) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 
 from ... import schedules
+from ..._core.numbers import always
 from ..._rows.samplers import Batches
 from ..._run.hypergradient import hypergradient
 from ...algorithms import sid
+from ...theory import sid as theory
 from ._setting import BATCHES, Exact, Split
 
 METHODS = ("batch", "const", "dec")
@@ -61,7 +62,7 @@ def errors(
 
 def _beta(split: Split, x: Any) -> float:
     """beta = gamma = 2 / (1 - q^2), so that the first step is 1."""
-    return 2 / (1 - split.contraction(x) ** 2)
+    return theory.steps(contraction=split.contraction(x)).decreasing["beta"]
 
 
 def _compared(found: list[Any], solved: list[Exact]) -> dict[str, np.ndarray]:
@@ -85,8 +86,8 @@ def _estimates(problem, rows, t, rule, xs):
         algorithm = sid(
             outer_step_size=1.0,
             inner_step_size=step_size,
-            inner_steps=Partial(_always, t),
-            adjoint_steps=Partial(_always, t),
+            inner_steps=always(t),
+            adjoint_steps=always(t),
             inner_batch_size=inner,
             hvp_batch_size=adjoint,
         )
@@ -97,8 +98,3 @@ def _estimates(problem, rows, t, rule, xs):
     if isinstance(rule, float):
         return jax.vmap(lambda x: one(x, None))(xs)
     return jax.vmap(one)(xs, rule)
-
-
-def _always(number, k):
-    del k
-    return number

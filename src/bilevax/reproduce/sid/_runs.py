@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._outcome import Check
+from .._outcome import Check, Outcome
 from ._methods import EPOCHS, METHODS, errors
-from ._rules import Runs
+from ._rules import Runs, renamed
 from ._setting import Exact, Images, Split, exact
 
 _log = logging.getLogger(__name__)
@@ -57,6 +57,22 @@ class OneSeed(NamedTuple):
     seeds: range
     runs: Runs
     checks: list[Check]
+
+
+def outcome(parts: list[OneSeed], names: list[str], figure: Any, images: Images) -> Outcome:
+    """A figure of the first part's runs, with the checks of all parts."""
+    first, *fresh = parts
+    checks = first.checks + [
+        check for one in fresh for check in renamed(one.checks, f"seed {one.seeds[0]}")
+    ]
+    return Outcome(
+        columns(parts, names),
+        figure,
+        checks,
+        table(first.runs, names),
+        ("penalty", *METHODS),
+        [] if images.note is None else [images.note],
+    )
 
 
 def columns(parts: list[OneSeed], names: list[str]) -> dict[str, np.ndarray]:

@@ -5,14 +5,13 @@ import pathlib
 import numpy as np
 
 from .._outcome import Check, Outcome, at_most
-from ._methods import METHODS, errors
+from ._methods import errors
 from ._picture import panels
-from ._rules import Runs, advantages, constants, plateau, renamed
-from ._runs import OneSeed, all_seeds, columns, run_all, table
+from ._rules import Runs, advantages, constants, plateau
+from ._runs import OneSeed, all_seeds, outcome, run_all
 from ._setting import Exact, Images, Split, images
 
 _NAMES = ["multi"]
-_SHOWN = ("penalty", *METHODS)
 
 
 def make(
@@ -22,17 +21,7 @@ def make(
     of, num = images(data, quick), 2 if quick else 10
     first, *fresh = (_one_seed(of, range(s, s + num)) for s in all_seeds(seed, seeds - 1))
     figure = panels(first.runs.relative, [f"λᵢ = exp(U[-2, 2]), {num} runs"], 1)
-    outcome = Outcome(
-        columns([first, *fresh], _NAMES),
-        figure,
-        first.checks,
-        table(first.runs, _NAMES),
-        _SHOWN,
-    )
-    for one in fresh:
-        outcome.checks += renamed(one.checks, f"seed {one.seeds[0]}")
-    outcome.notes = [] if of.note is None else [of.note]
-    return outcome
+    return outcome([first, *fresh], _NAMES, figure, of)
 
 
 def _one_seed(of: Images, seeds: range) -> OneSeed:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...theory import sid as theory
 from .._outcome import Check, Outcome, at_most
-from ._methods import METHODS, budget, errors
+from ._methods import budget, errors
 from ._picture import panels
 from ._rules import (
     LATE,
@@ -34,16 +34,14 @@ from ._rules import (
     linear,
     of_map,
     plateau,
-    renamed,
     slopes,
 )
-from ._runs import OneSeed, all_seeds, columns, run_all, solutions, table
+from ._runs import OneSeed, all_seeds, outcome, run_all, solutions
 from ._setting import BATCHES, Images, Split, exact, images
 
 _LAMBDAS = np.array(PRIMARY + STRESS)
 _NAMES = [f"lambda {lam:g}" for lam in _LAMBDAS]
 _REPEATS = 16
-_SHOWN = ("penalty", *METHODS)
 
 
 def make(
@@ -54,17 +52,7 @@ def make(
     first, *fresh = (_one_seed(of, range(s, s + num)) for s in all_seeds(seed, seeds - 1))
     kinds = ["primary" if lam in PRIMARY else "stress" for lam in _LAMBDAS]
     titles = [f"λ = {lam:g} ({k})" for lam, k in zip(_LAMBDAS, kinds, strict=True)]
-    outcome = Outcome(
-        columns([first, *fresh], _NAMES),
-        panels(first.runs.relative, titles, 4),
-        first.checks,
-        table(first.runs, _NAMES),
-        _SHOWN,
-    )
-    for one in fresh:
-        outcome.checks += renamed(one.checks, f"seed {one.seeds[0]}")
-    outcome.notes = [] if of.note is None else [of.note]
-    return outcome
+    return outcome([first, *fresh], _NAMES, panels(first.runs.relative, titles, 4), of)
 
 
 def _one_seed(of: Images, seeds: range) -> OneSeed:
@@ -111,7 +99,7 @@ def _slopes(split: Split, seed: int) -> list[Check]:
     t = np.array([budget("dec", e) for e in epochs])
     for i, x in enumerate(xs):
         known = of_map(split, x)
-        beta = 2 / (1 - known.contraction**2)
+        beta = theory.steps(contraction=known.contraction).decreasing["beta"]
         bound = theory.decreasing_step_mse(
             steps=t,
             contraction=known.contraction,
@@ -122,7 +110,7 @@ def _slopes(split: Split, seed: int) -> list[Check]:
             initial_mse=np.sum(solved[i].y ** 2),
         )
         own = {name: np.array([f[name][:, i] for f in found]) for name in found[0]}
-        checks += slopes(own, t, float(beta), f"lambda {x:g}", bound)
+        checks += slopes(own, t, beta, f"lambda {x:g}", bound)
     return checks
 
 

@@ -1,0 +1,169 @@
+"""Estimates of the constants of stochastic hypergradients, from points and from batches."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax.tree
+from jaxtyping import Array, PyTree
+
+from .._core.tree import axpy, norm
+from .._rows.samplers import AbstractSampler, Batch, full
+from ..problems._base import FixedPointProblem
+from .spectral import spectral_norm
+
+_POINTS = 8
+
+
+@eqx.filter_jit
+def estimates(
+    problem: FixedPointProblem,
+    sampler: AbstractSampler,
+    x: PyTree,
+    y0: PyTree,
+    y: PyTree,
+    z: PyTree,
+    num: int,
+    key: Array,
+) -> dict[str, Array]:
+    """Each constant by its name in `bx.theory.sid`: the largest at the solution y, whose
+    adjoint is z, at points around it, and on so many batches."""
+    point_key, batch_key, z_key, norm_key = jax.random.split(key, 4)
+    here = _Here(problem, x, y, norm_key)
+    radius, size = norm(optax.tree.sub(y0, y)), norm(z)
+    around = lambda u, radius, key: jax.vmap(lambda k: _around(u, radius, k))(
+        jax.random.split(key, _POINTS)
+    )
+    points, adjoints = around(y, radius, point_key), around(z, size, z_key)
+    each = _over_batches(sampler, problem.inner_data, batch_key, num)
+    return {
+        **_beside(here, points),
+        **_of_batches(here, each, points, z, adjoints),
+        "initial_distance": radius,
+        "adjoint_distance": size,
+    }
+
+
+class _Here(NamedTuple):
+    """The map at x, and its solution y."""
+
+    problem: FixedPointProblem
+    x: PyTree
+    y: PyTree
+    key: Array  # of spectral norms
+
+    @property
+    def everything(self) -> Batch:
+        return full(self.problem.inner_data, None)
+
+    def sweep(self, y: PyTree, batch: Batch) -> PyTree:
+        return self.problem.sweep(self.x, y, batch)
+
+    def outer(self, y: PyTree):
+        """The outer gradients in x and y."""
+        batch = full(self.problem.outer_data, None)
+        return self.problem.value_and_gradients(self.x, y, batch)[1]
+
+    def jacobian(self, y: PyTree, batch: Batch) -> Callable[[PyTree], PyTree]:
+        return jax.linearize(lambda y: self.sweep(y, batch), y)[1]
+
+    def cross(self, y: PyTree, batch: Batch) -> Callable[[PyTree], PyTree]:
+        return jax.linearize(lambda x: self.problem.sweep(x, y, batch), self.x)[1]
+
+    def of_jacobian(self, product: Callable) -> Array:
+        return spectral_norm(product, self.y, self.key)
+
+    def of_cross(self, product: Callable) -> Array:
+        return spectral_norm(product, self.x, self.key)
+
+
+def _beside(here: _Here, points: PyTree) -> dict[str, Array]:
+    """On all rows: at the solution, and what each point tells beside it."""
+    y, rows = here.y, here.everything
+    at_solution, jacobian, cross = here.outer(y), here.jacobian(y, rows), here.cross(y, rows)
+
+    def compared(point: PyTree) -> dict[str, Array]:
+        away = norm(optax.tree.sub(point, y))
+        away = jnp.maximum(away, jnp.finfo(away.dtype).tiny)
+        f_x, f_y = here.outer(point)
+        there, across = here.jacobian(point, rows), here.cross(point, rows)
+        far = lambda a, b: norm(optax.tree.sub(a, b)) / away
+        return {
+            "contraction": here.of_jacobian(there),
+            "outer_lipschitz": norm(f_y),
+            "outer_smoothness": far(f_y, at_solution[1]),
+            "outer_cross_smoothness": far(f_x, at_solution[0]),
+            "jacobian_lipschitz": here.of_jacobian(_difference(there, jacobian)) / away,
+            "cross_lipschitz": here.of_cross(_difference(across, cross)) / away,
+        }
+
+    found = {name: jnp.max(values) for name, values in jax.vmap(compared)(points).items()}
+    at_y = {"contraction": here.of_jacobian(jacobian), "outer_lipschitz": norm(at_solution[1])}
+    found |= {name: jnp.maximum(found[name], value) for name, value in at_y.items()}
+    return found | {"cross_norm": here.of_cross(cross)}
+
+
+def _of_batches(
+    here: _Here, each: Callable, points: PyTree, z: PyTree, adjoints: PyTree
+) -> dict[str, Array]:
+    """What samples of the map, of the adjoint's and of their derivatives are away from."""
+    y, cross = here.y, here.cross(here.y, here.everything)
+    _, f_y = here.outer(y)
+
+    def adjoint_sweep(z: PyTree, batch: Batch) -> PyTree:
+        (pulled,) = jax.vjp(lambda y: here.sweep(y, batch), y)[1](z)
+        return optax.tree.sub(pulled, f_y)
+
+    noise, relative = _noise(here, each, here.sweep, y, points)
+    of_adjoint = _noise(here, each, adjoint_sweep, z, adjoints)
+    jacobians = each(lambda batch: here.of_jacobian(here.jacobian(y, batch)))
+    crosses = each(lambda batch: here.of_cross(_difference(here.cross(y, batch), cross)) ** 2)
+    return {
+        "noise": noise,
+        "relative_noise": relative,
+        "noise_at_solution": noise,
+        "adjoint_noise": of_adjoint[0],
+        "adjoint_relative_noise": of_adjoint[1],
+        "sample_lipschitz": jnp.max(jacobians),
+        "cross_noise": jnp.mean(crosses),
+    }
+
+
+def _noise(here: _Here, each: Callable, sample: Callable, u: PyTree, others: PyTree):
+    r"""$\sigma_1$ at the solution u of a map, $\sigma_2$ from other points."""
+
+    def variance(u: PyTree, mean: PyTree) -> Array:
+        squares = each(lambda batch: norm(optax.tree.sub(sample(u, batch), mean)) ** 2)
+        return jnp.mean(squares)
+
+    first = variance(u, sample(u, here.everything))
+
+    def relative(other: PyTree) -> Array:
+        mean = sample(other, here.everything)
+        moved = norm(optax.tree.sub(mean, other)) ** 2
+        more = variance(other, mean) - first
+        return jnp.maximum(more, 0) / jnp.maximum(moved, jnp.finfo(moved.dtype).tiny)
+
+    return first, jnp.max(jax.lax.map(relative, others))
+
+
+def _difference(a: Callable, b: Callable) -> Callable[[PyTree], PyTree]:
+    return lambda v: optax.tree.sub(a(v), b(v))
+
+
+def _over_batches(sampler: AbstractSampler, data: Any, key: Array, num: int) -> Callable:
+    """Applies a function to so many batches."""
+    if sampler.deterministic:
+        return lambda f: f(full(data, None))[None]
+    tickets, _ = sampler.tickets(data, sampler.init(data), key, num)
+    return lambda f: jax.lax.map(lambda ticket: f(sampler.batch(data, ticket)), tickets)
+
+
+def _around(u: PyTree, radius: Array, key: Array) -> PyTree:
+    """A point at most so far from u, in a random direction."""
+    direction_key, radius_key = jax.random.split(key)
+    direction = optax.tree.random_like(direction_key, u, jax.random.normal)
+    share = jax.random.uniform(radius_key, minval=0.1)
+    return axpy(share * radius / norm(direction), direction, u)
