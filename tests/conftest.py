@@ -78,7 +78,8 @@ def x32():
 def _pictures_are_drawn_where_they_are_looked_at(request, monkeypatch):
     """Drawing a run's pictures takes longer than a small run."""
     if not request.node.get_closest_marker("pictures"):
-        monkeypatch.setattr("bilevax.cli._figures.png", lambda figure: b"")
+        monkeypatch.setattr("bilevax.cli._one_split.job.pictures", lambda *run: [])
+        monkeypatch.setattr("bilevax.cli._adaptive.outcome.pictures", lambda *run: [])
     yield
 
 
