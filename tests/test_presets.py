@@ -1,103 +1,53 @@
-"""Each preset against a plain NumPy transcription of its published update."""
+"""Each preset against a plain NumPy transcription of its published update, and identities."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bilevax as bx
+import test_single_loop
 from cases import steps
+from finite_sums import FiniteSums, deviation
+from plain_presets import PRESETS, STEPS
 
-T, N, STEPS = 4, 3, 20
 ALPHA, BETA, GAMMA = 0.6, 0.45, 0.3
 
 
-@pytest.fixture
-def q():
-    return bx.problems.quadratic(8, 6, inner_condition=8.0, coupling=0.2, seed=3)
+@functools.cache
+def sums():
+    with jax.enable_x64(True):
+        return FiniteSums()
 
 
-def cg(H, v, z, num):
-    r = -(v + H @ z)
-    p = r
-    for _ in range(num):
-        a = (r @ r) / (p @ H @ p)
-        z = z + a * p
-        r_new = r - a * H @ p
-        p = r_new + (r_new @ r_new) / (r @ r) * p
-        r = r_new
-    return z
+def test_none_is_left_out():
+    """Single-loop presets have their transcriptions beside the tests of them."""
+    here, there = set(PRESETS), set(test_single_loop.PRESETS)
+    assert here | there == set(bx.algorithms.__all__)
+    assert not here & there
 
 
-def descent(H, v, z, num, step):
-    for _ in range(num):
-        z = z - step * (H @ z + v)
-    return z
+def observed(x, y, z):
+    return {"x": x, "y": y} | ({} if z is None else {"z": z})
 
 
-def neumann(H, v, num, eta):
-    term, total = v, v
-    for _ in range(num):
-        term = term - eta * H @ term
-        total = total + term
-    return -eta * total
-
-
-def fixed_point(H, v, num, alpha):
-    w = np.zeros_like(v)
-    for _ in range(num):
-        w = (np.eye(len(v)) - alpha * H) @ w + v
-    return -alpha * w
-
-
-ADJOINTS = {
-    "amigo_gd": lambda H, v, z: descent(H, v, z, N, BETA),
-    "amigo_cg": lambda H, v, z: cg(H, v, z, N),
-    "aid_gd": lambda H, v, z: descent(H, v, 0 * z, N, BETA),
-    "aid_cg": lambda H, v, z: cg(H, v, 0 * z, N),
-    "aid_cg_ws": lambda H, v, z: cg(H, v, z, N),
-    "aid_fp": lambda H, v, z: fixed_point(H, v, N, ALPHA),
-    "aid_n": lambda H, v, z: neumann(H, v, N, BETA),
-}
-NEEDS_STEP = ("amigo_gd", "aid_gd", "aid_n")
-
-
-def transcription(q, name, x, y0):
-    A_f, A_g, B_g, C_f, rho = (np.asarray(a) for a in (q.A_f, q.A_g, q.B_g, q.C_f, q.coupling))
-    y, z, trajectory = y0, np.zeros_like(y0), []
-    for _ in range(STEPS):
-        y = y0 if name == "aid_cg_ws" else y
-        for _ in range(T):
-            y = y - ALPHA * (A_g @ y + B_g @ x)
-        z = ADJOINTS[name](A_g, C_f + rho * y, z)
-        x = x - GAMMA * (A_f @ x + B_g.T @ z)
-        trajectory.append(x)
-    return np.array(trajectory), y, z
-
-
-@pytest.mark.parametrize("name", ADJOINTS)
-def test_preset_equals_its_transcription(q, name):
-    x0, y0 = np.linspace(-1, 2, 8), np.linspace(1, 2, 6)
-    steps = {"adjoint_step_size": BETA} if name in NEEDS_STEP else {}
-    algorithm = getattr(bx.algorithms, name)(
-        outer_step_size=GAMMA,
-        inner_step_size=ALPHA,
-        inner_steps=T,
-        adjoint_steps=N,
-        **steps,
-    )
+@pytest.mark.parametrize("name", PRESETS)
+def test_it_equals_its_transcription(name):
+    make, transcription = PRESETS[name]
     solution = bx.minimize(
-        q.problem,
-        algorithm,
-        jnp.asarray(x0),
-        jnp.asarray(y0),
+        sums().problem,
+        make(),
+        *sums().start(),
         num_steps=STEPS,
-        metrics=lambda x, y: {"x": x},
+        metrics=observed,
+        key=jax.random.key(5),
     )
-    trajectory, y, z = transcription(q, name, x0, y0)
-    scale = np.abs(trajectory).max()
-    np.testing.assert_allclose(solution.history["x"], trajectory, atol=1e-10 * scale, rtol=0)
-    np.testing.assert_allclose(solution.y, y, atol=1e-10 * np.abs(y).max(), rtol=0)
-    np.testing.assert_allclose(solution.adjoint, z, atol=1e-10 * np.abs(z).max(), rtol=0)
+    assert solution.result == bx.Result.successful
+    columns = [np.array(column) for column in zip(*transcription(sums()), strict=True)]
+    for variable, expected in zip("xyz", columns, strict=False):
+        assert deviation(solution.history[variable], expected) < 1e-10, variable
 
 
 LONG = [pytest.param(seed, number, marks=pytest.mark.slow) for seed, number in
@@ -122,6 +72,12 @@ def test_warm_starts_decide_the_accuracy(seed, number):
     assert error("amigo_gd", adjoint_step_size=1.0) < 1e-20
     assert 1e-9 < error("aid_cg") < 1e-5
     assert 1e-4 < error("aid_gd", adjoint_step_size=1.0) < 1e-1
+
+
+def descent(H, v, z, num, step):
+    for _ in range(num):
+        z = z - step * (H @ z + v)
+    return z
 
 
 def test_a_growing_number_of_steps():

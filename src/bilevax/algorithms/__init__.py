@@ -14,22 +14,32 @@ Arguments that presets share, keyword-only:
   draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
 """
 
+from ._accbio import accbio
 from ._amigo import aid_cg, aid_cg_ws, aid_fp, aid_gd, aid_n, amigo_cg, amigo_gd
+from ._amigo_variants import amigo_accelerated, amigo_sag
 from ._ba import ba
 from ._itd import itd, reverse
-from ._recursive import mrbo, vrbo
+from ._recursive import mrbo, sustain, vrbo
 from ._sid import sid
-from ._single_loop import ma_soba, saba, soba, srba
+from ._single_loop import fsla, ma_soba, saba, soba, srba
+from ._stocbio import aid_bio, stocbio
+from ._two_timescale import bsa, ttsa
 
 __all__ = [
+    "accbio",
+    "aid_bio",
     "aid_cg",
     "aid_cg_ws",
     "aid_fp",
     "aid_gd",
     "aid_n",
+    "amigo_accelerated",
     "amigo_cg",
     "amigo_gd",
+    "amigo_sag",
     "ba",
+    "bsa",
+    "fsla",
     "itd",
     "ma_soba",
     "mrbo",
@@ -38,5 +48,8 @@ __all__ = [
     "sid",
     "soba",
     "srba",
+    "stocbio",
+    "sustain",
+    "ttsa",
     "vrbo",
 ]

@@ -6,6 +6,7 @@ from ._cg import CG
 from ._descent import SGD, Descent, GradientDescent
 from ._direct import Direct
 from ._fixed_point import FixedPointIteration
+from ._heavy_ball import HeavyBall
 from ._neumann import Neumann
 from ._newton import Newton
 from ._optimistix import Optimistix
@@ -26,6 +27,7 @@ __all__ = [
     "Direct",
     "FixedPointIteration",
     "GradientDescent",
+    "HeavyBall",
     "Neumann",
     "Newton",
     "Optimistix",
