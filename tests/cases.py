@@ -174,6 +174,7 @@ ADJOINT_SOLVERS = {
     "CG": bx.CG(3),
     "Direct": bx.Direct(),
     "Neumann": bx.Neumann(step_size=1.0, num_steps=LONG),
+    "Nystrom": bx.Nystrom(rank=3, regularisation=1e-9),
 }
 SAMPLERS = {
     "Batches": bx.Batches(np.arange(12).reshape(3, 4)),
@@ -184,6 +185,7 @@ SAMPLERS = {
 }
 ESTIMATORS = {
     "Analytic": bx.Analytic(_DESCENT),
+    "FiniteDifference": bx.FiniteDifference(_DESCENT),
     "Implicit": bx.Implicit(_DESCENT, _DESCENT),
     "Joint": bx.Joint(
         ADJOINT_SOLVERS["Neumann"],
@@ -192,8 +194,12 @@ ESTIMATORS = {
         num_inner_steps=LONG,
         order="in turn",
     ),
+    "OneStep": bx.OneStep(_DESCENT),
+    "Penalty": bx.Penalty(_DESCENT, bx.GradientDescent(0.1, 2), multiplier=5.0),
     "Unrolled": bx.Unrolled(_DESCENT),
 }
+# What they estimate is not the gradient itself, or not at once.
+BIASED = {"FiniteDifference", "OneStep", "Penalty", "bome", "f2sa", "pzobo"}
 ALGORITHMS = {
     "Algorithm": bx.Algorithm(bx.Implicit(_DESCENT, bx.CG(3)), 0.1),
     "accbio": bx.algorithms.accbio(
@@ -215,7 +221,16 @@ ALGORITHMS = {
         inner_batch_size=4,
     ),
     "ba": bx.algorithms.ba(**_STEPS),
+    "bome": bx.algorithms.bome(**_STEPS, penalised_step_size=0.1),
+    "f2sa": bx.algorithms.f2sa(
+        outer_step_size=0.1,
+        inner_step_size=0.5,
+        penalised_step_size=0.1,
+        inner_batch_size=4,
+        cross_batch_size=3,
+    ),
     "itd": bx.algorithms.itd(**_STEPS),
+    "pzobo": bx.algorithms.pzobo(**_STEPS),
     "reverse": bx.algorithms.reverse(**_STEPS),
     "sid": bx.algorithms.sid(
         outer_step_size=0.1,

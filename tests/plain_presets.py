@@ -6,6 +6,7 @@ Each transcription is a generator of (x, y, z) after every outer step, on the pr
 
 import itertools
 
+import jax
 import numpy as np
 
 import bilevax as bx
@@ -210,6 +211,72 @@ def ba_steps(k):
     return int(np.ceil((k + 1) ** 0.25 / 2 - 1e-12))
 
 
+def inner_x(sums, x, y, b=ALL):
+    a, c = sums.a[b], sums.b[b]
+    return -c.T @ (a @ y - c @ x) / len(a)
+
+
+POWERS = {name: power(0.1, p / 7) for name, p in zip("abcd", (5, 4, 5, 6), strict=True)}
+START = 1.5
+
+
+def f2sa(sums):
+    a, b, c, d = (POWERS[name][1] for name in "abcd")
+    for_w, for_y, for_x = Rows(), Rows(), Rows()
+    x, y, w, lam = sums.x0, sums.y0, sums.y0, START
+    for k in range(STEPS):
+        for _ in range(T):
+            f_y = sums.outer_y(y, for_y("outer"))
+            y = y - a(k) * (f_y + lam * sums.residual(x, y, for_y("inner")))
+            w = w - b(k) * sums.residual(x, w, for_w("inner"))
+        gap = inner_x(sums, x, y, for_x("cross")) - inner_x(sums, x, w, for_x("cross"))
+        x = x - c(k) * (sums.outer_x(x, for_x("outer")) + lam * gap)
+        lam = lam + d(k)
+        yield x, y
+
+
+def bome(sums, eta=0.5):
+    x, y = sums.x0, sums.y0
+    for _ in range(STEPS):
+        hat = sgd(sums, x, y, AllRows())
+        gap_x = inner_x(sums, x, y) - inner_x(sums, x, hat)
+        gap = np.concatenate([gap_x, sums.residual(x, y)])
+        f = np.concatenate([sums.outer_x(x), sums.outer_y(y)])
+        lam = max(0, (eta * gap @ gap - f @ gap) / (gap @ gap))
+        moved = f + lam * gap
+        x, y = x - GAMMA * moved[: len(x)], y - BETA * moved[len(x) :]
+        yield x, y
+
+
+KEY, Q, M = jax.random.key(5), 6, 0.05
+
+
+def pzobo(sums):
+    """With the directions that the key of each outer step gives."""
+    x, y, rows = sums.x0, sums.y0, Rows()
+    for k in range(STEPS):
+        key = jax.random.split(jax.random.fold_in(KEY, k), 3)[2]
+        directions = np.asarray(jax.random.normal(key, (Q, len(x))))
+        seen = [rows("inner") for _ in range(T)]
+        solve = lambda at, start=y, seen=seen: sgd(sums, at, start, Given(seen))
+        y, ends = solve(x), [solve(x + M * u) for u in directions]
+        b = rows("outer")
+        f_y = sums.outer_y(y, b)
+        psi = sums.outer_x(x, b)
+        for u, end in zip(directions, ends, strict=True):
+            psi = psi + (end - y) @ f_y / M * u / Q
+        x = x - GAMMA * psi
+        yield x, y
+
+
+class Given:
+    def __init__(self, seen):
+        self._seen = iter(seen)
+
+    def __call__(self, oracle):
+        return next(self._seen)
+
+
 ROOT, TTSA_X, TTSA_Y = power(ALPHA, 0.5), power(GAMMA, 3 / 5), power(ALPHA, 2 / 5)
 CG = lambda s, v, z, rows, k: conjugate_gradient(s, v, z, rows)
 GD = lambda s, v, z, rows, k: richardson(s, v, z, rows)
@@ -280,6 +347,7 @@ PRESETS = {
             rows=AllRows(),
         ),
     ),
+    "bome": (lambda: bxa.bome(**TWO, penalised_step_size=BETA), bome),
     "bsa": (
         lambda: bxa.bsa(
             outer_step_size=ROOT[0],
@@ -293,7 +361,23 @@ PRESETS = {
             s, random_term, several(ROOT[1], growing), x_first=True, gamma=ROOT[1]
         ),
     ),
+    "f2sa": (
+        lambda: bxa.f2sa(
+            outer_step_size=POWERS["c"][0],
+            penalised_step_size=POWERS["a"][0].outer(),
+            inner_step_size=POWERS["b"][0].outer(),
+            inner_steps=T,
+            multiplier=START,
+            multiplier_growth=POWERS["d"][0],
+            **{name: rows for name, rows in ROWS.items() if not name.startswith("hvp")},
+        ),
+        f2sa,
+    ),
     "itd": (lambda: bxa.itd(**TWO, **LEVELS), unrolled),
+    "pzobo": (
+        lambda: bxa.pzobo(**TWO, **LEVELS, num_directions=Q, distance=M),
+        pzobo,
+    ),
     "reverse": (lambda: bxa.reverse(**TWO, **LEVELS, last=2), lambda s: unrolled(s, 2)),
     "sid": (
         lambda: bxa.sid(

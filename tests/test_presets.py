@@ -11,7 +11,7 @@ import bilevax as bx
 import test_single_loop
 from cases import steps
 from finite_sums import FiniteSums, deviation
-from plain_presets import PRESETS, STEPS
+from plain_presets import KEY, PRESETS, STEPS
 
 ALPHA, BETA, GAMMA = 0.6, 0.45, 0.3
 
@@ -42,7 +42,7 @@ def test_it_equals_its_transcription(name):
         *sums().start(),
         num_steps=STEPS,
         metrics=observed,
-        key=jax.random.key(5),
+        key=KEY,
     )
     assert solution.result == bx.Result.successful
     columns = [np.array(column) for column in zip(*transcription(sums()), strict=True)]

@@ -18,6 +18,7 @@ from ._accbio import accbio
 from ._amigo import aid_cg, aid_cg_ws, aid_fp, aid_gd, aid_n, amigo_cg, amigo_gd
 from ._amigo_variants import amigo_accelerated, amigo_sag
 from ._ba import ba
+from ._first_order import bome, f2sa, pzobo
 from ._itd import itd, reverse
 from ._recursive import mrbo, sustain, vrbo
 from ._sid import sid
@@ -38,11 +39,14 @@ __all__ = [
     "amigo_gd",
     "amigo_sag",
     "ba",
+    "bome",
     "bsa",
+    "f2sa",
     "fsla",
     "itd",
     "ma_soba",
     "mrbo",
+    "pzobo",
     "reverse",
     "saba",
     "sid",

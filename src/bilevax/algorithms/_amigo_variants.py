@@ -44,7 +44,7 @@ def amigo_accelerated(
     stochastic bilevel optimization, ICLR 2022.
     """
     rows = per_oracle(ALL, batch_sizes)
-    solvers = [
+    inner, adjoint = (
         AcceleratedGradientDescent(
             as_step_size(step_size, f"{level}_step_size"),
             checked_num_steps(num_steps, f"{level}_steps"),
@@ -55,8 +55,8 @@ def amigo_accelerated(
             ("inner", "inner", inner_step_size, inner_steps),
             ("adjoint", "hvp", adjoint_step_size, adjoint_steps),
         )
-    ]
-    return implicit(*solvers, outer_step_size, rows)
+    )
+    return implicit(inner, adjoint, outer_step_size, rows)
 
 
 def amigo_sag(

@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 from .._core.cost import Cost
 from .._core.tree import axpy, scale
 from .._core.types import Calls as Number
+from .._core.types import Index
 from .._rows.samplers import Batch
 from ..problems._base import AbstractProblem
 from ..reducers import AbstractReducer, Average, Calls, Reader
@@ -109,7 +110,7 @@ class SeriesTerms(AbstractTerms):
     """
 
     series: Neumann
-    length: Number
+    length: Index
 
     def __call__(self, problem, w, batch: tuple[Batch, Batch], clock):
         inner, outer = batch

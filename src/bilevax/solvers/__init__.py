@@ -9,6 +9,7 @@ from ._fixed_point import FixedPointIteration
 from ._heavy_ball import HeavyBall
 from ._neumann import Neumann
 from ._newton import Newton
+from ._nystrom import Nystrom
 from ._optimistix import Optimistix
 from ._reduced import SAG, SVRG, ReducedDescent
 from ._sinkhorn import Sinkhorn
@@ -30,6 +31,7 @@ __all__ = [
     "HeavyBall",
     "Neumann",
     "Newton",
+    "Nystrom",
     "Optimistix",
     "ReducedDescent",
     "Sinkhorn",
