@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 import bilevax as bx
+from bilevax.algorithms._facts import FACTS
+from doubles import ORACLES
 from finite_sums import ALL, DY, SIZE, SLOTS, block, orders
 
 STEPS, T, N = 20, 3, 4
@@ -298,6 +300,20 @@ def sid(sums):
         z = richardson(sums, sums.outer_y(y), np.zeros(DY), rows, N, SID_STEPS[1])
         x = x - GAMMA * (sums.outer_x(x) + sums.cross(z, rows("cross")))
         yield x, y, z
+
+
+def assert_calls(name, history, skipped=lambda k: k == 0, **letters):
+    """The formulas of the table of all presets, at outer steps after the first.
+
+    A letter stands for a number, or for a function of k.
+    """
+    formulas = dict(zip(ORACLES, FACTS[name].calls, strict=True))
+    for oracle, formula in formulas.items():
+        calls = np.diff(history[oracle], prepend=0)
+        for k in range(len(calls)):
+            values = {x: v(k) if callable(v) else v for x, v in letters.items()}
+            if not skipped(k):
+                assert calls[k] == eval(formula, {}, values), (oracle, k)
 
 
 # Of each preset: how it is made, and its transcription.

@@ -1,6 +1,7 @@
 """Each preset against a plain NumPy transcription of its published update, and identities."""
 
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,23 @@ import pytest
 
 import bilevax as bx
 import test_single_loop
+from bilevax.algorithms._catalogue import example
+from bilevax.cli._algorithms import markdown
 from cases import steps
 from finite_sums import FiniteSums, deviation
-from plain_presets import KEY, PRESETS, STEPS
+from plain_presets import (
+    DY,
+    KEY,
+    LENGTHS,
+    PRESETS,
+    STEPS,
+    N,
+    Q,
+    T,
+    assert_calls,
+    ba_steps,
+    growing,
+)
 
 ALPHA, BETA, GAMMA = 0.6, 0.45, 0.3
 
@@ -48,6 +63,23 @@ def test_it_equals_its_transcription(name):
     columns = [np.array(column) for column in zip(*transcription(sums()), strict=True)]
     for variable, expected in zip("xyz", columns, strict=False):
         assert deviation(solution.history[variable], expected) < 1e-10, variable
+    assert_calls(name, solution.history, **LETTERS | OF_ONE.get(name, {}))
+
+
+# What stands in the table's formulas.
+LETTERS = {"T": T, "N": N, "m": DY, "Q": Q, "L": 2}
+_TERMS = {"p": lambda k: LENGTHS[k % len(LENGTHS)], "T_k": lambda k: growing(k - 1)}
+OF_ONE = {"ba": {"T_k": ba_steps}, "bsa": _TERMS, "ttsa": _TERMS}
+
+
+def test_the_page_is_what_the_code_makes():
+    """`bilevax info --algorithms --markdown` writes it."""
+    page = pathlib.Path(__file__).parents[1] / "docs" / "algorithms.md"
+    assert page.read_text() == markdown()
+    rows = {row.preset: row for row in bx.algorithms.table()}
+    assert list(rows) == sorted(bx.algorithms.__all__)
+    first_order = {name for name, row in rows.items() if row.second_order == "no"}
+    assert first_order == {"bome", "f2sa", "pzobo"}
 
 
 LONG = [pytest.param(seed, number, marks=pytest.mark.slow) for seed, number in
@@ -100,3 +132,154 @@ def test_a_growing_number_of_steps():
     np.testing.assert_allclose(solution.x, x, rtol=1e-11)
     assert solution.cost.inner_gradient == sum(1 + k for k in range(9))
     assert solution.cost.hvp == sum(2 + k // 2 for k in range(9))
+
+
+_TWO = {"outer_step_size": 0.1, "inner_step_size": 0.1}
+_PENALTY = _TWO | {"penalised_step_size": 0.1}
+REFUSED = {
+    "no inner step": (
+        lambda: bx.algorithms.stocbio(**_TWO, inner_steps=0),
+        ValueError,
+        "inner_steps must be at least 1",
+    ),
+    "no product": (
+        lambda: bx.algorithms.bsa(**_TWO, adjoint_steps=0),
+        ValueError,
+        "adjoint_steps must be at least 1",
+    ),
+    "no step of f2sa": (
+        lambda: bx.algorithms.f2sa(**_PENALTY, inner_steps=0),
+        ValueError,
+        "inner_steps must be at least 1",
+    ),
+    "half a step": (
+        lambda: bx.algorithms.amigo_sag(**_TWO, inner_steps=2.5),
+        TypeError,
+        "round it",
+    ),
+    "momentum": (
+        lambda: bx.algorithms.fsla(**_TWO, outer_momentum=1.5),
+        ValueError,
+        "above 0 and at most 1",
+    ),
+    "averaging": (
+        lambda: bx.algorithms.amigo_gd(**_TWO, averaging=0.0),
+        ValueError,
+        "averaging must be above 0 and at most 1",
+    ),
+    "period": (
+        lambda: bx.algorithms.vrbo(**_TWO, period=0),
+        ValueError,
+        "period must be at least 1",
+    ),
+    "terms": (
+        lambda: bx.algorithms.sustain(**_TWO, adjoint_steps=0),
+        ValueError,
+        "adjoint_steps must be at least 1",
+    ),
+    "directions": (
+        lambda: bx.algorithms.pzobo(**_TWO, num_directions=0),
+        ValueError,
+        "num_directions must be at least 1",
+    ),
+    "distance": (
+        lambda: bx.algorithms.pzobo(**_TWO, distance=0.0),
+        ValueError,
+        "distance must be positive",
+    ),
+    "multiplier": (
+        lambda: bx.algorithms.f2sa(**_PENALTY, multiplier=-1.0),
+        ValueError,
+        "multiplier must be positive",
+    ),
+    "growth of a barrier": (
+        lambda: bx.Penalty(_STEP, _STEP, bx.DynamicBarrier(), 0.1),
+        TypeError,
+        "leave `growth` out",
+    ),
+    "steps of a barrier": (
+        lambda: bx.Penalty(_STEP, bx.GradientDescent(0.1, 3), bx.DynamicBarrier()),
+        ValueError,
+        "num_steps=1, got 3",
+    ),
+    "a penalty's missing step": (
+        lambda: bx.algorithms.f2sa(**_TWO, penalised_step_size=None),
+        TypeError,
+        "must be given",
+    ),
+    "a penalty by conjugate gradient": (
+        lambda: bx.Penalty(_STEP, bx.CG(3)),
+        TypeError,
+        "along the gradient",
+    ),
+    "where to start": (
+        lambda: bx.Penalty(_STEP, _STEP, start="y"),
+        ValueError,
+        "'last' or 'penalised'",
+    ),
+    "no column": (lambda: bx.Nystrom(0), ValueError, "rank must be at least 1"),
+    "no regularisation": (
+        lambda: bx.Nystrom(2, 0.0),
+        ValueError,
+        "regularisation must be positive",
+    ),
+    "no strong convexity": (
+        lambda: bx.algorithms.accbio(
+            **_TWO, outer_strong_convexity=0.0, inner_strong_convexity=1.0
+        ),
+        ValueError,
+        "outer_strong_convexity must be positive",
+    ),
+    "a schedule for AccBiO": (
+        lambda: bx.algorithms.accbio(
+            outer_step_size=bx.schedules.polynomial(0.1, 0.5),
+            outer_strong_convexity=1.0,
+            inner_strong_convexity=1.0,
+        ),
+        TypeError,
+        "outer_step_size must be a positive number",
+    ),
+    "a preset's name": (
+        lambda: bx.algorithms.amigo_gc,
+        AttributeError,
+        "no preset 'amigo_gc'. Did you mean 'amigo_",
+    ),
+    "batches of AID-BiO": (
+        lambda: bx.algorithms.aid_bio(**_TWO, batch_size=3),
+        TypeError,
+        "batch_size",
+    ),
+}
+_STEP = bx.GradientDescent(0.1, 1)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_when_it_is_made(name):
+    make, error, message = REFUSED[name]
+    with pytest.raises(error, match=message):
+        make()
+
+
+_DRAWING = [name for name in bx.algorithms.__all__ if name not in ("accbio", "aid_bio", "bome")]
+
+
+@pytest.mark.parametrize("name", _DRAWING)
+def test_rows_that_are_not_there(name):
+    """Each that draws rows says so where there are none, or too few."""
+    without = bx.BilevelProblem(lambda x, y: y @ y, lambda x, y: (y - x) @ (y - x))
+    start = jnp.ones(2), jnp.ones(2)
+    with pytest.raises(ValueError, match="a level without data"):
+        bx.minimize(without, example(name, 4), *start, key=KEY)
+    with pytest.raises(ValueError, match=r"rows|does not divide"):
+        bx.minimize(sums().problem, example(name, 500), *sums().start(), key=KEY)
+
+
+def test_estimators_where_they_have_no_meaning():
+    fixed = bx.FixedPointProblem(lambda x, y: y @ y, lambda x, y: 0.5 * y + x)
+    start = jnp.ones(2), jnp.ones(2)
+    for estimator in (bx.Penalty(_STEP, _STEP), bx.Implicit(_STEP, bx.Nystrom(1))):
+        with pytest.raises(TypeError, match=r"objective|not symmetric"):
+            bx.hypergradient(fixed, estimator, *start, key=KEY)
+    estimator = bx.Implicit(_STEP, bx.Nystrom(7))
+    with pytest.raises(ValueError, match="at most 4"):
+        bx.hypergradient(sums().problem, estimator, *sums().start(), key=KEY)

@@ -24,6 +24,7 @@ from finite_sums import (
     orders,
     states_equal,
 )
+from plain_presets import assert_calls
 
 STEPS, CUT = 60, 23
 ALPHA, BETA, ETA, GAMMA, Q, T, PERIOD = 0.1, 0.15, 0.12, 0.08, 3, 2, 4
@@ -217,6 +218,10 @@ def test_it_equals_its_transcription(run, sums):
 
 def test_a_run_goes_on_bit_for_bit(run):
     name, whole, rest = run
+    period = {"srba": 7, "vrbo": PERIOD}.get(name, STEPS)
+    refreshed = lambda k: k % period == 0
+    p = lambda k: LENGTHS[k % len(LENGTHS)]
+    assert_calls(name, whole.history, refreshed, T=T, N=Q, p=p)
     assert states_equal(whole.state, rest.state)
     assert whole.cost == rest.cost
     if name == "saba":  # Its full tables are paid for.
