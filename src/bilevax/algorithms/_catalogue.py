@@ -51,16 +51,17 @@ def _row(name: str, facts: Facts) -> Row:
     estimator: Any = algorithm.hypergradient
     y, z = _warm(estimator)
     first_order = facts.calls[1] == facts.calls[2] == "0"
+    calls = dict(zip(_CALLS, facts.calls, strict=True))
     return Row(
-        name,
-        _composition(algorithm),
-        *(formula.replace(" * ", " ") for formula in facts.calls),
-        _batches(estimator),
-        y,
-        z,
-        "no" if first_order else "yes",
-        facts.assumptions,
-        facts.rate,
+        preset=name,
+        composition=_composition(algorithm),
+        **{oracle: formula.replace(" * ", " ") for oracle, formula in calls.items()},
+        batches=_batches(estimator),
+        warm_y=y,
+        warm_z=z,
+        second_order="no" if first_order else "yes",
+        assumptions=facts.assumptions,
+        rate=facts.rate,
     )
 
 
@@ -162,6 +163,7 @@ def _words(name: str) -> str:
     return {"DynamicBarrier": "barrier", "Growing": "growing"}.get(name, name)
 
 
+_CALLS = ("inner_gradient", "hvp", "cross", "outer_gradient")
 _OUTER = {
     "ThreeSequences": "accelerated outer step",
     "MovingAverage": "averaged directions",
