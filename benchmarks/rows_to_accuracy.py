@@ -2,8 +2,8 @@
 
 Rank-one rows, y and x of 20 numbers, 1,000 rows a level, batches of 20. The accuracy is
 (L(x) - L*) / (L(x0) - L*) by the closed form of the value function L. Each preset is tuned over
-one grid of constant steps, with as many rows for each of its runs; F2SA has its published powers
-of k times them. Who has a truncated series is shown beside the bias that it gives.
+one grid of constant steps, with as many rows for each of its runs; F2SA has its published
+powers of k times them. Beside those with a truncated series stands the bias that it gives.
 
     python benchmarks/rows_to_accuracy.py [picture.png]
 """
