@@ -26,6 +26,7 @@ BENCHMARKS = {
     "transport": None,
     "sgd_jacobian": None,
     "single_loop": None,
+    "presets": None,
     "sid": None,
     "jaxopt_peer": "jaxopt",
 }

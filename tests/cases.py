@@ -160,6 +160,7 @@ INNER_SOLVERS = {
     "Descent": bx.Descent(optax.sgd(1.0), LONG),
     "FixedPointIteration": bx.FixedPointIteration(LONG),
     "GradientDescent": _DESCENT,
+    "HeavyBall": bx.HeavyBall(1.0, 2 * LONG, strong_convexity=0.8),
     "Newton": bx.Newton(2, linear=bx.CG(3)),
     "Optimistix": bx.Optimistix(optimistix.BFGS(1e-12, 1e-13), 50),
     "ReducedDescent": bx.ReducedDescent(0.3, bx.STORM(0.5), LONGER, 4),
@@ -173,6 +174,7 @@ ADJOINT_SOLVERS = {
     "CG": bx.CG(3),
     "Direct": bx.Direct(),
     "Neumann": bx.Neumann(step_size=1.0, num_steps=LONG),
+    "Nystrom": bx.Nystrom(rank=3, regularisation=1e-9),
 }
 SAMPLERS = {
     "Batches": bx.Batches(np.arange(12).reshape(3, 4)),
@@ -183,6 +185,7 @@ SAMPLERS = {
 }
 ESTIMATORS = {
     "Analytic": bx.Analytic(_DESCENT),
+    "FiniteDifference": bx.FiniteDifference(_DESCENT),
     "Implicit": bx.Implicit(_DESCENT, _DESCENT),
     "Joint": bx.Joint(
         ADJOINT_SOLVERS["Neumann"],
@@ -191,19 +194,43 @@ ESTIMATORS = {
         num_inner_steps=LONG,
         order="in turn",
     ),
+    "OneStep": bx.OneStep(_DESCENT),
+    "Penalty": bx.Penalty(_DESCENT, bx.GradientDescent(0.1, 2), multiplier=5.0),
     "Unrolled": bx.Unrolled(_DESCENT),
 }
+# What they estimate is not the gradient itself, or not at once.
+BIASED = {"FiniteDifference", "OneStep", "Penalty", "bome", "f2sa", "pzobo"}
 ALGORITHMS = {
     "Algorithm": bx.Algorithm(bx.Implicit(_DESCENT, bx.CG(3)), 0.1),
+    "accbio": bx.algorithms.accbio(
+        **_BOTH, outer_strong_convexity=1.0, inner_strong_convexity=0.8
+    ),
+    "aid_bio": bx.algorithms.aid_bio(**_CG),
     "aid_cg": bx.algorithms.aid_cg(**_CG),
     "aid_cg_ws": bx.algorithms.aid_cg_ws(**_CG),
     "aid_fp": bx.algorithms.aid_fp(**_BOTH),
     "aid_gd": bx.algorithms.aid_gd(**_THREE),
     "aid_n": bx.algorithms.aid_n(**_THREE),
+    "amigo_accelerated": bx.algorithms.amigo_accelerated(**_THREE, inner_strong_convexity=0.8),
     "amigo_cg": bx.algorithms.amigo_cg(**_CG),
     "amigo_gd": bx.algorithms.amigo_gd(**_THREE),
+    "amigo_sag": bx.algorithms.amigo_sag(
+        **_STEPS | {"inner_step_size": 0.1, "inner_steps": LONGER},
+        adjoint_step_size=1.0,
+        adjoint_steps=LONG,
+        inner_batch_size=4,
+    ),
     "ba": bx.algorithms.ba(**_STEPS),
+    "bome": bx.algorithms.bome(**_STEPS, penalised_step_size=0.1),
+    "f2sa": bx.algorithms.f2sa(
+        outer_step_size=0.1,
+        inner_step_size=0.5,
+        penalised_step_size=0.1,
+        inner_batch_size=4,
+        cross_batch_size=3,
+    ),
     "itd": bx.algorithms.itd(**_STEPS),
+    "pzobo": bx.algorithms.pzobo(**_STEPS),
     "reverse": bx.algorithms.reverse(**_STEPS),
     "sid": bx.algorithms.sid(
         outer_step_size=0.1,
@@ -212,17 +239,23 @@ ALGORITHMS = {
         adjoint_steps=4 * LONG,
         inner_batch_size=4,
     ),
+    "stocbio": bx.algorithms.stocbio(**_THREE),
 }
-# Their estimates take one step of y: it is many of them that lead to the gradient.
+# Their estimates take a step of y, or one random term: many of them lead to the gradient.
 _ONE = {"outer_step_size": 0.1, "inner_step_size": 0.3, "inner_batch_size": 4}
 _ONE_OF_EACH = _ONE | {"adjoint_step_size": 0.3}
+_TERM = _ONE_OF_EACH | {"adjoint_steps": 3}
 SINGLE_LOOP = {
+    "bsa": bx.algorithms.bsa(**_TERM, outer_batch_size=None),
+    "fsla": bx.algorithms.fsla(**_ONE),
     "ma_soba": bx.algorithms.ma_soba(**_ONE_OF_EACH),
-    "mrbo": bx.algorithms.mrbo(**_ONE_OF_EACH, adjoint_steps=3),
+    "mrbo": bx.algorithms.mrbo(**_TERM),
     "saba": bx.algorithms.saba(**_ONE_OF_EACH),
     "soba": bx.algorithms.soba(**_ONE_OF_EACH),
     "srba": bx.algorithms.srba(**_ONE_OF_EACH),
-    "vrbo": bx.algorithms.vrbo(**_ONE_OF_EACH, adjoint_steps=3),
+    "sustain": bx.algorithms.sustain(**_TERM),
+    "ttsa": bx.algorithms.ttsa(**_TERM, outer_batch_size=None),
+    "vrbo": bx.algorithms.vrbo(**_TERM),
 }
 ALGORITHMS |= SINGLE_LOOP
 EXPORTED = INNER_SOLVERS | ADJOINT_SOLVERS | SAMPLERS | ESTIMATORS | ALGORITHMS

@@ -62,6 +62,10 @@ class Counted(AbstractProblem):
         self.counter.fire("inner_gradient", batch)
         return self.problem.inner_value_and_gradient(x, y, batch)
 
+    def inner_gradients(self, x, y, batch):
+        self.counter.fire("inner_gradient", batch)
+        return self.problem.inner_gradients(x, y, batch)
+
     def sweep(self, x, y, batch):
         self.counter.fire("inner_gradient", batch)
         return self.problem.sweep(x, y, batch)

@@ -192,7 +192,7 @@ def test_quiet_is_quiet(garden, tmp_path):
 
 
 # One for each set of steps that a preset takes, which is what the command line looks at.
-OF_EACH_KIND = ("aid-cg", "amigo-gd", "ba", "itd", "ma-soba", "mrbo")
+OF_EACH_KIND = ("aid-cg", "amigo-gd", "ba", "bsa", "itd", "ma-soba", "mrbo")
 REST = [
     pytest.param(name, marks=pytest.mark.slow)
     for name in _settings.ALGORITHMS

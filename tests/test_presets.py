@@ -1,103 +1,85 @@
-"""Each preset against a plain NumPy transcription of its published update."""
+"""Each preset against a plain NumPy transcription of its published update, and identities."""
 
+import functools
+import pathlib
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bilevax as bx
+import test_single_loop
+from bilevax.algorithms._catalogue import example
+from bilevax.cli._algorithms import markdown
 from cases import steps
+from finite_sums import FiniteSums, deviation
+from plain_presets import (
+    DY,
+    KEY,
+    LENGTHS,
+    PRESETS,
+    STEPS,
+    N,
+    Q,
+    T,
+    assert_calls,
+    ba_steps,
+    growing,
+)
 
-T, N, STEPS = 4, 3, 20
 ALPHA, BETA, GAMMA = 0.6, 0.45, 0.3
 
 
-@pytest.fixture
-def q():
-    return bx.problems.quadratic(8, 6, inner_condition=8.0, coupling=0.2, seed=3)
+@functools.cache
+def sums():
+    with jax.enable_x64(True):
+        return FiniteSums()
 
 
-def cg(H, v, z, num):
-    r = -(v + H @ z)
-    p = r
-    for _ in range(num):
-        a = (r @ r) / (p @ H @ p)
-        z = z + a * p
-        r_new = r - a * H @ p
-        p = r_new + (r_new @ r_new) / (r @ r) * p
-        r = r_new
-    return z
+def test_none_is_left_out():
+    """Single-loop presets have their transcriptions beside the tests of them."""
+    here, there = set(PRESETS), set(test_single_loop.PRESETS)
+    assert here | there == set(bx.algorithms.__all__)
+    assert not here & there
 
 
-def descent(H, v, z, num, step):
-    for _ in range(num):
-        z = z - step * (H @ z + v)
-    return z
+def observed(x, y, z):
+    return {"x": x, "y": y} | ({} if z is None else {"z": z})
 
 
-def neumann(H, v, num, eta):
-    term, total = v, v
-    for _ in range(num):
-        term = term - eta * H @ term
-        total = total + term
-    return -eta * total
-
-
-def fixed_point(H, v, num, alpha):
-    w = np.zeros_like(v)
-    for _ in range(num):
-        w = (np.eye(len(v)) - alpha * H) @ w + v
-    return -alpha * w
-
-
-ADJOINTS = {
-    "amigo_gd": lambda H, v, z: descent(H, v, z, N, BETA),
-    "amigo_cg": lambda H, v, z: cg(H, v, z, N),
-    "aid_gd": lambda H, v, z: descent(H, v, 0 * z, N, BETA),
-    "aid_cg": lambda H, v, z: cg(H, v, 0 * z, N),
-    "aid_cg_ws": lambda H, v, z: cg(H, v, z, N),
-    "aid_fp": lambda H, v, z: fixed_point(H, v, N, ALPHA),
-    "aid_n": lambda H, v, z: neumann(H, v, N, BETA),
-}
-NEEDS_STEP = ("amigo_gd", "aid_gd", "aid_n")
-
-
-def transcription(q, name, x, y0):
-    A_f, A_g, B_g, C_f, rho = (np.asarray(a) for a in (q.A_f, q.A_g, q.B_g, q.C_f, q.coupling))
-    y, z, trajectory = y0, np.zeros_like(y0), []
-    for _ in range(STEPS):
-        y = y0 if name == "aid_cg_ws" else y
-        for _ in range(T):
-            y = y - ALPHA * (A_g @ y + B_g @ x)
-        z = ADJOINTS[name](A_g, C_f + rho * y, z)
-        x = x - GAMMA * (A_f @ x + B_g.T @ z)
-        trajectory.append(x)
-    return np.array(trajectory), y, z
-
-
-@pytest.mark.parametrize("name", ADJOINTS)
-def test_preset_equals_its_transcription(q, name):
-    x0, y0 = np.linspace(-1, 2, 8), np.linspace(1, 2, 6)
-    steps = {"adjoint_step_size": BETA} if name in NEEDS_STEP else {}
-    algorithm = getattr(bx.algorithms, name)(
-        outer_step_size=GAMMA,
-        inner_step_size=ALPHA,
-        inner_steps=T,
-        adjoint_steps=N,
-        **steps,
-    )
+@pytest.mark.parametrize("name", PRESETS)
+def test_it_equals_its_transcription(name):
+    make, transcription = PRESETS[name]
     solution = bx.minimize(
-        q.problem,
-        algorithm,
-        jnp.asarray(x0),
-        jnp.asarray(y0),
+        sums().problem,
+        make(),
+        *sums().start(),
         num_steps=STEPS,
-        metrics=lambda x, y: {"x": x},
+        metrics=observed,
+        key=KEY,
     )
-    trajectory, y, z = transcription(q, name, x0, y0)
-    scale = np.abs(trajectory).max()
-    np.testing.assert_allclose(solution.history["x"], trajectory, atol=1e-10 * scale, rtol=0)
-    np.testing.assert_allclose(solution.y, y, atol=1e-10 * np.abs(y).max(), rtol=0)
-    np.testing.assert_allclose(solution.adjoint, z, atol=1e-10 * np.abs(z).max(), rtol=0)
+    assert solution.result == bx.Result.successful
+    columns = [np.array(column) for column in zip(*transcription(sums()), strict=True)]
+    for variable, expected in zip("xyz", columns, strict=False):
+        assert deviation(solution.history[variable], expected) < 1e-10, variable
+    assert_calls(name, solution.history, **LETTERS | OF_ONE.get(name, {}))
+
+
+# What stands in the table's formulas.
+LETTERS = {"T": T, "N": N, "m": DY, "Q": Q, "L": 2}
+_TERMS = {"p": lambda k: LENGTHS[k % len(LENGTHS)], "T_k": lambda k: growing(k - 1)}
+OF_ONE = {"ba": {"T_k": ba_steps}, "bsa": _TERMS, "ttsa": _TERMS}
+
+
+def test_the_page_is_what_the_code_makes():
+    """`bilevax info --algorithms --markdown` writes it."""
+    page = pathlib.Path(__file__).parents[1] / "docs" / "algorithms.md"
+    assert page.read_text() == markdown()
+    rows = {row.preset: row for row in bx.algorithms.table()}
+    assert list(rows) == sorted(bx.algorithms.__all__)
+    first_order = {name for name, row in rows.items() if row.second_order == "no"}
+    assert first_order == {"bome", "f2sa", "pzobo"}
 
 
 LONG = [pytest.param(seed, number, marks=pytest.mark.slow) for seed, number in
@@ -124,6 +106,12 @@ def test_warm_starts_decide_the_accuracy(seed, number):
     assert 1e-4 < error("aid_gd", adjoint_step_size=1.0) < 1e-1
 
 
+def descent(H, v, z, num, step):
+    for _ in range(num):
+        z = z - step * (H @ z + v)
+    return z
+
+
 def test_a_growing_number_of_steps():
     """num_steps as a function of k: T_k = 1 + k against the transcription."""
     q = bx.problems.quadratic(8, 6, inner_condition=8.0, coupling=0.2, seed=3)
@@ -144,3 +132,154 @@ def test_a_growing_number_of_steps():
     np.testing.assert_allclose(solution.x, x, rtol=1e-11)
     assert solution.cost.inner_gradient == sum(1 + k for k in range(9))
     assert solution.cost.hvp == sum(2 + k // 2 for k in range(9))
+
+
+_TWO = {"outer_step_size": 0.1, "inner_step_size": 0.1}
+_PENALTY = _TWO | {"penalised_step_size": 0.1}
+REFUSED = {
+    "no inner step": (
+        lambda: bx.algorithms.stocbio(**_TWO, inner_steps=0),
+        ValueError,
+        "inner_steps must be at least 1",
+    ),
+    "no product": (
+        lambda: bx.algorithms.bsa(**_TWO, adjoint_steps=0),
+        ValueError,
+        "adjoint_steps must be at least 1",
+    ),
+    "no step of f2sa": (
+        lambda: bx.algorithms.f2sa(**_PENALTY, inner_steps=0),
+        ValueError,
+        "inner_steps must be at least 1",
+    ),
+    "half a step": (
+        lambda: bx.algorithms.amigo_sag(**_TWO, inner_steps=2.5),
+        TypeError,
+        "round it",
+    ),
+    "momentum": (
+        lambda: bx.algorithms.fsla(**_TWO, outer_momentum=1.5),
+        ValueError,
+        "above 0 and at most 1",
+    ),
+    "averaging": (
+        lambda: bx.algorithms.amigo_gd(**_TWO, averaging=0.0),
+        ValueError,
+        "averaging must be above 0 and at most 1",
+    ),
+    "period": (
+        lambda: bx.algorithms.vrbo(**_TWO, period=0),
+        ValueError,
+        "period must be at least 1",
+    ),
+    "terms": (
+        lambda: bx.algorithms.sustain(**_TWO, adjoint_steps=0),
+        ValueError,
+        "adjoint_steps must be at least 1",
+    ),
+    "directions": (
+        lambda: bx.algorithms.pzobo(**_TWO, num_directions=0),
+        ValueError,
+        "num_directions must be at least 1",
+    ),
+    "distance": (
+        lambda: bx.algorithms.pzobo(**_TWO, distance=0.0),
+        ValueError,
+        "distance must be positive",
+    ),
+    "multiplier": (
+        lambda: bx.algorithms.f2sa(**_PENALTY, multiplier=-1.0),
+        ValueError,
+        "multiplier must be positive",
+    ),
+    "growth of a barrier": (
+        lambda: bx.Penalty(_STEP, _STEP, bx.DynamicBarrier(), 0.1),
+        TypeError,
+        "leave `growth` out",
+    ),
+    "steps of a barrier": (
+        lambda: bx.Penalty(_STEP, bx.GradientDescent(0.1, 3), bx.DynamicBarrier()),
+        ValueError,
+        "num_steps=1, got 3",
+    ),
+    "a penalty's missing step": (
+        lambda: bx.algorithms.f2sa(**_TWO, penalised_step_size=None),
+        TypeError,
+        "must be given",
+    ),
+    "a penalty by conjugate gradient": (
+        lambda: bx.Penalty(_STEP, bx.CG(3)),
+        TypeError,
+        "along the gradient",
+    ),
+    "where to start": (
+        lambda: bx.Penalty(_STEP, _STEP, start="y"),
+        ValueError,
+        "'last' or 'penalised'",
+    ),
+    "no column": (lambda: bx.Nystrom(0), ValueError, "rank must be at least 1"),
+    "no regularisation": (
+        lambda: bx.Nystrom(2, 0.0),
+        ValueError,
+        "regularisation must be positive",
+    ),
+    "no strong convexity": (
+        lambda: bx.algorithms.accbio(
+            **_TWO, outer_strong_convexity=0.0, inner_strong_convexity=1.0
+        ),
+        ValueError,
+        "outer_strong_convexity must be positive",
+    ),
+    "a schedule for AccBiO": (
+        lambda: bx.algorithms.accbio(
+            outer_step_size=bx.schedules.polynomial(0.1, 0.5),
+            outer_strong_convexity=1.0,
+            inner_strong_convexity=1.0,
+        ),
+        TypeError,
+        "outer_step_size must be a positive number",
+    ),
+    "a preset's name": (
+        lambda: bx.algorithms.amigo_gc,
+        AttributeError,
+        "no preset 'amigo_gc'. Did you mean 'amigo_",
+    ),
+    "batches of AID-BiO": (
+        lambda: bx.algorithms.aid_bio(**_TWO, batch_size=3),
+        TypeError,
+        "batch_size",
+    ),
+}
+_STEP = bx.GradientDescent(0.1, 1)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_when_it_is_made(name):
+    make, error, message = REFUSED[name]
+    with pytest.raises(error, match=message):
+        make()
+
+
+_DRAWING = [name for name in bx.algorithms.__all__ if name not in ("accbio", "aid_bio", "bome")]
+
+
+@pytest.mark.parametrize("name", _DRAWING)
+def test_rows_that_are_not_there(name):
+    """Each that draws rows says so where there are none, or too few."""
+    without = bx.BilevelProblem(lambda x, y: y @ y, lambda x, y: (y - x) @ (y - x))
+    start = jnp.ones(2), jnp.ones(2)
+    with pytest.raises(ValueError, match="a level without data"):
+        bx.minimize(without, example(name, 4), *start, key=KEY)
+    with pytest.raises(ValueError, match=r"rows|does not divide"):
+        bx.minimize(sums().problem, example(name, 500), *sums().start(), key=KEY)
+
+
+def test_estimators_where_they_have_no_meaning():
+    fixed = bx.FixedPointProblem(lambda x, y: y @ y, lambda x, y: 0.5 * y + x)
+    start = jnp.ones(2), jnp.ones(2)
+    for estimator in (bx.Penalty(_STEP, _STEP), bx.Implicit(_STEP, bx.Nystrom(1))):
+        with pytest.raises(TypeError, match=r"objective|not symmetric"):
+            bx.hypergradient(fixed, estimator, *start, key=KEY)
+    estimator = bx.Implicit(_STEP, bx.Nystrom(7))
+    with pytest.raises(ValueError, match="at most 4"):
+        bx.hypergradient(sums().problem, estimator, *sums().start(), key=KEY)

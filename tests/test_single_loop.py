@@ -24,6 +24,7 @@ from finite_sums import (
     orders,
     states_equal,
 )
+from plain_presets import assert_calls
 
 STEPS, CUT = 60, 23
 ALPHA, BETA, ETA, GAMMA, Q, T, PERIOD = 0.1, 0.15, 0.12, 0.08, 3, 2, 4
@@ -122,7 +123,50 @@ def vrbo(sums):
                 y = y - ALPHA * u
 
 
+def fsla(sums):
+    """y, then z at the new y, then x by momentum at both, each on rows of its own."""
+    i, o = FED[0][: 3 * STEPS].reshape(STEPS, 3), FED[1][: 2 * STEPS].reshape(STEPS, 2)
+
+    def direction(w, b):
+        return sums.outer_x(w[0], block(b[1])) + sums.cross(w[2], block(b[0]))
+
+    d = PlainSTORM(direction, None, lambda k: (1 + k) ** -0.5)
+    x, y, z = sums.x0, sums.y0, np.zeros_like(sums.y0)
+    for k in range(STEPS):
+        y = y - ALPHA * sums.residual(x, y, block(i[k, 0]))
+        z = z - ALPHA * (sums.product(z, block(i[k, 1])) + sums.outer_y(y, block(o[k, 0])))
+        x = x - GAMMA * d((x, y, z), (i[k, 2], o[k, 1]), k)
+        yield x, y, z
+
+
+LENGTHS = [2, 0, 3]
+
+
+def sustain(sums):
+    """MRBO with one random term of the same length at both points."""
+
+    def h(w, b, p):
+        inner, outer = map(block, b)
+        z = -ETA * Q * sums.outer_y(w[1], outer)
+        for _ in range(p):
+            z = z - ETA * sums.product(z, inner)
+        return sums.outer_x(w[0], outer) + sums.cross(z, inner)
+
+    c = lambda i: (1 + i) ** (-2 / 3)
+    u = PlainSTORM(lambda w, b: sums.residual(*w, rows(b)), SLOTS, c)
+    x, y, v, last = sums.x0, sums.y0, None, None
+    for k in range(STEPS):
+        w, b, p = (x, y), (FED[0][k], FED[1][k]), LENGTHS[k % 3]
+        new = h(w, b, p)
+        v = new if v is None else new + (1 - c(k)) * (v - h(last, b, p))
+        last = w
+        x, y = x - GAMMA * v, y - ALPHA * u(w, b[0], k)
+        yield x, y
+
+
 PRESETS = {
+    "fsla": (lambda: bx.algorithms.fsla(**STEP_SIZES, **ROWS), fsla),
+    "sustain": (lambda: bx.algorithms.sustain(**SERIES, **ROWS, lengths=LENGTHS), sustain),
     "soba": (lambda: bx.algorithms.soba(**THREE, **ROWS), lambda s: soba(s, plain("Sample"))),
     "ma_soba": (lambda: bx.algorithms.ma_soba(**THREE, **ROWS, weight=0.3), ma_soba),
     "saba": (lambda: bx.algorithms.saba(**THREE, **ROWS), lambda s: soba(s, plain("SAGA"))),
@@ -174,6 +218,10 @@ def test_it_equals_its_transcription(run, sums):
 
 def test_a_run_goes_on_bit_for_bit(run):
     name, whole, rest = run
+    period = {"srba": 7, "vrbo": PERIOD}.get(name, STEPS)
+    refreshed = lambda k: k % period == 0
+    p = lambda k: LENGTHS[k % len(LENGTHS)]
+    assert_calls(name, whole.history, refreshed, T=T, N=Q, p=p)
     assert states_equal(whole.state, rest.state)
     assert whole.cost == rest.cost
     if name == "saba":  # Its full tables are paid for.
@@ -182,7 +230,7 @@ def test_a_run_goes_on_bit_for_bit(run):
         assert whole.cost.rows.outer_gradient == SIZE * (STEPS + OUTER_SLOTS)
 
 
-@pytest.mark.parametrize("name", ["srba", "vrbo"])
+@pytest.mark.parametrize("name", ["srba", "vrbo", "sustain"])
 def test_costs_are_the_counted_calls(name, sums):
     counter = Counter()
     problem, own = Counted(sums.problem, counter), PRESETS[name][0]()

@@ -27,7 +27,16 @@ from .algorithms._averaged import averaged
 from .algorithms._base import Algorithm
 from .algorithms._mirror import mirror_descent
 from .algorithms._projected import projected
-from .hypergradients import Analytic, Implicit, Joint, Unrolled
+from .hypergradients import (
+    Analytic,
+    DynamicBarrier,
+    FiniteDifference,
+    Implicit,
+    Joint,
+    OneStep,
+    Penalty,
+    Unrolled,
+)
 from .problems._base import BilevelProblem, FixedPointProblem, MinProblem
 from .problems._constants import Constants
 from .reducers import SAGA, SPIDER, STORM, Sample
@@ -41,8 +50,10 @@ from .solvers import (
     Direct,
     FixedPointIteration,
     GradientDescent,
+    HeavyBall,
     Neumann,
     Newton,
+    Nystrom,
     Optimistix,
     ReducedDescent,
     Sinkhorn,
@@ -73,12 +84,15 @@ __all__ = [
     "Curvature",
     "Descent",
     "Direct",
+    "DynamicBarrier",
     "Epochs",
     "ErrorBound",
+    "FiniteDifference",
     "FixedPointIteration",
     "FixedPointProblem",
     "FullBatch",
     "GradientDescent",
+    "HeavyBall",
     "Hypergradient",
     "Implicit",
     "Joint",
@@ -86,7 +100,10 @@ __all__ = [
     "MinProblem",
     "Neumann",
     "Newton",
+    "Nystrom",
+    "OneStep",
     "Optimistix",
+    "Penalty",
     "RandomRows",
     "Recommendation",
     "ReducedDescent",

@@ -88,7 +88,7 @@ class Cost(Oracles):
     r"""What was called, as exact integers.
 
     - `inner_gradient`: evaluations of the inner residual $F(x, y)$, that is of
-      $\nabla_y g$ or of the map $\phi$;
+      $\nabla_y g$ or of the map $\phi$; and of $\partial_x g$, alone or with it;
     - `hvp`: products $(\partial_y F)^\top z$, Hessian-vector products where
       $F = \nabla_y g$;
     - `cross`: products $(\partial_x F)^\top z$;

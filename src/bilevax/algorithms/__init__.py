@@ -14,29 +14,55 @@ Arguments that presets share, keyword-only:
   draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
 """
 
+import difflib
+
+from ._accbio import accbio
 from ._amigo import aid_cg, aid_cg_ws, aid_fp, aid_gd, aid_n, amigo_cg, amigo_gd
+from ._amigo_variants import amigo_accelerated, amigo_sag
 from ._ba import ba
+from ._catalogue import table as table
+from ._first_order import bome, f2sa, pzobo
 from ._itd import itd, reverse
-from ._recursive import mrbo, vrbo
+from ._recursive import mrbo, sustain, vrbo
 from ._sid import sid
-from ._single_loop import ma_soba, saba, soba, srba
+from ._single_loop import fsla, ma_soba, saba, soba, srba
+from ._stocbio import aid_bio, stocbio
+from ._two_timescale import bsa, ttsa
 
 __all__ = [
+    "accbio",
+    "aid_bio",
     "aid_cg",
     "aid_cg_ws",
     "aid_fp",
     "aid_gd",
     "aid_n",
+    "amigo_accelerated",
     "amigo_cg",
     "amigo_gd",
+    "amigo_sag",
     "ba",
+    "bome",
+    "bsa",
+    "f2sa",
+    "fsla",
     "itd",
     "ma_soba",
     "mrbo",
+    "pzobo",
     "reverse",
     "saba",
     "sid",
     "soba",
     "srba",
+    "stocbio",
+    "sustain",
+    "ttsa",
     "vrbo",
 ]
+
+
+def __getattr__(name: str):
+    near = difflib.get_close_matches(name, __all__, 1, cutoff=0.5)
+    meant = f" Did you mean {near[0]!r}?" if near and not name.startswith("_") else ""
+    raise AttributeError(f"There is no preset {name!r}.{meant} There are {', '.join(__all__)}.")

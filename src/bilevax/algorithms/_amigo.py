@@ -18,17 +18,15 @@ warm conjugate gradient pays one for its first residual (the paper counts T + N 
 all).
 """
 
-from typing import Any
-
-from .._core.types import NumSteps, StepSize
+from .._core.types import NumSteps, StepSize, Weight
 from .._rows.samplers import BatchSize
-from ..hypergradients import Implicit
 from ..schedules import as_step_size
-from ..solvers import CG, AbstractSolver, Neumann
+from ..solvers import CG, Neumann
 from ..solvers._base import checked_num_steps
-from ..solvers._directions import OuterStep, as_outer
+from ..solvers._directions import OuterStep
 from ._base import Algorithm
 from ._batches import ALL, per_oracle
+from ._implicit import implicit
 from ._steps import descent
 
 
@@ -39,15 +37,23 @@ def amigo_gd(
     adjoint_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
+    averaging: Weight | None = None,
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""AmIGO-GD: gradient descent on both levels, both warm-started.
 
     $y^t = y^{t-1} - \alpha \nabla_y g(x_k, y^{t-1})$ from $y_{k-1}$, then
     $z^n = z^{n-1} - \beta (H z^{n-1} + \partial_y f)$ from $z_{k-1}$, then
-    $x_{k+1} = x_k - \gamma (\partial_x f + J z_k)$ (Arbel and Mairal 2022, Algs. 1-3).
+    $x_{k+1} = x_k - \gamma (\partial_x f + J z_k)$ (Arbel and Mairal 2022, Algs. 1-3). With
+    batch sizes all T + 1 + N + 1 batches of an outer step are independent; one outer batch
+    serves both partial gradients of f.
 
-    **Arguments:** see `bilevax.algorithms`.
+    **Arguments:** see `bilevax.algorithms`, and
+
+    - `averaging`: the weight $\delta_k$ of the averages $\bar x_k$ of `bx.averaged`, which are
+      then what is shown: for a stochastic problem with a convex value function. With
+      $\gamma = 1/L$ and $\eta_0 = \mu$ it is $1 / \kappa_L$ (section 4). By default $x_k$
+      itself is shown.
 
     >>> import bilevax as bx
     >>> algorithm = bx.algorithms.amigo_gd(
@@ -57,8 +63,9 @@ def amigo_gd(
     stochastic bilevel optimization, ICLR 2022.
     """
     rows = per_oracle(ALL, batch_sizes)
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     adjoint = descent("adjoint", adjoint_step_size, adjoint_steps, rows["hvp"])
-    return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
+    return implicit(inner, adjoint, outer_step_size, rows, averaging=averaging)
 
 
 def amigo_cg(
@@ -67,14 +74,18 @@ def amigo_cg(
     inner_step_size: StepSize = None,
     inner_steps: NumSteps = 10,
     adjoint_steps: NumSteps = 10,
+    averaging: Weight | None = None,
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""AmIGO-CG: the adjoint by conjugate gradient, both levels warm-started.
 
     As `amigo_gd`, with N steps of conjugate gradient on $H z = -\partial_y f$ from
-    $z_{k-1}$ in place of gradient descent (Arbel and Mairal 2022, section 2).
+    $z_{k-1}$ in place of gradient descent (Arbel and Mairal 2022, section 2). With a batch
+    size one batch, drawn at each outer step, serves all N products: the operator of
+    conjugate gradient must not change.
 
-    **Arguments:** see `bilevax.algorithms`; the adjoint needs no step size.
+    **Arguments:** see `bilevax.algorithms`; the adjoint needs no step size. `averaging` is
+    that of `amigo_gd`.
 
     >>> import bilevax as bx
     >>> algorithm = bx.algorithms.amigo_cg(outer_step_size=1.0, inner_step_size=0.1)
@@ -82,8 +93,9 @@ def amigo_cg(
     **Reference:** M. Arbel and J. Mairal, ICLR 2022.
     """
     rows = per_oracle(ALL, batch_sizes)
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     adjoint = CG(checked_num_steps(adjoint_steps, "adjoint_steps"), batch_size=rows["hvp"])
-    return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
+    return implicit(inner, adjoint, outer_step_size, rows, averaging=averaging)
 
 
 def aid_gd(
@@ -106,15 +118,9 @@ def aid_gd(
     **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
     """
     rows = per_oracle(ALL, batch_sizes)
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     adjoint = descent("adjoint", adjoint_step_size, adjoint_steps, rows["hvp"])
-    return _implicit(
-        inner_step_size,
-        inner_steps,
-        adjoint,
-        outer_step_size,
-        rows,
-        warm_start_adjoint=False,
-    )
+    return implicit(inner, adjoint, outer_step_size, rows, warm_start_adjoint=False)
 
 
 def aid_cg(
@@ -136,15 +142,9 @@ def aid_cg(
     complexity of hypergradient computation, ICML 2020.
     """
     rows = per_oracle(ALL, batch_sizes)
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     adjoint = CG(checked_num_steps(adjoint_steps, "adjoint_steps"), batch_size=rows["hvp"])
-    return _implicit(
-        inner_step_size,
-        inner_steps,
-        adjoint,
-        outer_step_size,
-        rows,
-        warm_start_adjoint=False,
-    )
+    return implicit(inner, adjoint, outer_step_size, rows, warm_start_adjoint=False)
 
 
 def aid_cg_ws(
@@ -165,10 +165,9 @@ def aid_cg_ws(
     **Reference:** M. Arbel and J. Mairal, ICLR 2022, section 5.
     """
     rows = per_oracle(ALL, batch_sizes)
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     adjoint = CG(checked_num_steps(adjoint_steps, "adjoint_steps"), batch_size=rows["hvp"])
-    return _implicit(
-        inner_step_size, inner_steps, adjoint, outer_step_size, rows, warm_start_inner=False
-    )
+    return implicit(inner, adjoint, outer_step_size, rows, warm_start_inner=False)
 
 
 def aid_fp(
@@ -195,16 +194,10 @@ def aid_fp(
     **Reference:** R. Grazzi et al., ICML 2020.
     """
     rows = per_oracle(ALL, batch_sizes)
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     step_size = as_step_size(inner_step_size, "inner_step_size")
     adjoint = descent("adjoint", step_size, adjoint_steps, rows["hvp"])
-    return _implicit(
-        inner_step_size,
-        inner_steps,
-        adjoint,
-        outer_step_size,
-        rows,
-        warm_start_adjoint=False,
-    )
+    return implicit(inner, adjoint, outer_step_size, rows, warm_start_adjoint=False)
 
 
 def aid_n(
@@ -230,37 +223,10 @@ def aid_n(
     hyperparameters by implicit differentiation, AISTATS 2020.
     """
     rows = per_oracle(ALL, batch_sizes)
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
     adjoint = Neumann(
         step_size=as_step_size(adjoint_step_size, "adjoint_step_size"),
         num_steps=checked_num_steps(adjoint_steps, "adjoint_steps"),
         batch_size=rows["hvp"],
     )
-    return _implicit(
-        inner_step_size,
-        inner_steps,
-        adjoint,
-        outer_step_size,
-        rows,
-        warm_start_adjoint=False,
-    )
-
-
-def _implicit(
-    inner_step_size: StepSize,
-    inner_steps: NumSteps,
-    adjoint: AbstractSolver,
-    outer_step_size: OuterStep,
-    rows: dict[str, BatchSize],
-    **options: Any,
-) -> Algorithm:
-    """Gradient descent on the inner level, any adjoint solver, warm but where said."""
-    return Algorithm(
-        Implicit(
-            descent("inner", inner_step_size, inner_steps, rows["inner"]),
-            adjoint,
-            outer_batch_size=rows["outer"],
-            cross_batch_size=rows["cross"],
-            **options,
-        ),
-        as_outer(outer_step_size, "outer_step_size"),
-    )
+    return implicit(inner, adjoint, outer_step_size, rows, warm_start_adjoint=False)

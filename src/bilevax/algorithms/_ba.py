@@ -4,11 +4,11 @@ import jax.numpy as jnp
 
 from .._core.types import NumSteps, StepSize
 from .._rows.samplers import BatchSize
-from ..hypergradients import Implicit
 from ..solvers import Direct
-from ..solvers._directions import OuterStep, as_outer
+from ..solvers._directions import OuterStep
 from ._base import Algorithm
 from ._batches import per_oracle
+from ._implicit import implicit
 from ._steps import descent
 
 
@@ -45,12 +45,5 @@ def ba(
     arXiv 1802.02246, 2018.
     """
     rows = per_oracle(("inner", "cross", "outer"), batch_sizes)
-    return Algorithm(
-        Implicit(
-            descent("inner", inner_step_size, inner_steps, rows["inner"]),
-            Direct(),
-            outer_batch_size=rows["outer"],
-            cross_batch_size=rows["cross"],
-        ),
-        as_outer(outer_step_size, "outer_step_size"),
-    )
+    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
+    return implicit(inner, Direct(), outer_step_size, rows)

@@ -11,6 +11,7 @@ $y_{k+1} = y_k - \alpha D_y$, $z_{k+1} = z_k - \beta D_z$, $x_{k+1} = x_k - \gam
 | `soba` | on the batch | 4 |
 | `ma_soba` | on the batch, x along an exponential average | 4 |
 | `saba` | SAGA, a table for each of the five terms | 4 |
+| `fsla` | on batches, y, z and x in turn, x by recursive momentum | 1 + 1 + 2 + 3 |
 | `srba` | SARAH, refreshed on all rows every `period` steps | 8, or 4 on all rows |
 
 A step on all rows that converges for gradient descent need not do so on batches, whose
@@ -20,9 +21,9 @@ smoothness is larger: left out, the inner and adjoint steps are measured on batc
 from .._core.types import Count, StepSize, Weight
 from .._rows.samplers import BatchSize
 from ..hypergradients import Joint
-from ..reducers import SAGA, SPIDER, AbstractReducer, Sample
+from ..reducers import SAGA, SPIDER, STORM, AbstractReducer, Sample
 from ..reducers._saga import Start
-from ..schedules import as_step_size, as_weight
+from ..schedules import as_step_size, as_weight, polynomial
 from ..solvers import GradientDescent
 from ..solvers._directions import OuterStep, as_outer
 from ._averaged import MovingAverage
@@ -137,6 +138,48 @@ def srba(
     """
     steps = inner_step_size, adjoint_step_size, outer_step_size
     return _together(SPIDER(period), *steps, batch_sizes)
+
+
+def fsla(
+    *,
+    outer_step_size: OuterStep,
+    inner_step_size: StepSize = None,
+    adjoint_step_size: StepSize = None,
+    outer_momentum: Weight | None = None,
+    **batch_sizes: BatchSize,
+) -> Algorithm:
+    r"""FSLA: a step of y, one of z at the new y, and x along a recursive momentum at both.
+
+    $d_k = D_x(w_k; b_k) + (1 - c_k)(d_{k-1} - D_x(w_{k-1}; b_k))$ with $w = (x, y, z)$, the
+    same batches at both points. Each direction has batches of its own: three inner ones and
+    two outer ones a step.
+
+    **Arguments:** see `bilevax.algorithms`, and `outer_momentum`: c in (0, 1] or a schedule of
+    k, by default $(k + 1)^{-1/2}$, which belongs to steps that decrease alike, as published. A
+    missing `adjoint_step_size` is the inner one.
+
+    >>> import bilevax as bx
+    >>> steps = bx.schedules.polynomial(0.1, 0.5)
+    >>> algorithm = bx.algorithms.fsla(
+    ...     outer_step_size=steps, inner_step_size=steps, batch_size=64)
+
+    **Reference:** J. Li, B. Gu and H. Huang, A fully single loop algorithm for bilevel
+    optimization without Hessian inverse, AAAI 2022.
+    """
+    rows = per_oracle(LEVELS, batch_sizes)
+    beta = inner_step_size if adjoint_step_size is None else adjoint_step_size
+    momentum = polynomial(1.0, 0.5) if outer_momentum is None else outer_momentum
+    return Algorithm(
+        Joint(
+            GradientDescent(as_step_size(beta, "adjoint_step_size"), 1),
+            (Sample(), Sample(), STORM(momentum)),
+            inner_step_size,
+            order="in turn",
+            inner_batch_size=rows["inner"],
+            outer_batch_size=rows["outer"],
+        ),
+        as_outer(outer_step_size, "outer_step_size"),
+    )
 
 
 def _together(

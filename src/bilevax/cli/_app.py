@@ -120,8 +120,20 @@ def info(
         pathlib.Path | None,
         _option("Folder where data sets are kept.", "$BILEVAX_DATA or ~/bilevax_data"),
     ] = None,
+    algorithms: Annotated[
+        bool, typer.Option("--algorithms", help="Print the table of all algorithms instead.")
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="That table as a page of the documentation.")
+    ] = False,
 ) -> None:
     """Print versions, devices and known data sets."""
+    if algorithms or markdown:
+        from ._algorithms import markdown as page
+        from ._algorithms import show_algorithms
+
+        print(page(), end="") if markdown else show_algorithms()
+        raise typer.Exit(0)
     from ._info import show_info
 
     show_info(data)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import os
 import pathlib
 from typing import Annotated, Any, get_args, get_type_hints
@@ -14,7 +15,18 @@ from ._options import POSITIVE, Told, option, told
 
 MODELS = ("logistic", "ridge")
 PENALTIES = ("auto", "per-feature", "per-class", "shared")
-ALGORITHMS = tuple(name.replace("_", "-") for name in algorithms.__all__)
+
+
+def _needs_only_a_step(name: str) -> bool:
+    """Whether a preset does without constants that nobody knows of a data set."""
+    accepted = inspect.signature(getattr(algorithms, name)).parameters.values()
+    needed = [p.name for p in accepted if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
+    return needed == ["outer_step_size"]
+
+
+ALGORITHMS = tuple(
+    name.replace("_", "-") for name in algorithms.__all__ if _needs_only_a_step(name)
+)
 DATASETS = tuple(KNOWN)
 # What is taken where an option is left out whose meaning depends on others.
 INNER_STEPS, ADJOINT_STEPS, TEST_SHARE = 20, 10, "0.2"

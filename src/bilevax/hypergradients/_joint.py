@@ -13,7 +13,7 @@ from .._core.cost import Cost
 from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
-from .._core.types import Count, StepSize
+from .._core.types import Count, Index, StepSize
 from .._rows.samplers import AbstractSampler, BatchSize, FullBatch
 from ..reducers import AbstractReducer, Reader
 from ..reducers._base import check_reducer
@@ -78,7 +78,8 @@ class Joint(AbstractHypergradient):
     **Arguments:**
 
     - `adjoint`: `bx.GradientDescent(beta, 1)`, one step of z at a time, or `bx.Neumann`.
-      Its batches are those of `inner_batch_size`.
+      Its batches are those of `inner_batch_size`. With `randomized=True` one random term has
+      the same length wherever it is evaluated within an outer step.
     - `reducer`: `bx.Sample`, `bx.SAGA`, `bx.STORM` or `bx.SPIDER` for all directions, or a
       triple of them for y, z and x (with a series the second is not used: `None`). One for
       all shares the evaluations.
@@ -147,20 +148,26 @@ class Joint(AbstractHypergradient):
 
     @property
     def random(self):
-        draws = any(part.reducer.draws for part in self.parts)
+        series = self.series is not None and self.series.random
+        draws = series or any(part.reducer.draws for part in self.parts)
         return draws or self.inner_sampler.random or self.outer_sampler.random
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The terms of the directions, each with its reducer.
+        """The terms of the directions, each with its reducer."""
+        return self.parts_at(0, 0)
 
-        One reducer for all takes those of one level together, which shares a pass.
+    def parts_at(self, k: Index, seed: Any) -> tuple[Part, ...]:
+        """The same at an outer step, which decides the length of one random term.
+
+        One reducer for all takes the terms of one level together, which shares a pass.
         """
         y, z, x = self._triple
         shared = len(self.reducers) == 1 and self.order != "in turn"
         parts: tuple[tuple[AbstractTerms, Any], ...]
         if self.series is not None:
-            parts = (InnerTerms(("y",)), y), (SeriesTerms(self.series), x)
+            series = SeriesTerms(self.series, self._length(self.series, k, seed))
+            parts = (InnerTerms(("y",)), y), (series, x)
         elif shared:
             parts = (InnerTerms(("y", "z", "x")), y), (OuterTerms(("z", "x")), x)
         else:
@@ -256,6 +263,11 @@ class Joint(AbstractHypergradient):
         reducers = self.reducers
         return (reducers[0], reducers[len(reducers) // 2], reducers[-1])
 
+    def _length(self, series: Neumann, k: Index, seed: Any) -> Index:
+        """The products of the series, or of its random term."""
+        key = jax.random.key(seed) if series.random else jax.random.key(0)
+        return series.length(jax.random.fold_in(key, k), k)
+
     def _readers(self, problem) -> tuple[Reader, Reader]:
         inner = Reader(problem.inner_data, self.inner_sampler)
         return inner, Reader(problem.outer_data, self.outer_sampler)
@@ -276,12 +288,13 @@ class Joint(AbstractHypergradient):
 def _as_adjoint(adjoint: Any, step_size: StepSize):
     """The series, or the step of z."""
     if isinstance(adjoint, Neumann):
-        if adjoint.randomized or not isinstance(adjoint.sampler, FullBatch):
+        if not isinstance(adjoint.sampler, FullBatch):
             raise TypeError(_PLAIN_SERIES)
         if callable(adjoint.num_steps):
             raise TypeError("Joint needs a Neumann series of a fixed number of products.")
         step = _one_step(adjoint.step_size, step_size)
-        return Neumann(step_size=step, num_steps=int(adjoint.num_steps)), None
+        options = {"randomized": adjoint.randomized, "lengths": adjoint.lengths}
+        return Neumann(step_size=step, num_steps=int(adjoint.num_steps), **options), None
     direction = adjoint.transformation if isinstance(adjoint, Descent) else None
     plain = isinstance(direction, SteepestDescent | FollowedDescent)
     if not plain or adjoint.num_steps != 1 or not isinstance(adjoint.sampler, FullBatch):
@@ -320,8 +333,8 @@ _NO_ADJOINT = (
     "bx.Neumann(...), both without a batch size of their own; got {!r}."
 )
 _PLAIN_SERIES = (
-    "In bx.Joint a Neumann series is not randomized, and its products read the batch of the "
-    "step: leave `randomized` and `batch_size` out, and pass `inner_batch_size` to bx.Joint."
+    "In bx.Joint the products of a Neumann series read the batch of the step: leave its "
+    "`batch_size` out, and pass `inner_batch_size` to bx.Joint."
 )
 _NESTED = (
     "A table holds an average of independent terms, one a slot, and with a Neumann series as "

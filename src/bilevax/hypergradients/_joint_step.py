@@ -35,13 +35,14 @@ class Step:
 
     def __init__(self, joint: Joint, problem: AbstractProblem, x: PyTree, state: JointState):
         self._joint, self._problem, self._x, self._state = joint, problem, x, state
-        self._parts, self._readers = joint.parts, joint._readers(problem)
+        self._readers = joint._readers(problem)
         place = state.k % joint.ahead
         self._inner = ticket_at(state.inner_rows.tickets, place)
         self._outer = ticket_at(state.outer_rows.tickets, place)
         lag = 1 if joint.order == "x first" else 0
         k = jnp.maximum(state.k - lag, 0)
         self._clock = Clock(k, k)
+        self._parts = joint.parts_at(state.k, state.seed)
 
     def together(self):
         """All directions at the same point."""

@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 from .._core.cost import Cost
 from .._core.tree import axpy, scale
 from .._core.types import Calls as Number
+from .._core.types import Index
 from .._rows.samplers import Batch
 from ..problems._base import AbstractProblem
 from ..reducers import AbstractReducer, Average, Calls, Reader
@@ -102,12 +103,14 @@ class OuterTerms(AbstractTerms):
 
 
 class SeriesTerms(AbstractTerms):
-    """The hypergradient with z a Neumann series at (x, y), as a direction of x.
+    """The hypergradient with z a Neumann series at (x, y), or one random term of it.
 
-    The same batch of inner rows serves all products, those of the series and the last.
+    As a direction of x. The same batch of inner rows serves all products, those of the series
+    and the last.
     """
 
     series: Neumann
+    length: Index
 
     def __call__(self, problem, w, batch: tuple[Batch, Batch], clock):
         inner, outer = batch
@@ -115,14 +118,18 @@ class SeriesTerms(AbstractTerms):
         linear = problem.linearize(w.x, w.y, inner)
         product = on_quotient(linear.hvp, problem.gauge)
         eta = evaluate(self.series.step_size, *clock)
-        term = scale(-eta, off_kernel(f_y, problem.gauge))
+        first = scale(-eta * self._weight, off_kernel(f_y, problem.gauge))
+        further = lambda term: axpy(-eta, product(term), term)
 
         def add(_, carry):
             term, z = carry
-            term = axpy(-eta, product(term), term)
+            term = further(term)
             return term, optax.tree.add(z, term)
 
-        _, z = jax.lax.fori_loop(0, self._length, add, (term, term))
+        if self.series.randomized:
+            z = jax.lax.fori_loop(0, self.length, lambda _, term: further(term), first)
+        else:
+            _, z = jax.lax.fori_loop(0, self.length, add, (first, first))
         return {"x": optax.tree.add(f_x, linear.cross(z)), "adjoint": z, "value": value}
 
     def of(self, inner, outer):
@@ -131,14 +138,15 @@ class SeriesTerms(AbstractTerms):
     def cost(self, calls, inner_rows, outer_rows):
         return (
             Cost.of("outer_gradient", calls, outer_rows)
-            + Cost.of("hvp", calls * self._length, inner_rows)
+            + Cost.of("hvp", calls * self.length, inner_rows)
             + Cost.of("cross", calls, inner_rows)
         )
 
     @property
-    def _length(self) -> int:
-        length: Any = self.series.num_steps
-        return length
+    def _weight(self) -> int:
+        """Of the first term: a random one stands for all of them."""
+        terms: Any = self.series.num_steps
+        return terms if self.series.randomized else 1
 
 
 class Part(eqx.Module):

@@ -62,6 +62,14 @@ class AbstractProblem(eqx.Module):
         del x, y, batch
         raise TypeError(_NO_VALUE)
 
+    def inner_gradients(self, x: PyTree, y: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+        r"""$(\partial_x g, \partial_y g)$, where the inner problem minimises.
+
+        One evaluation of the inner gradient, whichever of the two is used.
+        """
+        del x, y, batch
+        raise TypeError(_NO_VALUE)
+
     def adjoint_map(self, z: PyTree, residual: PyTree) -> PyTree:
         """The fixed-point form of the adjoint system, given its residual at z."""
         del z, residual
@@ -124,6 +132,12 @@ class ObjectiveProblem(AbstractProblem):
     def inner_value_and_gradient(self, x, y, batch):
         def on_rows(rows):
             return jax.value_and_grad(lambda y: call(self.inner, x, y, rows))(y)
+
+        return mean_over_rows(on_rows, batch)
+
+    def inner_gradients(self, x, y, batch):
+        def on_rows(rows):
+            return jax.grad(lambda x, y: call(self.inner, x, y, rows), argnums=(0, 1))(x, y)
 
         return mean_over_rows(on_rows, batch)
 
@@ -355,9 +369,9 @@ _NO_SWEEP = (
     "the inner problem with bx.GradientDescent."
 )
 _NO_VALUE = (
-    "This solver needs an inner problem that minimises, and a FixedPointProblem has no "
-    "objective: solve it with bx.FixedPointIteration, or pass the objective g itself as a "
-    "bx.BilevelProblem."
+    "This solver or estimator needs an inner problem that minimises, and a FixedPointProblem "
+    "has no objective: solve it with bx.FixedPointIteration, or pass the objective g itself as "
+    "a bx.BilevelProblem."
 )
 _NO_ADJOINT_MAP = (
     "FixedPointIteration on the adjoint system needs a FixedPointProblem: use "

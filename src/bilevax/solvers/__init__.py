@@ -6,8 +6,10 @@ from ._cg import CG
 from ._descent import SGD, Descent, GradientDescent
 from ._direct import Direct
 from ._fixed_point import FixedPointIteration
+from ._heavy_ball import HeavyBall
 from ._neumann import Neumann
 from ._newton import Newton
+from ._nystrom import Nystrom
 from ._optimistix import Optimistix
 from ._reduced import SAG, SVRG, ReducedDescent
 from ._sinkhorn import Sinkhorn
@@ -26,8 +28,10 @@ __all__ = [
     "Direct",
     "FixedPointIteration",
     "GradientDescent",
+    "HeavyBall",
     "Neumann",
     "Newton",
+    "Nystrom",
     "Optimistix",
     "ReducedDescent",
     "Sinkhorn",

@@ -38,7 +38,7 @@ class ReducedDescent(AbstractIterativeSolver):
     On the inner problem the reducer averages $\nabla_y g$ over batches; on the adjoint
     system the products $H_b z$ only, to which the frozen $\partial_y f$ is added exactly.
     Tables, anchors and momenta go on from one outer step to the next, unless a solve starts
-    cold; earlier points keep the x and y that they were seen at.
+    cold or `restart` says otherwise; earlier points keep the x and y that they were seen at.
 
     **Arguments:**
 
@@ -46,6 +46,7 @@ class ReducedDescent(AbstractIterativeSolver):
     - `reducer`: `bx.Sample`, `bx.SAGA`, `bx.STORM` or `bx.SPIDER`.
     - `num_steps`: iterations of one solve, an int or a function of the outer step k.
     - `batch_size`: an int (random rows; for a table `bx.Blocks`) or a sampler.
+    - `restart`: whether tables, anchors and momenta begin anew at every solve.
 
     >>> import bilevax as bx
     >>> solver = bx.ReducedDescent(0.1, bx.STORM(0.2), num_steps=10, batch_size=32)
@@ -55,6 +56,7 @@ class ReducedDescent(AbstractIterativeSolver):
     reducer: AbstractReducer
     num_steps: NumSteps
     sampler: AbstractSampler
+    restarts: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class ReducedDescent(AbstractIterativeSolver):
         reducer: Reducer,
         num_steps: NumSteps,
         batch_size: BatchSize,
+        restart: bool = False,
     ):
         self.transformation = as_transformation(transformation)
         if isinstance(self.transformation, Searching):
@@ -71,6 +74,7 @@ class ReducedDescent(AbstractIterativeSolver):
         if batch_size is None:
             raise TypeError(_NEEDS_ROWS)
         self.sampler = as_reduced_sampler(batch_size, self.reducer)
+        self.restarts = bool(restart)
 
     @property
     def random(self):
@@ -94,7 +98,7 @@ class ReducedDescent(AbstractIterativeSolver):
     def begin(self, equation, u, state):
         # Products with zero are made: a table and an anchor need them.
         u = as_linear(equation).zeros() if u is None else u
-        old = state.method
+        old = self.init_method(equation, u) if self.restarts else state.method
         calls = Calls(jnp.int32(0), jnp.int32(0))
         estimate = old.estimate
         if self.reducer.starts_full:
@@ -134,16 +138,19 @@ def SAG(  # noqa: N802 - constructs a solver
     step_size: StepSize = None,
     num_steps: NumSteps = 10,
     batch_size: BatchSize = 1,
+    restart: bool = False,
 ) -> ReducedDescent:
     r"""The stochastic average gradient: steps along the mean of a table of batch residuals.
 
-    The table starts at zero and is kept from one solve to the next (Arbel and Mairal 2022,
-    A.5.2, with a step of $1 / (2 n L_g)$ for n batches).
+    The table starts at zero, and is kept from one solve to the next or, with `restart`, is
+    zero again at every solve (Arbel and Mairal 2022, A.5.2, with a step of
+    $1 / (2 n L_g)$ for n batches).
 
     **Arguments:**
 
     - `step_size`, `num_steps`: as in `bx.SGD`.
     - `batch_size`: rows of a fixed batch, which must divide the rows, or a `bx.Blocks`.
+    - `restart`: as in `bx.ReducedDescent`.
 
     >>> import bilevax as bx
     >>> solver = bx.SAG(step_size=1e-3, num_steps=100, batch_size=10)
@@ -151,8 +158,8 @@ def SAG(  # noqa: N802 - constructs a solver
     **Reference:** M. Schmidt, N. Le Roux and F. Bach, Minimizing finite sums with the
     stochastic average gradient, Mathematical Programming 162, 2017.
     """
-    reducer = SAGA(unbiased=False)
-    return ReducedDescent(as_transformation(step_size), reducer, num_steps, batch_size)
+    step = as_transformation(step_size)
+    return ReducedDescent(step, SAGA(unbiased=False), num_steps, batch_size, restart)
 
 
 def SVRG(  # noqa: N802

@@ -145,18 +145,25 @@ def _algorithm(settings: Settings, unknowns: int) -> Algorithm:
     preset = getattr(algorithms, name.replace("-", "_"))
     accepted = inspect.signature(preset).parameters
     defaults = {"inner_steps": INNER_STEPS, "adjoint_steps": ADJOINT_STEPS}
-    options: dict[str, Any] = {"batch_size": settings.batch_size}
+    options: dict[str, Any] = {}
+    if "batch_sizes" in accepted:
+        options["batch_size"] = settings.batch_size
+    elif settings.batch_size is not None:
+        raise UnusableError(_NO_MEANING.format(option("batch_size"), name))
     for steps, default in defaults.items():
         given = getattr(settings, steps)
         if steps not in accepted:
             if given is not None:
-                raise UnusableError(f"{option(steps)} has no meaning for --algorithm {name}.")
+                raise UnusableError(_NO_MEANING.format(option(steps), name))
         elif given is not None or not callable(accepted[steps].default):
             options[steps] = given or default
     outer = adaptive_step() if settings.step_size is None else settings.step_size
     made = preset(outer_step_size=outer, **options)
     bounds = np.log(_LEAST / _START), np.log(_LARGEST / _START)
     return Algorithm(made.hypergradient, made.outer, projected(projection_box, *bounds))
+
+
+_NO_MEANING = "{} has no meaning for --algorithm {}."
 
 
 def _on_device(rows):

@@ -1,0 +1,211 @@
+"""Every preset's outer step against a bare scan of the products that it contains.
+
+The bare scan makes as many gradients, Hessian products, cross products and outer gradients as
+the preset counts, on given rows, and nothing else: on the dense quadratic of 2,000 x 1,000,
+which has no rows, and on logistic regression with 20,000 rows of 100 numbers, in batches of 64.
+Where a preset reads one batch for several products, so does the scan. `ba` is left out: a dense
+solve is no scan of products.
+
+Process CPU time; run it on one core and one thread:
+
+    XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" \
+        taskset -c 0 python benchmarks/run.py --only presets
+"""
+
+import functools
+import inspect
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _timing import Row, interleaved
+
+import bilevax as bx
+from bilevax.algorithms._facts import FACTS
+from bilevax.hypergradients import Joint
+
+T, N, P, SIZE, REPEATS = 10, 10, 4, 64, 5
+# What stands in the formulas of the table of presets; growing T and drawn p are fixed.
+LETTERS = {"T": T, "N": N, "p": P, "T_k": T, "L": 5, "Q": 10}
+TABLES = ("saba", "srba", "mrbo", "vrbo", "sustain", "fsla", "amigo_sag")
+
+
+class Setting(NamedTuple):
+    """A problem, its numbers, and its four products on some rows, of (x, y, z)."""
+
+    problem: object
+    x: jax.Array
+    y: jax.Array
+    num_rows: int | None
+    steps: int
+    gradient: object
+    hvp: object
+    cross: object
+    outer: object
+
+
+@functools.cache
+def quadratic(steps: int) -> Setting:
+    q = bx.problems.quadratic(inner_condition=10.0, dtype=jnp.float32)
+    A_f, A_g, B, C = q.A_f, q.A_g, q.B_g, q.C_f
+    return Setting(
+        q.problem,
+        jnp.zeros(2000),
+        jnp.zeros(1000),
+        None,
+        steps,
+        lambda x, y, z, rows: A_g @ y + B @ x,
+        lambda x, y, z, rows: A_g @ z,
+        lambda x, y, z, rows: z @ B,
+        lambda x, y, z, rows: (A_f @ x, C),
+    )
+
+
+def logistic(steps: int, num=20_000, d=100) -> Setting:
+    rng = np.random.default_rng(0)
+    A, V = (jnp.asarray(rng.standard_normal((num, d)), jnp.float32) for _ in range(2))
+    labels = [jnp.asarray(rng.choice([-1, 1], num), jnp.float32) for _ in range(2)]
+
+    def loss(y, rows):
+        a, b = rows
+        return jnp.mean(jax.nn.softplus(-b * (a @ y)))
+
+    inner = lambda x, y, rows: loss(y, rows) + jnp.mean(jnp.exp(x) * y**2) / 2
+    problem = bx.BilevelProblem(
+        lambda x, y, rows: loss(y, rows),
+        inner,
+        inner_data=(A, labels[0]),
+        outer_data=(V, labels[1]),
+    )
+
+    def slope(y, data, rows):
+        a, b = (data[0], data[1]) if rows is None else (data[0][rows], data[1][rows])
+        return a, -b * jax.nn.sigmoid(-b * (a @ y))
+
+    def gradient(x, y, z, rows):
+        a, s = slope(y, (A, labels[0]), rows)
+        return s @ a / len(s) + jnp.exp(x) * y / d
+
+    def hvp(x, y, z, rows):
+        a, s = slope(y, (A, labels[0]), rows)
+        return (jnp.abs(s) * (1 - jnp.abs(s)) * (a @ z)) @ a / len(s) + jnp.exp(x) * z / d
+
+    def outer(x, y, z, rows):
+        a, s = slope(y, (V, labels[1]), rows)
+        return jnp.zeros_like(x), s @ a / len(s)
+
+    cross = lambda x, y, z, rows: jnp.exp(x) * y * z / d
+    zero = jnp.zeros(d, jnp.float32)
+    return Setting(problem, zero, zero, num, steps, gradient, hvp, cross, outer)
+
+
+def bare(setting: Setting, counts: tuple[int, ...], shared: bool, one: bool, rows):
+    """A program of a scan over steps of so many products, each moving what it is of.
+
+    `shared`: all on one batch a step; `one`: one batch for all Hessian products.
+    """
+    num_g, num_h, num_j, num_f = counts
+    place = (lambda i: num_g) if one else (lambda i: num_g + i)
+
+    def step(carry, rows):
+        x, y, z = carry
+        some = lambda i: None if rows is None else rows[0 if shared else i]
+        move = lambda u, d: u - 1e-4 * d
+        y = jax.lax.fori_loop(
+            0, num_g, lambda i, y: move(y, setting.gradient(x, y, z, some(i))), y
+        )
+        z = jax.lax.fori_loop(
+            0, num_h, lambda i, z: move(z, setting.hvp(x, y, z, some(place(i)))), z
+        )
+        for i in range(num_j):
+            x = move(x, setting.cross(x, y, z, some(num_g + num_h + i)))
+        for i in range(num_f):
+            f_x, f_y = setting.outer(x, y, z, some(num_g + num_h + num_j + i))
+            x, z = move(x, f_x), move(z, f_y)
+        return (x, y, z), None
+
+    start = setting.x, setting.y, setting.y
+    run = jax.jit(lambda rows: jax.lax.scan(step, start, rows, length=setting.steps)[0])
+    return functools.partial(run, rows)
+
+
+def preset(name: str, setting: Setting):
+    """The preset with T and N steps, small ones, and batches where there are rows."""
+    make = getattr(bx.algorithms, name)
+    accepted = inspect.signature(make).parameters
+    options = {"outer_step_size": 1e-4, **dict(FACTS[name].example)}
+    wanted = {
+        "inner_step_size": 1e-4,
+        "adjoint_step_size": 1e-4,
+        "penalised_step_size": 1e-4,
+        "inner_steps": T,
+        "adjoint_steps": N,
+        "lengths": [P],
+        "period": 10**6,
+        "batch_sizes": None,
+    }
+    for option, value in wanted.items():
+        if option not in accepted:
+            continue
+        if option == "batch_sizes":
+            options["batch_size"] = None if setting.num_rows is None else SIZE
+        else:
+            options[option] = value
+    if name == "amigo_sag":
+        options["inner_batch_size"] = 50
+    return make(**options)
+
+
+class Ours:
+    """A run that goes on from where it was compiled."""
+
+    def __init__(self, setting: Setting, algorithm):
+        self.run = lambda **start: bx.minimize(
+            setting.problem, algorithm, num_steps=setting.steps, record_every=10_000, **start
+        )
+        self.state = self.run(x0=setting.x, y0=setting.y, key=jax.random.key(0)).state
+
+    def __call__(self):
+        return self.run(state=self.state).x
+
+
+def measure_one(name: str, setting: Setting, label: str) -> Row:
+    rng, algorithm = np.random.default_rng(1), preset(name, setting)
+    letters = LETTERS | {"m": setting.y.size}
+    counts = tuple(eval(formula, {}, letters) for formula in FACTS[name].calls)
+    shared = isinstance(algorithm.hypergradient, Joint)
+    linear = getattr(algorithm.hypergradient, "linear", None)
+    one = getattr(linear, "one_batch_per_solve", False)
+    rows = None
+    if setting.num_rows is not None and draws(name):
+        shape = setting.steps, 1 if shared else sum(counts), SIZE
+        rows = jnp.asarray(rng.integers(0, setting.num_rows, shape), jnp.int32)
+    jobs = {
+        "ours": Ours(setting, algorithm),
+        "bare": bare(setting, counts, shared, one, rows),
+    }
+    spent = interleaved(jobs, REPEATS, clock=time.process_time)
+    limit = 1.8 if name in TABLES else 1.6
+    seconds, ratio = spent["ours"] / setting.steps, spent["ours"] / spent["bare"]
+    return Row(f"presets, {label}", name, "bare scan", seconds, ratio, limit)
+
+
+def draws(name: str) -> bool:
+    """Whether a preset takes batch sizes."""
+    return "batch_sizes" in inspect.signature(getattr(bx.algorithms, name)).parameters
+
+
+def measure(steps=(8, 400)) -> list[Row]:
+    """All presets, with so many outer steps a run; of those on all rows, the fewer."""
+    few, many = steps
+    on_batches, on_all = logistic(many), logistic(few)
+    rows = []
+    for name in FACTS:
+        if name == "ba":
+            continue
+        if name not in ("amigo_sag", "saba"):  # whose tables need rows
+            rows.append(measure_one(name, quadratic(few), "quadratic"))
+        rows.append(measure_one(name, on_batches if draws(name) else on_all, "logistic"))
+    return rows
