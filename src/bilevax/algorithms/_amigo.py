@@ -18,6 +18,7 @@ warm conjugate gradient pays one for its first residual (the paper counts T + N 
 all).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from .._core.types import NumSteps, StepSize
@@ -27,6 +28,8 @@ from ..schedules import as_step_size
 from ..solvers import CG, AbstractSolver, Neumann
 from ..solvers._base import checked_num_steps
 from ..solvers._directions import OuterStep, as_outer
+from ..theory import amigo as theory
+from ._averaged import averaged
 from ._base import Algorithm
 from ._batches import ALL, per_oracle
 from ._steps import descent
@@ -34,11 +37,12 @@ from ._steps import descent
 
 def amigo_gd(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: OuterStep | None = None,
     inner_step_size: StepSize = None,
     adjoint_step_size: StepSize = None,
-    inner_steps: NumSteps = 10,
-    adjoint_steps: NumSteps = 10,
+    inner_steps: NumSteps | None = None,
+    adjoint_steps: NumSteps | None = None,
+    constants: theory.Constants | None = None,
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""AmIGO-GD: gradient descent on both levels, both warm-started.
@@ -47,7 +51,13 @@ def amigo_gd(
     $z^n = z^{n-1} - \beta (H z^{n-1} + \partial_y f)$ from $z_{k-1}$, then
     $x_{k+1} = x_k - \gamma (\partial_x f + J z_k)$ (Arbel and Mairal 2022, Algs. 1-3).
 
-    **Arguments:** see `bilevax.algorithms`.
+    **Arguments:** see `bilevax.algorithms`; T and N are 10 each if not given. Or
+
+    - `constants`: a `bx.theory.amigo.Constants`, in place of all steps: T, N, $\alpha$,
+      $\beta$ and $\gamma$ are then those of Prop. 10 (`bx.theory.amigo.steps`), with which
+      Theorem 1 holds. Its variances are those of the batches that are drawn; where there are
+      any and the problem is strongly convex, what is shown is the theorem's average
+      $\bar x_k = (1 - \delta) \bar x_{k-1} + \delta x_k$ with $\delta = 1 / \kappa_L$.
 
     >>> import bilevax as bx
     >>> algorithm = bx.algorithms.amigo_gd(
@@ -56,9 +66,21 @@ def amigo_gd(
     **Reference:** M. Arbel and J. Mairal, Amortized implicit differentiation for
     stochastic bilevel optimization, ICLR 2022.
     """
+    output = None
+    if constants is not None:
+        given = inner_step_size, adjoint_step_size, inner_steps, adjoint_steps
+        if any(step is not None for step in (outer_step_size, *given)):
+            raise TypeError(_TWICE)
+        steps = theory.steps(constants=constants)
+        outer_step_size, inner_step_size = steps.outer_step_size, steps.inner_step_size
+        adjoint_step_size = steps.adjoint_step_size
+        inner_steps, adjoint_steps = steps.inner_steps, steps.adjoint_steps
+        output = averaged(constants.delta) if constants.is_averaged else None
     rows = per_oracle(ALL, batch_sizes)
+    inner_steps = 10 if inner_steps is None else inner_steps
+    adjoint_steps = 10 if adjoint_steps is None else adjoint_steps
     adjoint = descent("adjoint", adjoint_step_size, adjoint_steps, rows["hvp"])
-    return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows)
+    return _implicit(inner_step_size, inner_steps, adjoint, outer_step_size, rows, output)
 
 
 def amigo_cg(
@@ -249,8 +271,9 @@ def _implicit(
     inner_step_size: StepSize,
     inner_steps: NumSteps,
     adjoint: AbstractSolver,
-    outer_step_size: OuterStep,
+    outer_step_size: OuterStep | None,
     rows: dict[str, BatchSize],
+    output: Callable | None = None,
     **options: Any,
 ) -> Algorithm:
     """Gradient descent on the inner level, any adjoint solver, warm but where said."""
@@ -263,4 +286,11 @@ def _implicit(
             **options,
         ),
         as_outer(outer_step_size, "outer_step_size"),
+        output=output,
     )
+
+
+_TWICE = (
+    "constants= sets all step sizes and counts of amigo_gd: leave these out, or give them one "
+    "by one, such as those of bx.theory.amigo.steps(constants=constants)._asdict()."
+)
