@@ -12,20 +12,34 @@ from amigo_statements import STATEMENTS, log_uniform, over, statement
 from bilevax.theory import amigo
 
 
+def nesterov(H):
+    """Steps of size 1 at smoothness 1."""
+    root = min(H) ** 0.5
+
+    def step(y, w):
+        ahead = w - H * w
+        return ahead, ahead + (1 - root) / (1 + root) * (ahead - y)
+
+    return step
+
+
 @statement("A.5.1: Nesterov, kappa up to 1e4")
 def accelerated(seeds=range(10)):
     def of(seed):
         rng = np.random.default_rng(seed)
         kappa, start = log_uniform(rng, 2, 1e4), rng.standard_normal(6)
         H = np.r_[1 / kappa, rng.uniform(1 / kappa, 1, 4), 1.0]
-        q, y, w, ratios = (kappa**0.5 - 1) / (kappa**0.5 + 1), start, start, []
-        for t in range(400):
-            known = {"steps": t, "smoothness": 1.0, "strong_convexity": 1 / kappa}
-            bound = amigo.accelerated_mse(**known, initial_mse=start @ start)
-            ratios += [squares(y) / bound] if bound > 1e-20 else []
-            ahead = w - H * w
-            y, w = ahead, ahead + q * (ahead - y)
-        return ratios
+        (y, w), step, errors = (start, start), nesterov(H), []
+        for _ in range(400):
+            errors.append(squares(y))
+            y, w = step(y, w)
+        bound = amigo.accelerated_mse(
+            steps=np.arange(400),
+            smoothness=1.0,
+            strong_convexity=1 / kappa,
+            initial_mse=start @ start,
+        )
+        return (np.array(errors) / bound)[bound > 1e-20]
 
     return over(seeds, of)
 
@@ -68,7 +82,7 @@ def unit_constants(condition, third=0.0):
     )  # fmt: skip
 
 
-@statement("Prop. 10: T / kappa_g <= 4 ln kappa_g + c, N / kappa_g <= 32 ln kappa_g + c")
+@statement("Prop. 10", "T / kappa_g <= 4 ln kappa_g + c", "N / kappa_g <= 32 ln kappa_g + c")
 def growth():
     kappas = np.geomspace(5, 5e6, 13)
     counts = np.array([amigo.steps(constants=unit_constants(k))[-2:] for k in kappas])
@@ -76,7 +90,7 @@ def growth():
     return np.ravel((shares[1:] - shares[0]) / (np.log(kappas[1:, None] / 5) * [4, 32]))
 
 
-@statement("Prop. 6 and A.4.2: orders of L_y, L_z, L_psi and L in kappa_g")
+@statement("Prop. 6 and A.4.2, orders in kappa_g", "L_y", "L_z", "L_psi", "L")
 def orders():
     names = ("solution", "adjoint", "hypergradient")
     ratios = []
@@ -98,7 +112,7 @@ def prop_11_product():
     return np.ravel(np.exp(logs - 8 / 3 * np.log(starts / (k + starts))))
 
 
-@statement("Prop. 11: k from the bound, and k N against C")
+@statement("Prop. 11", "k from the bound <= sqrt 2 k", ">= k", "k N <= C", "not convex")
 def prop_11(seeds=range(200)):
     def of(seed):
         rng = np.random.default_rng(seed)
@@ -115,7 +129,7 @@ def prop_11(seeds=range(200)):
 
 
 @statement("Prop. 11: TTSA, E|x - x*|^2 k^(2/3) against its value at k = 100")
-def ttsa(seeds=range(2), runs=300, num_steps=2000):
+def ttsa(seeds=range(2), runs=200, num_steps=2000):
     def of(seed):
         model, rng = Model.random(seed, noise=1.0), np.random.default_rng(seed)
         c, d, found = model.constants, len(model.A), []
@@ -133,17 +147,6 @@ def ttsa(seeds=range(2), runs=300, num_steps=2000):
         return scaled[1:] / scaled[0]
 
     return over(seeds, of)
-
-
-def nesterov(H):
-    """Steps of size 1 at smoothness 1."""
-    root = min(H) ** 0.5
-
-    def step(y, w):
-        ahead = w - H * w
-        return ahead, ahead + (1 - root) / (1 + root) * (ahead - y)
-
-    return step
 
 
 def heavy_ball(H):
@@ -167,11 +170,11 @@ def three_sequences(H):
     return step
 
 
-@statement("A.4.2: k, T and N of AccBiO against twice their orders")
+@statement("A.4.2, AccBiO", "k <= twice its order", "T", "N")
 def accbio():
     """On quadratics with spectra in [1 / kappa, 1], to 1e-8 of the squared error at first."""
     ratios = []
-    for kappa in np.geomspace(10, 1e5, 5):
+    for kappa in np.geomspace(10, 1e4, 4):
         H, start = np.geomspace(1 / kappa, 1, 20), np.ones(20)
         known = {"inner_condition": kappa, "outer_condition": kappa}
         _, *counts = amigo.accbio_plan(accuracy=1e-8, **known)
@@ -183,7 +186,7 @@ def accbio():
     return np.array(ratios)
 
 
-@statement("Eq. 8: Cor. 1 and 3 against k (T + N + 2)")
+@statement("Eq. 8", "Cor. 3 <= k (T + N + 2)", "<= 4 Cor. 3", "Cor. 1", "4 Cor. 1")
 def corollaries(seeds=range(100)):
     def of(seed):
         rng = np.random.default_rng(seed)
@@ -202,9 +205,10 @@ def corollaries(seeds=range(100)):
 
 def main():
     print(f"{'statement':72} {'instances':>9} {'largest lhs / rhs':>18}")
-    for name, function in STATEMENTS.items():
-        ratios = function()
-        print(f"{name:72} {len(ratios):9d} {np.max(ratios):18.3g}")
+    for name, kept in STATEMENTS.items():
+        largest, instances = kept.largest()
+        for part, ratio in largest.items():
+            print(f"{name + (': ' + part if part else ''):72} {instances:9d} {ratio:18.3g}")
 
 
 if __name__ == "__main__":

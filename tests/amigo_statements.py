@@ -1,6 +1,8 @@
 """The AmIGO paper's inequalities on random instances: how near each comes to its bound."""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,15 +10,31 @@ from amigo_model import Model, run, squares
 from bilevax.theory import amigo
 
 STATEMENTS = {}
+TINY = 1e-25  # below which all is rounding
 spectral = lambda matrix: np.linalg.norm(matrix, 2)
 log_uniform = lambda rng, low, high: float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def statement(name):
-    """Keeps a function that returns lhs / rhs of every instance."""
+class Statement(NamedTuple):
+    """Inequalities, and a function that returns lhs / rhs: of each part in turn, instance
+    by instance."""
+
+    name: str
+    parts: tuple[str, ...]
+    ratios: Callable[[], np.ndarray]
+
+    def largest(self):
+        """By part, and as often as there are instances of each."""
+        found = np.reshape(self.ratios(), (-1, len(self.parts)))
+        assert np.all(np.isfinite(found))
+        return dict(zip(self.parts, found.max(axis=0), strict=True)), len(found)
+
+
+def statement(name, *parts):
+    """Keeps a function that returns the ratios of a statement."""
 
     def keep(function):
-        STATEMENTS[name] = function
+        STATEMENTS[name] = Statement(name, parts or ("",), function)
         return function
 
     return keep
@@ -107,8 +125,8 @@ class Smooth:
         return self.psi(x, y, self.z_star(x, y))
 
 
-@statement("Prop. 6: y*, z*, grad l, Psi, |z*|")
-def prop_6(seeds=range(30)):
+@statement("Prop. 6", "y*", "z*", "grad l", "Psi", "|z*|")
+def prop_6(seeds=range(20)):
     def of(seed):
         p, rng, norm, ratios = Smooth(seed), np.random.default_rng(seed), np.linalg.norm, []
         c = p.constants
@@ -130,8 +148,8 @@ def prop_6(seeds=range(30)):
     return over(seeds, of)
 
 
-@statement("Prop. 7, deterministic: T steps on y, N on z")
-def prop_7_deterministic(seeds=range(30)):
+@statement("Prop. 7, deterministic", "y", "z")
+def prop_7_deterministic(seeds=range(20)):
     def of(seed):
         p, rng, ratios = Smooth(seed), np.random.default_rng(seed), []
         (x, start, z0), c = 3 * rng.standard_normal((3, p.dim)), p.constants
@@ -168,7 +186,7 @@ def solves(seed, runs=2000, T=20, N=40):
     return c, left, found
 
 
-@statement("Prop. 7, with noise: y, z, mean of z, spread of z")
+@statement("Prop. 7, with noise", "y", "z", "mean of z", "spread of z")
 def prop_7(seeds=range(5), runs=2000):
     def of(seed):
         c, left, found = solves(seed, runs)
@@ -180,7 +198,7 @@ def prop_7(seeds=range(5), runs=2000):
     return over(seeds, of)
 
 
-@statement("Prop. 4: bias, variance")
+@statement("Prop. 4", "bias", "variance")
 def prop_4(seeds=range(5), runs=2000):
     def of(seed):
         c, left, found = solves(seed, runs)
@@ -291,7 +309,7 @@ def short_solves(seed, kind, num_steps=25):
     """Runs with few steps in each solve, for what holds whatever T and N are."""
     (convex, averaged), rng = RUNS[kind], np.random.default_rng(seed)
     model = Model.random(seed, convex=convex, noise=0.3 * (seed % 2))
-    c, (T, N) = model.constants, rng.integers(1, 12, 2)
+    c, (T, N) = model.constants, map(int, rng.integers(1, 12, 2))
     steps = (1 / c.gradient_lipschitz, 1 / c.smoothness, 1 / (2 * c.smoothness), T, N)
     left = amigo.contractions(constants=c, inner_steps=T, adjoint_steps=N)
     return (
@@ -302,19 +320,20 @@ def short_solves(seed, kind, num_steps=25):
     )
 
 
-@statement("Prop. 12: increments of x and y")
+@statement("Prop. 12", "increment of x", "of y")
 def prop_12(seeds=range(4)):
     def of(seed, kind):
         c, left, averaged, found = short_solves(seed, kind)
         zeta = amigo.gradient_ratio(constants=c, averaged=averaged)
         squared = found.variance + 2 * found.bias + 2 * zeta * found.outer
-        moved = found.moved / (squared / c.gradient_lipschitz**2)
-        return [*moved, *found.followed / (4 * found.inner_mse + 2 * left.inner_noise)]
+        moved = found.moved / (squared / c.gradient_lipschitz**2 + TINY)
+        followed = found.followed / (4 * found.inner_mse + 2 * left.inner_noise + TINY)
+        return np.stack((moved, followed), axis=-1)
 
     return over(seeds, *(functools.partial(of, kind=kind) for kind in RUNS))
 
 
-@statement("Props. 5 and 8: E^y and E^z from step to step")
+@statement("Props. 5 and 8", "E^y", "E^z")
 def prop_8(seeds=range(4)):
     def of(seed, kind):
         c, left, averaged, found = short_solves(seed, kind)
@@ -328,7 +347,10 @@ def prop_8(seeds=range(4)):
             bounds = amigo.inner_bounds(
                 step_size=1 / c.gradient_lipschitz, r=r, theta=theta, **known
             )
-            ratios += [found.inner_mse[1:] / bounds[0], found.adjoint_mse[1:] / bounds[1]]
+            seen = found.inner_mse[1:], found.adjoint_mse[1:]
+            ratios.append(
+                np.stack([s / (b + TINY) for s, b in zip(seen, bounds, strict=True)], -1)
+            )
         return ratios
 
     return over(seeds, *(functools.partial(of, kind=kind) for kind in RUNS))
@@ -340,11 +362,12 @@ def prop_9(seeds=range(4)):
         c, left, averaged, found = short_solves(seed, kind)
         step = amigo.energy_step(constants=c, contractions=left, averaged=averaged)
         bound = max(step[:3]) * found.energy[:-1] + step.noise
-        return (found.F + found.energy[1:]) / bound
+        return (found.F + found.energy[1:]) / (bound + TINY)
 
     return over(seeds, *(functools.partial(of, kind=kind) for kind in RUNS))
 
 
+@functools.cache
 def prescribed(seed):
     """Random constants, and an outer step with the T and N of Prop. 10."""
     c = random_constants(np.random.default_rng(seed))
@@ -356,7 +379,7 @@ def prescribed(seed):
 
 
 @statement("Props. 10 and 13: delta / 2 <= 1 - max A")
-def prop_10(seeds=range(400)):
+def prop_10(seeds=range(200)):
     def of(seed):
         c, step = prescribed(seed)
         return c.delta / 2 / (1 - max(step[:3]))
@@ -365,7 +388,7 @@ def prop_10(seeds=range(400)):
 
 
 @statement("Props. 10 and 13: V^tot <= gamma delta W^2")
-def prop_10_noise(seeds=range(400)):
+def prop_10_noise(seeds=range(200)):
     def of(seed):
         c, step = prescribed(seed)
         if c.is_deterministic:
@@ -435,7 +458,7 @@ def theorem_1_other_noise(seeds=range(3)):
     return over(seeds, lambda seed: _means(seed, 0.1))
 
 
-@statement("Props. 14 and 15: linear systems, mse, mean and spread")
+@statement("Props. 15 and 14", "mse", "mean", "spread", "5 standard errors of the mean")
 def prop_15(seeds=range(10), runs=2000):
     def of(seed):
         rng = np.random.default_rng(seed)
@@ -464,7 +487,7 @@ def prop_15(seeds=range(10), runs=2000):
     return over(seeds, of)
 
 
-@statement("4.1: eta_k <= eta_(k-1), mu <= eta_k")
+@statement("4.1", "eta_k <= eta_(k-1)", "mu <= eta_k")
 def sequence(seeds=range(100)):
     def of(seed):
         rng = np.random.default_rng(seed)
@@ -473,6 +496,6 @@ def sequence(seeds=range(100)):
         eta = amigo.outer_sequence(step_sizes=gamma, eta=start, bilevel_strong_convexity=mu)
         delta = eta[1:] * gamma
         np.testing.assert_allclose(eta[1:], (1 - delta) * eta[:-1] + mu * delta, rtol=1e-12)
-        return [*(eta[1:] / eta[:-1]), *(mu / eta)]
+        return np.stack((eta[1:] / eta[:-1], mu / eta[1:]), axis=-1)
 
     return over(seeds, of)

@@ -119,5 +119,5 @@ def outer_steps(*, constants: Constants, reduction: float) -> int:
 
 def _require_convex(constants: Constants) -> None:
     remedy = "Where l is not convex, mean_energy_bound is what holds."
-    name, value = "bilevel_strong_convexity", constants.bilevel_strong_convexity
-    require(value is not None, name, "be known", value, remedy)  # type: ignore
+    known = constants.bilevel_strong_convexity or 0.0
+    require(known > 0, "bilevel_strong_convexity", "be known and above 0", known, remedy)
