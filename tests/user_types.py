@@ -290,6 +290,14 @@ def formulas() -> None:
     )
     theory.distance(steps=np.arange(3), contraction=rate, initial_distance=jnp.ones(()))
     assert_type(theory.orders(), bx.theory.superefficiency.ByEstimator)
+    quadratic = problems.quadratic(inner_condition=9.0)
+    constants = problems.amigo_constants(quadratic, radius=1)
+    assert_type(constants, bx.theory.amigo.Constants)
+    energy = problems.total_energy(quadratic, constants)
+    bx.minimize(quadratic.problem, algorithm, ROWS[0], ROWS[1], metrics=energy)
+    bx.algorithms.amigo_gd(constants=constants, batch_size=3)
+    rows = bx.theory.amigo.table(accuracy=1e-3, inner_condition=constants.inner_condition)
+    assert_type(rows, list[bx.theory.amigo.PredictedCost])
 
 
 def refused() -> None:

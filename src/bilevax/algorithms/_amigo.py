@@ -24,6 +24,7 @@ from ..schedules import as_step_size
 from ..solvers import CG, Neumann
 from ..solvers._base import checked_num_steps
 from ..solvers._directions import OuterStep
+from ..theory import amigo as theory
 from ._base import Algorithm
 from ._batches import ALL, per_oracle
 from ._implicit import implicit
@@ -32,12 +33,13 @@ from ._steps import descent
 
 def amigo_gd(
     *,
-    outer_step_size: OuterStep,
+    outer_step_size: OuterStep | None = None,
     inner_step_size: StepSize = None,
     adjoint_step_size: StepSize = None,
-    inner_steps: NumSteps = 10,
-    adjoint_steps: NumSteps = 10,
+    inner_steps: NumSteps | None = None,
+    adjoint_steps: NumSteps | None = None,
     averaging: Weight | None = None,
+    constants: theory.Constants | None = None,
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""AmIGO-GD: gradient descent on both levels, both warm-started.
@@ -48,12 +50,17 @@ def amigo_gd(
     batch sizes all T + 1 + N + 1 batches of an outer step are independent; one outer batch
     serves both partial gradients of f.
 
-    **Arguments:** see `bilevax.algorithms`, and
+    **Arguments:** see `bilevax.algorithms`; T and N are 10 each if not given;
 
     - `averaging`: the weight $\delta_k$ of the averages $\bar x_k$ of `bx.averaged`, which are
       then what is shown: for a stochastic problem with a convex value function. With
       $\gamma = 1/L$ and $\eta_0 = \mu$ it is $1 / \kappa_L$ (section 4). By default $x_k$
       itself is shown.
+    - `constants`: a `bx.theory.amigo.Constants`, in place of all of these: T, N, $\alpha$,
+      $\beta$ and $\gamma$ are then those of Prop. 10 (`bx.theory.amigo.steps`), with which
+      Theorem 1 holds. Its variances are those of the batches that are drawn; where there are
+      any and the problem is strongly convex, the averages are shown, with
+      $\delta = 1 / \kappa_L$.
 
     >>> import bilevax as bx
     >>> algorithm = bx.algorithms.amigo_gd(
@@ -62,10 +69,23 @@ def amigo_gd(
     **Reference:** M. Arbel and J. Mairal, Amortized implicit differentiation for
     stochastic bilevel optimization, ICLR 2022.
     """
+    if constants is not None:
+        given = outer_step_size, inner_step_size, adjoint_step_size, averaging
+        if any(value is not None for value in (*given, inner_steps, adjoint_steps)):
+            raise TypeError(_TWICE)
+        steps = theory.steps(constants=constants)
+        outer_step_size, inner_step_size = steps.outer_step_size, steps.inner_step_size
+        adjoint_step_size = steps.adjoint_step_size
+        inner_steps, adjoint_steps = steps.inner_steps, steps.adjoint_steps
+        averaging = constants.delta if constants.is_averaged else None
     rows = per_oracle(ALL, batch_sizes)
-    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
-    adjoint = descent("adjoint", adjoint_step_size, adjoint_steps, rows["hvp"])
+    inner = descent("inner", inner_step_size, _or_ten(inner_steps), rows["inner"])
+    adjoint = descent("adjoint", adjoint_step_size, _or_ten(adjoint_steps), rows["hvp"])
     return implicit(inner, adjoint, outer_step_size, rows, averaging=averaging)
+
+
+def _or_ten(steps: NumSteps | None) -> NumSteps:
+    return 10 if steps is None else steps
 
 
 def amigo_cg(
@@ -230,3 +250,9 @@ def aid_n(
         batch_size=rows["hvp"],
     )
     return implicit(inner, adjoint, outer_step_size, rows, warm_start_adjoint=False)
+
+
+_TWICE = (
+    "constants= sets all step sizes, counts and averages of amigo_gd: leave these out, or give "
+    "them one by one, such as those of bx.theory.amigo.steps(constants=constants)._asdict()."
+)

@@ -15,7 +15,7 @@ from ._base import Algorithm
 def implicit(
     inner: AbstractSolver,
     adjoint: AbstractSolver,
-    outer_step_size: OuterStep,
+    outer_step_size: OuterStep | None,
     rows: dict[str, BatchSize],
     averaging: Weight | None = None,
     **options: Any,

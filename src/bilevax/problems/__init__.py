@@ -9,6 +9,7 @@ from ._penalised import (
     penalised_ridge,
 )
 from ._quadratic import Quadratic, quadratic, quadratic_form
+from ._quadratic_energy import amigo_constants, total_energy
 from ._regressions import LogisticRegression, PNormRegression, RidgeRegression
 from ._transport import EntropicTransport, wasserstein_barycentre
 
@@ -20,6 +21,7 @@ __all__ = [
     "Penalised",
     "Quadratic",
     "RidgeRegression",
+    "amigo_constants",
     "corrupt_labels",
     "cross_entropy",
     "hyper_cleaning",
@@ -30,5 +32,6 @@ __all__ = [
     "quadratic",
     "quadratic_form",
     "squared_error",
+    "total_energy",
     "wasserstein_barycentre",
 ]

@@ -163,7 +163,7 @@ def as_transformation(step: Step, name: str = "step_size") -> AbstractDirection:
     return SteepestDescent(as_step_size(step, name))
 
 
-def as_outer(step: OuterStep, name: str) -> AbstractDirection:
+def as_outer(step: OuterStep | None, name: str) -> AbstractDirection:
     """The same for the outer variable, whose step nothing measures."""
     if step is None:
         raise TypeError(f"{name} must be given{_OUTER}.")

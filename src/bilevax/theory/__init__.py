@@ -1,5 +1,5 @@
 """Step sizes, iteration counts, rates and error bounds of the papers, one module a paper."""
 
-from . import sid, superefficiency
+from . import amigo, sid, superefficiency
 
-__all__ = ["sid", "superefficiency"]
+__all__ = ["amigo", "sid", "superefficiency"]
