@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import bilevax as bx
+from doubles import ORACLES, Counted, Counter
 
 DX, DY, ROWS, OUTER_ROWS, SIZE, MU, RHO = 3, 4, 20, 12, 4, 0.3, 0.5
 SLOTS, OUTER_SLOTS = ROWS // SIZE, OUTER_ROWS // SIZE
@@ -176,3 +177,19 @@ def deviation(a, b):
 def states_equal(a, b):
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(np.array_equal(one, other, equal_nan=True) for one, other in leaves)
+
+
+def counted(problem):
+    """The same problem, and a function that tells what was executed so far."""
+    counter = Counter()
+
+    def counts():
+        jax.effects_barrier()
+        return [(counter.calls[oracle], counter.rows[oracle]) for oracle in ORACLES]
+
+    return Counted(problem, counter), counts
+
+
+def numbers(cost):
+    """A cost in the same form."""
+    return [(getattr(cost, oracle), getattr(cost.rows, oracle)) for oracle in ORACLES]

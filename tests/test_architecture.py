@@ -77,10 +77,12 @@ HOOKS = {
     "AbstractDirection": {"residual"},
     "AbstractHypergradient": {
         "drawn",
+        "drawn_for",
         "estimate",
         "examine",
         "init_cost",
         "prepare",
+        "samplers",
         "shortfall",
     },
     "AbstractIterativeSolver": {
@@ -102,10 +104,10 @@ HOOKS = {
     "AbstractProblem": {"adjoint_map", "inner_value_and_gradient"},
     "AbstractReducer": {"refresh_calls", "refresh_size", "starts_full"},
     "AbstractSampler": {"check", "init", "num_slots", "random"},
-    "AbstractSolver": {"length_at", "random", "shortfall"},
+    "AbstractSolver": {"drawn_for", "length_at", "random", "shortfall"},
     "AbstractSparse": {"T"},
     "AbstractTolerantSolver": {"converged", "done", "stops_early"},
-    "AbstractTwoStage": {"init", "random", "shortfall"},
+    "AbstractTwoStage": {"drawn_for", "init", "random", "samplers", "shortfall"},
     "Watch": {"late", "part", "say"},
 }
 

@@ -16,13 +16,17 @@ ESTIMATOR = bx.Implicit(bx.GradientDescent(1.0, 1), bx.CG(1))
 START = np.zeros(2), np.zeros(2)
 
 
-def algorithm(weight=0.25, gamma=0.5):
-    bounded = bx.projected(projection_box, 0.0, 2.0)
+def algorithm(weight=0.25, gamma=0.5, highest=2.0):
+    bounded = bx.projected(projection_box, 0.0, highest)
     return bx.Algorithm(ESTIMATOR, gamma, apply=bounded, output=bx.averaged(weight))
 
 
 def shown(x, y):
     return {"shown": x}
+
+
+def variables(x, y, z):
+    return {"z": z, "x": x}
 
 
 def test_the_average_of_projected_iterates():
@@ -52,9 +56,10 @@ def test_a_schedule_of_weights_is_the_mean_of_all_iterates():
 
 def test_the_tolerance_is_met_by_what_is_shown():
     """The iterates are there after 20 steps; their average takes longer."""
-    own = bx.Algorithm(ESTIMATOR, 0.5, output=bx.averaged(0.1))
-    solution = bx.minimize(PROBLEM, own, *START, num_steps=500, tol=1e-4)
-    alone = bx.minimize(PROBLEM, bx.Algorithm(ESTIMATOR, 0.5), *START, num_steps=500, tol=1e-4)
+    own, limits = algorithm(weight=0.1, highest=4.0), {"num_steps": 500, "tol": 1e-4}
+    solution = bx.minimize(PROBLEM, own, *START, metrics=shown, **limits)
+    plain = bx.Algorithm(ESTIMATOR, 0.5)
+    alone = bx.minimize(PROBLEM, plain, *START, metrics=variables, **limits)
     assert solution.result == bx.Result.successful
     assert np.linalg.norm(solution.x - 3) <= 1e-4
     steps = int(solution.state.loop.step), int(alone.state.loop.step)
@@ -76,7 +81,7 @@ def test_an_output_of_the_outer_state():
 def test_metrics_are_given_as_many_variables_as_they_take():
     own = bx.Algorithm(ESTIMATOR, 0.5)
     run = lambda metrics: bx.minimize(PROBLEM, own, *START, num_steps=2, metrics=metrics)
-    three = run(lambda x, y, z: {"z": z, "x": x})
+    three = run(variables)
     np.testing.assert_allclose(three.history["z"][-1], three.adjoint)
     two = run(lambda x, y, scale=2.0: {"x": scale * x})
     np.testing.assert_allclose(two.history["x"], 2 * three.history["x"])

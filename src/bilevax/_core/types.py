@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, Never
 
 import numpy as np
 from jaxtyping import Array, Int
+from jaxtyping import Key as KeyOf
 
 Numbers = Array | np.ndarray
 Scalar = Numbers
 Index = int | np.integer | Int[Array, ""]
 Calls = int | Int[Array, ""]
+Keys = KeyOf[Array, "keys"]
 
 if TYPE_CHECKING:
     import numpy.typing as npt

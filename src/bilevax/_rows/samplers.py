@@ -12,7 +12,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from .._core.numbers import as_count
 from .._core.tree import is_traced
-from .._core.types import BlockSize, Count, Index
+from .._core.types import BlockSize, Count, Index, Keys
 from .data import num_rows, row_leaves, slice_rows, take_rows
 from .epochs import before_epochs, in_epochs
 
@@ -34,6 +34,16 @@ class Batch(eqx.Module):
     indices: Indices | None = None
     block_size: BlockSize = eqx.field(static=True, default=None)
     slot: Slot | None = None
+
+
+class Drawn(eqx.Module):
+    """A sampler's state, and what names the batches that it has drawn ahead.
+
+    It may stand where a state does; `draw` and `stream` then take these batches.
+    """
+
+    sampler: PyTree
+    tickets: PyTree
 
 
 def take(data: PyTree, indices: Indices) -> Batch:
@@ -115,7 +125,7 @@ class AbstractSampler(eqx.Module):
 
     def draw(self, data: PyTree, state: PyTree, key: PRNGKeyArray) -> tuple[Batch, PyTree]:
         """The next batch, and the new state."""
-        tickets, state = self.tickets(data, state, key, 1)
+        tickets, state = self._next(data, state, key, 1)
         return self.batch(data, ticket_at(tickets, 0)), state
 
     def stream(
@@ -127,9 +137,25 @@ class AbstractSampler(eqx.Module):
         where random numbers would cost as much as a step.
         """
         if isinstance(num, int):
-            tickets, state = self.tickets(data, state, key, num)
+            tickets, state = self._next(data, state, key, num)
             return lambda i, state: (self.batch(data, ticket_at(tickets, i)), state), state
         return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
+
+    def drawn_for(self, data: PyTree, state: PyTree, keys: Keys, num: int) -> Drawn | None:
+        """What `draw`, or a `stream` of `num`, would draw with each of many keys, all at once.
+
+        `None` where a key does not decide that alone: such a sampler draws when it is asked.
+        """
+        if not self.random or jax.tree.leaves(state):
+            return None
+        tickets = jax.vmap(lambda key: self.tickets(data, state, key, num)[0])(keys)
+        return Drawn(state, tickets)
+
+    def _next(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num: int):
+        """The next tickets, which may be drawn already, and the new state."""
+        if isinstance(state, Drawn):
+            return state.tickets, state.sampler
+        return self.tickets(data, state, key, num)
 
 
 def ticket_at(tickets: PyTree, i: Index) -> PyTree:

@@ -19,6 +19,7 @@ from .._core.tree import float_dtype
 from .._core.types import Index, Numbers
 from ..algorithms._base import Algorithm
 from ..solvers._directions import Clock
+from .ahead import Ahead, Supply
 from .history import RESERVED
 from .smoothness import Smoothness
 from .steps import with_steps
@@ -64,26 +65,31 @@ class LoopState(eqx.Module):
         """The x that a user sees."""
         return self.x if self.shown is None else self.shown
 
+    def key_of(self, step: Index) -> PRNGKeyArray:
+        """The key of an outer step."""
+        key = jax.random.wrap_key_data(self.key, impl=self.key_impl)
+        return jax.random.fold_in(key, step)
+
     def step_key(self) -> PRNGKeyArray:
         """The key of the next outer step."""
-        key = jax.random.wrap_key_data(self.key, impl=self.key_impl)
-        return jax.random.fold_in(key, self.step)
+        return self.key_of(self.step)
 
 
 class Carry(eqx.Module):
     """What the compiled loop carries; of the cost, what differs from step to step."""
 
     state: LoopState
+    ahead: Ahead
     cost: Cost
     gradient_norm: Float[Array, ""]
     converged: Bool[Array, ""]
     result: Any
 
     @classmethod
-    def start(cls, state: LoopState) -> "Carry":
+    def start(cls, state: LoopState, ahead: Ahead) -> "Carry":
         """Before the first step of a chunk."""
         norm = jnp.zeros((), float_dtype(state.x))
-        return cls(state, Cost().wide(), norm, jnp.array(False), Result.successful)
+        return cls(state, ahead, Cost().wide(), norm, jnp.array(False), Result.successful)
 
     @property
     def running(self) -> Bool[Array, ""]:
@@ -94,8 +100,10 @@ class Carry(eqx.Module):
 class Loop:
     """Outer steps of an algorithm on a problem, in a program that is being traced."""
 
-    def __init__(self, problem, algorithm: Algorithm, tol):
+    def __init__(self, problem, algorithm: Algorithm, tol, state: LoopState):
         self._problem, self._algorithm, self._tol = problem, algorithm, tol
+        self._supply = Supply(problem, algorithm.hypergradient, state)
+        self.start = Carry.start(state, self._supply.room(state))
         self.tally = Tally()
 
     def advance(self, carry: Carry, stop: Index, between: Index) -> Carry:
@@ -106,8 +114,7 @@ class Loop:
         ahead = self._algorithm.hypergradient.ahead
         unfinished = lambda c: c.running & (c.state.step < stop)
         if ahead == 1:
-            one = lambda c: self._examined(c, self._step(c), True)
-            return jax.lax.while_loop(unfinished, one, carry)
+            return jax.lax.while_loop(unfinished, self._one, carry)
 
         def several(before):
             start = before.state.step
@@ -117,6 +124,13 @@ class Loop:
             return self._examined(before, after, end % ahead == 0)
 
         return jax.lax.while_loop(unfinished, several, carry)
+
+    def _one(self, before: Carry) -> Carry:
+        """A step and a look at it, on rows that are drawn for many steps where they can be."""
+        if self._supply.num:
+            ahead = self._supply.ready(before.ahead, before.state)
+            before = eqx.tree_at(lambda c: c.ahead, before, ahead)
+        return self._examined(before, self._step(before), True)
 
     def _prepared(self, carry: Carry) -> Carry:
         """The same, with what the next estimates draw where there is nothing left."""
@@ -135,7 +149,7 @@ class Loop:
                 problem, algorithm, state.x, state.hypergradient.y, own_key
             )
             algorithm = with_steps(algorithm, smoothness.step_size)
-        gradient, estimate, cost, result = self._estimate(algorithm, state)
+        gradient, estimate, cost, result = self._estimate(algorithm, carry)
         norm = optax.tree.norm(gradient)
         converged = norm <= self._tol
         update, outer = algorithm.outer.update(
@@ -143,7 +157,7 @@ class Loop:
         )
         moved, shown = algorithm.apply(state.x, update), state.shown
         if algorithm.output is not None:
-            converged, extra = self._output_converged(algorithm, state, estimate, converged)
+            converged, extra = self._output_converged(algorithm, carry, estimate, converged)
             cost = cost + extra
             shown = algorithm.output(shown, moved, outer, state.step + 1)
         stay = lambda new, old: jnp.where(converged, old, new)
@@ -162,21 +176,25 @@ class Loop:
             state.key_impl,
         )
         cost = self.tally.add(carry.cost, cost + following)
-        return Carry(state, cost, norm, converged, result)
+        return Carry(state, carry.ahead, cost, norm, converged, result)
 
-    def _estimate(self, algorithm: Algorithm, state: LoopState):
-        estimator = algorithm.hypergradient
+    def _estimate(self, algorithm: Algorithm, carry: Carry):
+        estimator, state = algorithm.hypergradient, carry.state
         if estimator.ahead == 1:
-            return estimator(self._problem, state.x, state.hypergradient, state.step_key())
+            given = state.hypergradient
+            if self._supply.num:
+                given = self._supply.given(carry.ahead, state)
+            return estimator(self._problem, state.x, given, state.step_key())
         found = estimator.estimate(self._problem, state.x, state.hypergradient)
         return *found, Result.successful
 
-    def _output_converged(self, algorithm: Algorithm, state: LoopState, estimate, converged):
+    def _output_converged(self, algorithm: Algorithm, carry: Carry, estimate, converged):
         """Whether the gradient is small at what is shown too, and what it took to know.
 
         That is looked at only where it is small at x.
         """
-        there = eqx.tree_at(lambda s: (s.x, s.hypergradient), state, (state.shown, estimate))
+        where = lambda c: (c.state.x, c.state.hypergradient)
+        there = eqx.tree_at(where, carry, (carry.state.shown, estimate))
 
         def look():
             gradient, _, cost, _ = self._estimate(algorithm, there)
@@ -201,7 +219,7 @@ class Loop:
         diverged = Result.where(astray, Result.outer_diverged, Result.successful)
         state = eqx.tree_at(lambda s: s.ascent, state, ascent)
         result = first_failure(after.result, told, finite, diverged)
-        return Carry(state, after.cost, norm, after.converged, result)
+        return Carry(state, after.ahead, after.cost, norm, after.converged, result)
 
 
 class Told(eqx.Module):
@@ -255,13 +273,13 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at, betw
         index, carry, _ = at
         return carry.running & (index < records) & (carry.state.step < stop_at)
 
-    loop, start = Loop(problem, algorithm, tol), Carry.start(state)
-    shapes = jax.eval_shape(lambda carry: row(metrics, carry, carry.cost), start)
+    loop = Loop(problem, algorithm, tol, state)
+    shapes = jax.eval_shape(lambda carry: row(metrics, carry, carry.cost), loop.start)
     room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
     # As many turns as records are wanted: rows that nobody reads would take a chunk of one
     # step ten times as long.
     _, carry, rows = jax.lax.while_loop(
-        wanted, record, (jnp.int32(0), start, jax.tree.map(room, shapes))
+        wanted, record, (jnp.int32(0), loop.start, jax.tree.map(room, shapes))
     )
     return carry.state, Told(
         carry.state.step,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
 from .._core.result import Result
+from .._core.types import Keys
 from ..problems._base import AbstractProblem
 from ..solvers import Watch
 
@@ -89,6 +90,26 @@ class AbstractHypergradient(eqx.Module):
         """The result after such estimates."""
         del state
         return Result.successful
+
+    def drawn_for(self, problem: AbstractProblem, state: Any, keys: Keys) -> Any:
+        """What estimates with these keys will draw, where a key alone decides it.
+
+        Of the structure of `samplers`, with an axis of keys; `None` for who draws when asked.
+        """
+        del problem, state, keys
+        return ()
+
+    def samplers(self, state: Any) -> tuple[PyTree, ...]:
+        """The samplers' states."""
+        del state
+        return ()
+
+    def given(self, state: Any, drawn: Any) -> Any:
+        """The state in which samplers find what was drawn for the next estimate."""
+        is_empty = lambda node: isinstance(node, tuple) and not node
+        take = lambda own, new: own if new is None else new
+        found = tuple(map(take, self.samplers(state), drawn))
+        return eqx.tree_at(self.samplers, state, found, is_leaf=is_empty)
 
     def init_cost(self, problem: AbstractProblem) -> Cost:
         """What `init` calls."""

@@ -130,6 +130,22 @@ class Implicit(AbstractTwoStage):
             cross_sampler=self.cross_sampler.init(problem.inner_data),
         )
 
+    def drawn_for(self, problem, state, keys):
+        split = jax.vmap(lambda key: jax.random.split(key, 4), out_axes=1)
+        inner_keys, outer_keys, linear_keys, cross_keys = split(keys)
+        inner, outer = self.drawn_by_stages(problem, state, inner_keys, outer_keys)
+        data, cross = problem.inner_data, self.cross_sampler
+        return (
+            # Its first solve is skipped.
+            None if self.order == "x first" else inner,
+            outer,
+            self.linear.drawn_for(data, state.linear_state, linear_keys),
+            cross.drawn_for(data, state.cross_sampler, cross_keys, 1),
+        )
+
+    def samplers(self, state):
+        return *super().samplers(state), state.linear_state.sampler, state.cross_sampler
+
     def __call__(self, problem, x, state, key):
         inner_key, outer_key, linear_key, cross_key = jax.random.split(key, 4)
         inner, inner_cost, inner_result = self.solve_inner(

@@ -14,7 +14,7 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
 from .._core.types import Count, Index, StepSize
-from .._rows.samplers import AbstractSampler, BatchSize, FullBatch
+from .._rows.samplers import AbstractSampler, BatchSize, Drawn, FullBatch
 from ..reducers import AbstractReducer, Reader
 from ..reducers._base import check_reducer
 from ..reducers._rows import as_reduced_sampler
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
     Reducers = AbstractReducer | tuple[AbstractReducer, AbstractReducer | None, AbstractReducer]
 else:
     Order = Reducers = Any
-
-
-class Drawn(eqx.Module):
-    """A level's sampler, and what names the batches that it has drawn ahead."""
-
-    sampler: PyTree
-    tickets: PyTree
 
 
 class JointState(eqx.Module):

@@ -61,6 +61,21 @@ class AbstractTwoStage(AbstractHypergradient):
         sampler = self.outer_sampler.init(problem.outer_data)
         return TwoStageState(jnp.int32(0), inner_state, no_value_yet(problem, x, y), sampler)
 
+    def drawn_for(self, problem, state, keys) -> Any:
+        inner_keys, outer_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        return self.drawn_by_stages(problem, state, inner_keys, outer_keys)
+
+    def drawn_by_stages(self, problem: AbstractProblem, state: Any, inner_keys, outer_keys):
+        """What inner solves and outer gradients will draw."""
+        solver, outer = state.inner_state.solver, self.outer_sampler
+        return (
+            self.inner.drawn_for(problem.inner_data, solver, inner_keys),
+            outer.drawn_for(problem.outer_data, state.outer_sampler, outer_keys, 1),
+        )
+
+    def samplers(self, state):
+        return state.inner_state.solver.sampler, state.outer_sampler
+
     def shortfall(self, state):
         return self.inner.shortfall(state.inner_state.solver, Result.inner_max_steps)
 

@@ -14,8 +14,8 @@ from .._core.cost import Cost
 from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype, norm
-from .._core.types import Index, NumSteps, Scalar
-from .._rows.samplers import AbstractSampler, Stream
+from .._core.types import Index, Keys, NumSteps, Scalar
+from .._rows.samplers import AbstractSampler, Drawn, Stream
 from ._directions import Clock
 from ._equation import ANY, AbstractEquation, AbstractLinearEquation, as_linear
 from ._watch import Watch
@@ -99,6 +99,14 @@ class AbstractSolver(eqx.Module):
     def length_at(self, k: Index) -> Int[Array, ""] | None:
         """The number of steps at outer step k, where it depends on k."""
         del k
+        return None
+
+    def drawn_for(self, data: PyTree, state: SolverState, keys: Keys) -> Drawn | None:
+        """What solves with these keys will draw, one after the other, if that is known.
+
+        In the state it stands where the sampler's does. `None`: each solve draws its own.
+        """
+        del data, state, keys
         return None
 
     def solve_or_keep(
@@ -284,6 +292,13 @@ class AbstractIterativeSolver(AbstractSolver):
         state, judging = self.finish(run, u, state)
         cost = self.spent(run, state) + self.cost(run, judging)
         return u, state, cost, self.result(run.equation, u, state)
+
+    def drawn_for(self, data, state, keys):
+        n = self.length(keys[0], jnp.int32(0))
+        if self.one_batch_per_solve or not isinstance(n, int):
+            return None
+        batch_keys = jax.vmap(jax.random.split)(keys)[:, 1]
+        return self.sampler.drawn_for(data, state.sampler, batch_keys, n)
 
     def prepare(self, equation, u, state, key, k) -> "Solve":
         """All that comes before the first iteration, batches drawn."""

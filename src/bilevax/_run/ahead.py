@@ -1,0 +1,68 @@
+"""Rows of many outer steps drawn at once: each draw by itself takes as long as a product."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+from .._rows.samplers import ticket_at
+from ..hypergradients import AbstractHypergradient
+from ..problems._base import AbstractProblem
+
+# Outer steps at most, and numbers: beyond these a draw hides what it takes to begin one.
+_STEPS, _NUMBERS = 64, 2**13
+
+
+class Ahead(eqx.Module):
+    """What the outer steps from `first` on draw, one after the other.
+
+    Each step draws with its own key, here as anywhere, so that this is kept in no state, and
+    nothing depends on where it begins.
+    """
+
+    drawn: PyTree
+    first: Int[Array, ""]
+
+
+class Supply:
+    """Draws ahead for an estimator, in a program that is being traced.
+
+    `num` is for how many steps, 0 where nothing is known ahead.
+    """
+
+    def __init__(self, problem: AbstractProblem, estimator: AbstractHypergradient, state: Any):
+        self._problem, self._estimator = problem, estimator
+        self.num = self._num_steps(state) if estimator.random else 0
+
+    def room(self, state: Any) -> Ahead:
+        """With nothing left."""
+        shapes = self._shapes(state, self.num) if self.num else None
+        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+        return Ahead(zeros, jnp.int32(-self.num))
+
+    def ready(self, ahead: Ahead, state: Any) -> Ahead:
+        """The same, or the next if the step of the state is beyond it."""
+        fresh = lambda: Ahead(self._drawn(state, self.num), state.step)
+        return jax.lax.cond(state.step < ahead.first + self.num, lambda: ahead, fresh)
+
+    def given(self, ahead: Ahead, state: Any) -> PyTree:
+        """The estimator's state in which samplers find what this step draws."""
+        drawn = ticket_at(ahead.drawn, state.step - ahead.first)
+        return self._estimator.given(state.hypergradient, drawn)
+
+    def _num_steps(self, state: Any) -> int:
+        # Of other generators many keys at once make other numbers than one by one.
+        if state.key_impl != "threefry2x32":
+            return 0
+        size = sum(leaf.size for leaf in jax.tree.leaves(self._shapes(state, 1)))
+        num = min(_STEPS, _NUMBERS // size) if size else 0
+        return num if num > 1 else 0
+
+    def _drawn(self, state: Any, num: int) -> PyTree:
+        keys = jax.vmap(state.key_of)(state.step + jnp.arange(num, dtype=jnp.int32))
+        return self._estimator.drawn_for(self._problem, state.hypergradient, keys)
+
+    def _shapes(self, state: Any, num: int) -> PyTree:
+        return jax.eval_shape(lambda: self._drawn(state, num))
