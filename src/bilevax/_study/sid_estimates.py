@@ -32,14 +32,13 @@ def estimates(
     adjoint is z, at points around it, and on so many batches."""
     around_key, x_key, batch_key = jax.random.split(key, 3)
     directions, shares = _drawn(y, around_key)
+    of_points, of_adjoints = (_part(directions, i) for i in (0, 1))
     # The power method starts in directions that are random too.
-    starts = jax.tree.map(lambda leaf: leaf[0, 0], directions), _random(x, x_key)
+    starts = _part(of_points, 0), _random(x, x_key)
     here = _Here(problem, x, y, *starts)
     radius, size = norm(optax.tree.sub(y0, y)), norm(z)
-    points, adjoints = (
-        _around(u, distance * shares[i], jax.tree.map(lambda leaf: leaf[i], directions))
-        for i, (u, distance) in enumerate(((y, radius), (z, size)))
-    )
+    points = _around(y, radius * shares[0], of_points)
+    adjoints = _around(z, size * shares[1], of_adjoints)
     each = _over_batches(sampler, problem.inner_data, batch_key, num)
     return {
         **_beside(here, points),
@@ -163,6 +162,10 @@ def _over_batches(sampler: AbstractSampler, data: Any, key: Array, num: int) -> 
         return lambda f: f(full(data, None))[None]
     tickets, _ = sampler.tickets(data, sampler.init(data), key, num)
     return lambda f: jax.lax.map(lambda ticket: f(sampler.batch(data, ticket)), tickets)
+
+
+def _part(tree: PyTree, i: int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
 def _random(like: PyTree, key: Array) -> PyTree:

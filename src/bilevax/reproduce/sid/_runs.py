@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._outcome import Check, Outcome
-from ._methods import EPOCHS, METHODS, errors
+from .._outcome import Check, Outcome, at_most
+from ._methods import EPOCHS, METHODS, VARIANTS, errors
 from ._rules import Runs, renamed
-from ._setting import Exact, Images, Split, exact
+from ._setting import Exact, Source, Split
 
 _log = logging.getLogger(__name__)
 
@@ -18,24 +18,25 @@ def solutions(split: Split, xs: Any) -> list[Exact]:
     """One each; the largest penalty first, from where the next begins."""
     found, start = {}, None
     for i in np.argsort([-np.min(x) for x in xs], kind="stable"):
-        found[i] = exact(split, xs[i], start)
+        found[i] = split.exact(xs[i], start)
         start = found[i].y
     return [found[i] for i in range(len(xs))]
 
 
 def run_all(
-    images: Images, seeds: range, penalties: Callable[[int, int], np.ndarray]
+    source: Source, seeds: range, penalties: Callable[[int, int], np.ndarray]
 ) -> tuple[Runs, list[Split], list[list[Exact]]]:
     """Every method on every split; `penalties(seed, features)` are those of a run."""
-    found: dict[str, list] = {m: [] for m in METHODS}
+    found: dict[str, list] = {m: [] for m in METHODS + VARIANTS}
     splits, solved = [], []
     for i, seed in enumerate(seeds):
         _log.info("run %d of %d", i + 1, len(seeds))
-        split = Split.of(images, seed)
-        xs = penalties(seed, images.features.shape[1])
+        split = Split.of(source, seed)
+        xs = penalties(seed, source.features.shape[1])
         exacts = solutions(split, xs)
-        for method in METHODS:
-            found[method].append(errors(split, exacts, xs, method, (seed,)))
+        for method, runs in found.items():
+            epochs = EPOCHS if method in METHODS else EPOCHS[-1:]
+            runs.append(errors(split, exacts, xs, method, (seed,), epochs))
         splits.append(split)
         solved.append(exacts)
     stacked = {
@@ -44,6 +45,12 @@ def run_all(
     }
     sizes = np.array([[np.sum(e.gradient**2) for e in exacts] for exacts in solved])
     return Runs(stacked, sizes), splits, solved
+
+
+def residual(solved: list[list[Exact]]) -> Check:
+    """P0: that the reference is one."""
+    worst = max(e.residual for exacts in solved for e in exacts)
+    return at_most("P0 norm of the gradient that Newton leaves", worst, 1e-12)
 
 
 def all_seeds(seed: int, fresh: int) -> list[int]:
@@ -59,7 +66,9 @@ class OneSeed(NamedTuple):
     checks: list[Check]
 
 
-def outcome(parts: list[OneSeed], names: list[str], figure: Any, images: Images) -> Outcome:
+def outcome(
+    parts: list[OneSeed], names: list[str], figure: Any, notes: list[str | None]
+) -> Outcome:
     """A figure of the first part's runs, with the checks of all parts."""
     first, *fresh = parts
     checks = first.checks + [
@@ -70,8 +79,8 @@ def outcome(parts: list[OneSeed], names: list[str], figure: Any, images: Images)
         figure,
         checks,
         table(first.runs, names),
-        ("penalty", *METHODS),
-        [] if images.note is None else [images.note],
+        ("penalty", *METHODS, *VARIANTS, *_COMPARED),
+        [note for note in notes if note is not None],
     )
 
 
@@ -91,13 +100,22 @@ def _columns(runs: Runs, seeds: range, names: list[str]) -> dict[str, np.ndarray
     return found | {m: e.ravel() for m, e in runs.relative.items()}
 
 
+# Where more than 1, decreasing steps are better than all rows.
+_COMPARED = ("batch/dec_at_20", "batch/dec_at_60", "wins_of_dec")
+
+
 def table(runs: Runs, names: list[str]) -> dict[str, np.ndarray]:
-    """P9: mean, standard deviation and median over runs at 60 epochs."""
-    last = {m: e[:, -1] for m, e in runs.relative.items()}
+    """P9: means over runs at 60 epochs, where all have read as many rows; how the errors of
+    Batch and of decreasing steps compare; standard deviations and medians."""
+    short = lambda values: np.array([f"{v:.1e}" for v in values])
+    lams, num = range(len(names)), len(runs.relative["dec"])
     found = {"penalty": np.asarray(names)}
     # What is printed: numbers of many sizes.
-    found |= {m: np.array([f"{v:.1e}" for v in e.mean(axis=0)]) for m, e in last.items()}
-    for method, e in last.items():
+    found |= {m: short(e.mean(axis=0)) for m, e in runs.last.items()}
+    for name, epochs in zip(_COMPARED, (20, 60), strict=False):
+        found[name] = short([runs.ratio("batch", "dec", lam, epochs) for lam in lams])
+    found[_COMPARED[-1]] = np.array([f"{num * runs.wins(lam):.0f}/{num}" for lam in lams])
+    for method, e in runs.last.items():
         found |= {f"{method}_mean": e.mean(axis=0), f"{method}_std": e.std(axis=0)}
         found[f"{method}_median"] = np.median(e, axis=0)
     return found
