@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+from bilevax._rows.samplers import AbstractSampler, take
 from bilevax._study import sid_constants, sid_report
 from bilevax._study.sid_constants import _known, solution
 from bilevax._study.sid_report import _runs
@@ -109,21 +110,41 @@ def test_faulty_input_is_told():
         bx.sid_report(t.problem, bx.Implicit(bx.SGD(0.1, 3, 4), bx.Direct()), t.x, t.y0)
 
 
-def of_decreasing(J):
+def of_decreasing(cross):
     """SID with one row a step and steps that the toy's measured noise allows."""
     rule = theory.steps(contraction=toy().q, relative_noise=1.0)
     return bx.algorithms.sid(
         outer_step_size=0.1,
         inner_step_size=bx.schedules.decreasing(**rule.decreasing),
         batch_size=1,
-        cross_batch_size=J,
+        cross_batch_size=cross,
     )
 
 
+class OfTen(AbstractSampler):
+    """Random rows, ten or the first `samples` of them over and over: one program for all J."""
+
+    samples: int | jax.Array
+
+    def init(self, data):
+        return ()
+
+    def rows(self, data):
+        return 10
+
+    def tickets(self, data, state, key, num):
+        rows = jax.random.randint(key, (num, 10), 0, N)
+        return rows[:, jnp.arange(10) % self.samples], state
+
+    def batch(self, data, ticket):
+        return take(data, ticket)
+
+
 NUM_RUNS = 500
+of_ten = lambda J: OfTen(jnp.asarray(J))
 SIZES = [
-    pytest.param(NUM_RUNS, 300, (1, 10), id="quick"),
-    pytest.param(4000, 1000, (1, 10, None), marks=pytest.mark.slow, id="whole"),
+    pytest.param(NUM_RUNS, 300, {1: of_ten(1), 10: of_ten(10)}, id="quick"),
+    pytest.param(4000, 1000, {1: 1, 10: 10, None: None}, marks=pytest.mark.slow, id="whole"),
 ]
 square = lambda errors: float(np.mean(np.sum(errors**2, axis=1)))
 
@@ -134,8 +155,8 @@ def test_t4_the_mean_square_error_is_below_its_bound(num_runs, num_steps, sample
     t, found = toy(), {}
     constants, noise = t.constants()
     keys = jax.random.split(jax.random.key(0), num_runs)
-    for J in samples:
-        method, count = of_decreasing(J).hypergradient, jnp.int32(num_steps)
+    for J, cross in samples.items():
+        method, count = of_decreasing(cross).hypergradient, jnp.int32(num_steps)
         runs = _runs(t.problem, method, t.x, t.y0, count, jnp.int32(50), keys)
         gradients, y, z, limits, _ = map(np.asarray, runs)
         # Given y, that of z: its own solution moves with y.
@@ -153,7 +174,7 @@ def test_t4_the_mean_square_error_is_below_its_bound(num_runs, num_steps, sample
 
 
 def test_a_report_sets_errors_beside_their_bounds(measured, monkeypatch):
-    t, method = toy(), of_decreasing(10)
+    t, method = toy(), of_decreasing(of_ten(10))
     report = bx.sid_report(
         t.problem, method, t.x, t.y0, steps=[10, 100], num_runs=NUM_RUNS, constants=measured
     )

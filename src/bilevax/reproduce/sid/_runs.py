@@ -101,21 +101,29 @@ def _columns(runs: Runs, seeds: range, names: list[str]) -> dict[str, np.ndarray
 
 
 # Where more than 1, decreasing steps are better than all rows.
-_COMPARED = ("batch/dec_at_20", "batch/dec_at_60", "wins_of_dec")
+_COMPARED = ("batch_/_dec_at_20", "batch_/_dec_at_60", "wins_of_dec")
 
 
 def table(runs: Runs, names: list[str]) -> dict[str, np.ndarray]:
     """P9: means over runs at 60 epochs, where all have read as many rows; how the errors of
     Batch and of decreasing steps compare; standard deviations and medians."""
-    short = lambda values: np.array([f"{v:.1e}" for v in values])
     lams, num = range(len(names)), len(runs.relative["dec"])
     found = {"penalty": np.asarray(names)}
-    # What is printed: numbers of many sizes.
-    found |= {m: short(e.mean(axis=0)) for m, e in runs.last.items()}
+    found |= {m: _short(e.mean(axis=0)) for m, e in runs.last.items()}
     for name, epochs in zip(_COMPARED, (20, 60), strict=False):
-        found[name] = short([runs.ratio("batch", "dec", lam, epochs) for lam in lams])
+        found[name] = _short([runs.ratio("batch", "dec", lam, epochs) for lam in lams])
     found[_COMPARED[-1]] = np.array([f"{num * runs.wins(lam):.0f}/{num}" for lam in lams])
     for method, e in runs.last.items():
         found |= {f"{method}_mean": e.mean(axis=0), f"{method}_std": e.std(axis=0)}
         found[f"{method}_median"] = np.median(e, axis=0)
     return found
+
+
+def _short(values: Any) -> np.ndarray:
+    """What is printed: numbers of many sizes.
+
+    >>> _short([0.00123, 45678.0]).tolist()
+    ['1.2e-3', '4.6e4']
+    """
+    parts = [f"{value:.1e}".split("e") for value in values]
+    return np.array([f"{digits}e{int(power)}" for digits, power in parts])
