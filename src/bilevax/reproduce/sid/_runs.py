@@ -111,7 +111,7 @@ def table(runs: Runs, names: list[str]) -> dict[str, np.ndarray]:
     found = {"penalty": np.asarray(names)}
     found |= {m: _short(e.mean(axis=0)) for m, e in runs.last.items()}
     for name, epochs in zip(_COMPARED, (20, 60), strict=False):
-        found[name] = _short([runs.ratio("batch", "dec", lam, epochs) for lam in lams])
+        found[name] = _short([runs.ratio("batch", "dec", lam, epochs) for lam in lams], 0)
     found[_COMPARED[-1]] = np.array([f"{num * runs.wins(lam):.0f}/{num}" for lam in lams])
     for method, e in runs.last.items():
         found |= {f"{method}_mean": e.mean(axis=0), f"{method}_std": e.std(axis=0)}
@@ -119,11 +119,11 @@ def table(runs: Runs, names: list[str]) -> dict[str, np.ndarray]:
     return found
 
 
-def _short(values: Any) -> np.ndarray:
+def _short(values: Any, digits: int = 1) -> np.ndarray:
     """What is printed: numbers of many sizes.
 
     >>> _short([0.00123, 45678.0]).tolist()
     ['1.2e-3', '4.6e4']
     """
-    parts = [f"{value:.1e}".split("e") for value in values]
-    return np.array([f"{digits}e{int(power)}" for digits, power in parts])
+    parts = [f"{value:.{digits}e}".split("e") for value in values]
+    return np.array([f"{number}e{int(power)}" for number, power in parts])

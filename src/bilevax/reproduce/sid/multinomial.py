@@ -30,6 +30,7 @@ _RUNS = 3
 class _Study(NamedTuple):
     """A data set, the penalties of a run on it, and their names."""
 
+    title: str
     source: Source
     penalties: Callable[[int, int], np.ndarray]
     names: list[str]
@@ -55,11 +56,12 @@ def _studies(data: pathlib.Path | None, quick: bool) -> list[_Study]:
     """MNIST, and 20 Newsgroups where they are."""
     images, lambdas = _sources.ten_digits(data, quick), _LAMBDAS[1:2] if quick else _LAMBDAS
     title = "digits" if images.small else "MNIST"
-    names = [f"{title}, λ = {lam:g}" for lam in lambdas]
-    found = [_Study(images, lambda seed, features: lambdas, names)]
+    names = [f"{title} λ = {lam:g}" for lam in lambdas]
+    found = [_Study(title, images, lambda seed, features: lambdas, names)]
     posts = None if quick else _sources.newsgroups(data)
     words = lambda seed, features: 1e-3 * _one_each(seed, features)
-    return found if posts is None else [*found, _Study(posts, words, ["20 Newsgroups"])]
+    title = "20 Newsgroups"
+    return found if posts is None else [*found, _Study(title, posts, words, [title])]
 
 
 def _one_each(seed: int, features: int) -> np.ndarray:
@@ -71,7 +73,7 @@ def _one_seed(studies: list[_Study], seeds: range, names: list[str]) -> OneSeed:
     runs, checks = None, []
     for study in studies:
         found, _, solved = run_all(study.source, seeds, study.penalties)
-        checks += renamed([residual(solved)], study.names[0].split(",")[0])
+        checks += renamed([residual(solved)], study.title)
         runs = found if runs is None else runs.beside(found)
     assert runs is not None
     for i, name in enumerate(names):
