@@ -174,7 +174,7 @@ def test_quick_forms_pass(figure):
         )
     ratio = table["batch_mean"] / table["dec_mean"]
     np.testing.assert_allclose(table["batch_/_dec_at_60"].astype(float), ratio, rtol=0.5)
-    assert set(outcome.shown) <= set(table) and table["wins_of_dec"] == ["2/2"]
+    assert set(outcome.shown) <= set(table) and table["dec_wins"] == ["2/2"]
     assert 0 < table["shuffled_mean"] < table["const_mean"]
 
 

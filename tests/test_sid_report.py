@@ -124,7 +124,7 @@ def of_decreasing(cross):
 class OfTen(AbstractSampler):
     """Random rows, ten or the first `samples` of them over and over: one program for all J."""
 
-    samples: int | jax.Array
+    samples: np.int32
 
     def init(self, data):
         return ()
@@ -141,7 +141,7 @@ class OfTen(AbstractSampler):
 
 
 NUM_RUNS = 500
-of_ten = lambda J: OfTen(jnp.asarray(J))
+of_ten = lambda J: OfTen(np.int32(J))
 SIZES = [
     pytest.param(NUM_RUNS, 300, {1: of_ten(1), 10: of_ten(10)}, id="quick"),
     pytest.param(4000, 1000, {1: 1, 10: 10, None: None}, marks=pytest.mark.slow, id="whole"),

@@ -101,7 +101,7 @@ def _columns(runs: Runs, seeds: range, names: list[str]) -> dict[str, np.ndarray
 
 
 # Where more than 1, decreasing steps are better than all rows.
-_COMPARED = ("batch_/_dec_at_20", "batch_/_dec_at_60", "wins_of_dec")
+_COMPARED = ("batch_/_dec_at_20", "batch_/_dec_at_60", "dec_wins")
 
 
 def table(runs: Runs, names: list[str]) -> dict[str, np.ndarray]:
