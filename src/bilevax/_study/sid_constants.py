@@ -128,7 +128,8 @@ def estimated(
     key: Key,
 ) -> SIDConstants:
     """All of them from points and batches, where the solution is known."""
-    found = estimates(problem, sampler, x, y0, h.y, h.adjoint, num_samples, key)
+    map_ = _as_map(problem)
+    found = estimates(map_, sampler, x, y0, h.y, h.adjoint, num_samples, key)
     return SIDConstants(
         {name: MeasuredConstant(float(value), "estimated") for name, value in found.items()}
     )

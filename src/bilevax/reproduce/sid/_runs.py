@@ -47,6 +47,11 @@ def run_all(
     return Runs(stacked, sizes), splits, solved
 
 
+def one_a_feature(seed: int, features: int) -> np.ndarray:
+    """Penalties of a run, exp of U[-2, 2], with an axis before them."""
+    return np.exp(np.random.default_rng((seed, 2)).uniform(-2, 2, (1, features)))
+
+
 def residual(solved: list[list[Exact]]) -> Check:
     """P0: that the reference is one."""
     worst = max(e.residual for exacts in solved for e in exacts)

@@ -20,7 +20,7 @@ from .._outcome import Check, Outcome, reported
 from . import _sources
 from ._picture import panels
 from ._rules import Runs, renamed
-from ._runs import OneSeed, all_seeds, outcome, residual, run_all
+from ._runs import OneSeed, all_seeds, one_a_feature, outcome, residual, run_all
 from ._setting import Source
 
 _LAMBDAS = np.array([0.01, 0.1, 1.0])
@@ -59,14 +59,9 @@ def _studies(data: pathlib.Path | None, quick: bool) -> list[_Study]:
     names = [f"{title} λ = {lam:g}" for lam in lambdas]
     found = [_Study(title, images, lambda seed, features: lambdas, names)]
     posts = None if quick else _sources.newsgroups(data)
-    words = lambda seed, features: 1e-3 * _one_each(seed, features)
+    words = lambda seed, features: 1e-3 * one_a_feature(seed, features)
     title = "20 Newsgroups"
     return found if posts is None else [*found, _Study(title, posts, words, [title])]
-
-
-def _one_each(seed: int, features: int) -> np.ndarray:
-    """Penalties of a run, with an axis before them."""
-    return np.exp(np.random.default_rng((seed, 2)).uniform(-2, 2, (1, features)))
 
 
 def _one_seed(studies: list[_Study], seeds: range, names: list[str]) -> OneSeed:

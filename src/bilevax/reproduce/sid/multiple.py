@@ -8,7 +8,7 @@ from .._outcome import Check, Outcome, at_most
 from ._methods import errors
 from ._picture import panels
 from ._rules import Runs, advantages, constants, plateau
-from ._runs import OneSeed, all_seeds, outcome, residual, run_all
+from ._runs import OneSeed, all_seeds, one_a_feature, outcome, residual, run_all
 from ._setting import Exact, Source, Split
 from ._sources import odd_or_even
 
@@ -27,21 +27,16 @@ def make(
 
 def _one_seed(of: Source, seeds: range) -> OneSeed:
     """Runs on the splits of these seeds, judged."""
-    runs, splits, solved = run_all(of, seeds, penalties)
+    runs, splits, solved = run_all(of, seeds, one_a_feature)
     checks = [residual(solved)]
     checks += _on_digits(runs) if of.small else _on_mnist(runs, splits, solved, seeds[0])
     return OneSeed(seeds, runs, checks)
 
 
-def penalties(seed: int, features: int) -> np.ndarray:
-    """Those of a run, with an axis before them."""
-    return np.exp(np.random.default_rng((seed, 2)).uniform(-2, 2, (1, features)))
-
-
 def _on_mnist(
     runs: Runs, splits: list[Split], solved: list[list[Exact]], seed: int
 ) -> list[Check]:
-    x = penalties(seed, splits[0].train[0].shape[1])
+    x = one_a_feature(seed, splits[0].train[0].shape[1])
     # t = k = 2000, the paper's own reference.
     far = errors(splits[0], solved[0], x, "batch", epochs=(4000,))["gradient"][0, 0]
     beside = float(far / np.sum(solved[0][0].gradient ** 2))
