@@ -74,6 +74,21 @@ def x32():
         yield
 
 
+@pytest.fixture
+def compiled():
+    """Names of what has been compiled since the test began."""
+    names, listening = [], [True]
+
+    def listener(event, seconds, **about):
+        del seconds
+        if listening[0] and event.endswith("backend_compile_duration"):
+            names.append(about.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    yield names
+    listening[0] = False
+
+
 @pytest.fixture(autouse=True)
 def _pictures_are_drawn_where_they_are_looked_at(request, monkeypatch):
     """Drawing a run's pictures takes longer than a small run."""

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,9 +34,12 @@ class Toy:
         self.q = (self.smooth - self.strong) / (self.smooth + self.strong)
         target = jnp.asarray(self.target)
         outer = lambda x, y: jnp.sqrt(1 + jnp.sum((y - target) ** 2))
-        self.problem = bx.BilevelProblem(
+        self.objective = bx.BilevelProblem(
             outer, toy_inner, inner_data=tuple(map(jnp.asarray, (self.a, self.b, self.c)))
-        ).as_fixed_point(self.alpha)
+        )
+        self.problem = self.objective.as_fixed_point(self.alpha)
+        # A step whose map has a derivative of norm 1.4 at zero.
+        self.longer = 2.4 / self.smooth
         self.x, self.y0 = jnp.asarray(X0), jnp.zeros(D)
         self.y_star = self._solve()
         self.v_star = self.adjoint(self.y_star)
@@ -99,7 +101,7 @@ class Toy:
 
 def toy_inner(x, y, rows):
     a, b, c = rows
-    fit = jnp.mean(jax.nn.softplus(-b * (a @ y)) - (c @ x[1:]) * (a @ y))
+    fit = jnp.mean(jnp.log1p(jnp.exp(-b * (a @ y))) - (c @ x[1:]) * (a @ y))
     return fit + (0.5 + x[0]) / 2 * jnp.sum(y**2)
 
 

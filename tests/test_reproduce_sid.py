@@ -1,64 +1,111 @@
 """The figures of stochastic hypergradients: the exact solution, budgets, quick forms."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from bilevax import reproduce
-from bilevax.reproduce.sid import _methods, _rules, _setting
+from bilevax.reproduce.sid import _binary, _methods, _rules, _setting, _sources
 
-SINGLE, MULTIPLE = reproduce.figures("sid")
+SINGLE, MULTIPLE, MULTINOMIAL = reproduce.figures("sid")
 
 
-@pytest.fixture(scope="module")
-def split():
-    return _setting.Split.of(_setting.images(None, quick=True), 3)
+SOURCES = {"two classes": _sources.odd_or_even, "ten": _sources.ten_digits}
+
+
+@functools.cache
+def split(classes):
+    return _setting.Split.of(SOURCES[classes](None, quick=True), 3)
+
+
+def penalties():
+    return np.exp(np.random.default_rng(0).uniform(-1, 1, 64))
+
+
+def loss(part, w):
+    """The mean over rows, for labels that are signs or one-hot."""
+    a, b = part
+    if b.ndim == 1:
+        return np.mean(np.log1p(np.exp(-b * (a @ w))))
+    return np.mean(np.log(np.sum(np.exp(a @ w), axis=1)) - np.sum(b * (a @ w), axis=1))
+
+
+def slope(part, w):
+    a, b = part
+    if b.ndim == 1:
+        return -(b / (1 + np.exp(b * (a @ w)))) @ a / len(b)
+    p = np.exp(a @ w)
+    return a.T @ (p / p.sum(axis=1, keepdims=True) - b) / len(b)
+
+
+def product(part, w, v):
+    """The Hessian of the loss at w times v."""
+    a, b = part
+    if b.ndim == 1:
+        p = 1 / (1 + np.exp(-(a @ w)))
+        return (p * (1 - p) * (a @ v)) @ a / len(b)
+    p = np.exp(a @ w)
+    p = p / p.sum(axis=1, keepdims=True)
+    u = p * (a @ v)
+    return a.T @ (u - p * u.sum(axis=1, keepdims=True)) / len(b)
+
+
+FIRST = {"const": 10**6, "two_phase": 500}
 
 
 def solve(split, x, method, t, rows=()):
-    """A transcription with closed forms: w, v and the squared error's estimate."""
-    a, b = split.train
+    """A transcription with closed forms: w, v and the hypergradient's estimate."""
+    (a, b), w = split.train, split.zeros
+    penalty = x if np.ndim(x) == 0 else x.reshape(-1, *[1] * len(split.model.outputs))
     alpha = 2 / (split.largest + np.max(x) + np.min(x))
     beta = 2 / (1 - split.contraction(x) ** 2)
-    eta = lambda i: beta / (beta + i) if method == "dec" else 1.0
+    late = lambda i: max(i - FIRST.get(method, 0), 0)
+    eta = lambda i: 1.0 if method == "batch" else beta / (beta + late(i))
     some = lambda level, i: slice(None) if method == "batch" else rows[level][i]
-    w = v = np.zeros(a.shape[1])
+    part = lambda level, i: (a[some(level, i)], b[some(level, i)])
     for i in range(t):
-        f, s = a[some(0, i)], b[some(0, i)]
-        w = w - eta(i) * alpha * (-(s / (1 + np.exp(s * (f @ w)))) @ f / len(s) + x * w)
-    f, s = split.valid
-    outer = -(s / (1 + np.exp(s * (f @ w)))) @ f / len(s)
+        w = w - eta(i) * alpha * (slope(part(0, i), w) + penalty * w)
+    outer, v = slope(split.valid, w), split.zeros
     for i in range(t):
-        f = a[some(1, i)]
-        p = 1 / (1 + np.exp(-(f @ w)))
-        v = v - eta(i) * (alpha * ((p * (1 - p) * (f @ v)) @ f / len(f) + x * v) - outer)
-    return w, v, -alpha * (w @ v if np.ndim(x) == 0 else w * v)
+        v = v - eta(i) * (alpha * (product(part(1, i), w, v) + penalty * v) - outer)
+    each = (w * v).reshape(len(w), -1).sum(axis=1)
+    return w, v, -alpha * (each.sum() if np.ndim(x) == 0 else each)
 
 
-@pytest.mark.parametrize("method", _methods.METHODS)
-def test_methods_are_their_transcriptions(split, method):
-    xs = np.array([0.1, 1.0])
-    solved = [_setting.exact(split, x) for x in xs]
-    found = _methods.errors(split, solved, xs, method, (3,), epochs=(2, 4))
-    draws = [_methods.drawn(800, 200, (3, level)) for level in range(2)]
+# As in the figures' quick forms, whose programs these are.
+CASES = [("two classes", m) for m in _methods.METHODS + _methods.VARIANTS]
+CASES += [("ten", m) for m in _methods.METHODS]
+
+
+@pytest.mark.parametrize("classes, method", CASES)
+def test_methods_are_their_transcriptions(classes, method):
+    """One penalty a pixel with two classes, one for all with ten."""
+    of = split(classes)
+    xs = penalties()[None] if classes == "two classes" else np.array([0.1])
+    solved = [of.exact(x) for x in xs]
+    budgets = (2, 60) if method != "batch" else (2, 4)
+    found = _methods.errors(of, solved, xs, method, (3,), epochs=budgets)
+    draws = [_methods.drawn(800, 3000, (3, level), method == "shuffled") for level in range(2)]
     for i, x in enumerate(xs):
-        for j, epochs in enumerate((2, 4)):
-            w, v, gradient = solve(split, x, method, _methods.budget(method, epochs), draws)
+        for j, epochs in enumerate(budgets):
+            w, v, gradient = solve(of, x, method, _methods.budget(method, epochs), draws)
             expected = {
                 "y": np.sum((w - solved[i].y) ** 2),
                 "v": np.sum((v - solved[i].v) ** 2),
-                "gradient": (gradient - solved[i].gradient) ** 2,
+                "gradient": np.sum((gradient - solved[i].gradient) ** 2),
             }
             for name, value in expected.items():
                 np.testing.assert_allclose(found[name][j, i], value, rtol=1e-9, err_msg=name)
 
 
-def test_the_reference_is_the_derivative_of_the_validation_loss(split):
-    x = np.exp(np.random.default_rng(0).uniform(-1, 1, 64))
-    a, b = split.valid
-    value = lambda x: np.mean(np.logaddexp(0, -b * (a @ _setting.exact(split, x).y)))
+@pytest.mark.parametrize("classes", SOURCES)
+def test_the_reference_is_the_derivative_of_the_validation_loss(classes):
+    of, x = split(classes), penalties()
+    value = lambda x: loss(of.valid, of.exact(x).y)
     direction, h = np.random.default_rng(1).standard_normal(64), 1e-5
     found = (value(x + h * direction) - value(x - h * direction)) / (2 * h)
-    exact = _setting.exact(split, x)
+    exact = of.exact(x)
     assert exact.residual < 1e-14
     np.testing.assert_allclose(exact.gradient @ direction, found, rtol=1e-6)
 
@@ -79,15 +126,18 @@ def test_all_methods_end_at_sixty_passes():
 
 
 def test_labels_of_two_classes_are_signs():
-    assert _setting.signs(np.array(["odd", "even", "odd"])).tolist() == [1.0, -1.0, 1.0]
+    assert _binary.signs(np.array(["odd", "even", "odd"])).tolist() == [1.0, -1.0, 1.0]
     with pytest.raises(ValueError, match=r"two classes, and the labels have 3.*Merge"):
-        _setting.signs(np.array([0, 1, 2]))
+        _binary.signs(np.array([0, 1, 2]))
 
 
 def test_where_mnist_is_missing_digits_are_shown(tmp_path):
-    found = _setting.images(tmp_path, quick=False)
-    assert found.features.shape == (1797, 64)
-    assert "MNIST is not in" in found.note and "fetch_mnist" in found.note
+    for source in SOURCES.values():
+        found = source(tmp_path, quick=False)
+        assert found.features.shape == (1797, 64) and found.small
+        assert "MNIST is not in" in found.note and "fetch_mnist" in found.note
+    assert _sources.newsgroups(tmp_path) is None
+    assert "20 Newsgroups is not in" in _sources.no_newsgroups(tmp_path)
 
 
 def test_the_rules_have_two_sides():
@@ -109,12 +159,23 @@ def test_the_rules_have_two_sides():
     assert "FAIL" in judged(of({"batch": "batch", "const": "dec", "dec": "const"}))
 
 
-def test_the_quick_form_of_figure_2_passes():
-    outcome, _ = reproduce.run(MULTIPLE, quick=True)
+@pytest.mark.parametrize("figure", [MULTIPLE, MULTINOMIAL], ids=["2", "C1"])
+def test_quick_forms_pass(figure):
+    outcome, _ = reproduce.run(figure, quick=True)
     assert outcome.checks and not outcome.failed, outcome.checks
     axes = outcome.figure.axes[0]
     assert axes.get_yscale() == "log" and len(axes.lines) == 3
     assert len(outcome.columns["dec"]) == 2 * len(_methods.EPOCHS)
+    # What is printed is what was measured, all after as many rows.
+    table, last = outcome.table, np.asarray(outcome.columns["epochs"]) == 60
+    for method in ("batch", "dec"):
+        np.testing.assert_allclose(
+            table[f"{method}_mean"], outcome.columns[method][last].mean()
+        )
+    ratio = table["batch_mean"] / table["dec_mean"]
+    np.testing.assert_allclose(table["batch_/_dec_at_60"].astype(float), ratio, rtol=0.5)
+    assert set(outcome.shown) <= set(table) and table["dec_wins"] == ["2/2"]
+    assert 0 < table["shuffled_mean"] < table["const_mean"]
 
 
 @pytest.mark.slow
@@ -124,7 +185,7 @@ def test_the_quick_form_of_figure_1_passes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("figure", [SINGLE, MULTIPLE])
+@pytest.mark.parametrize("figure", [SINGLE, MULTIPLE, MULTINOMIAL])
 def test_whole_figures_pass(figure, real_data):
     outcome, _ = reproduce.run(figure, data=real_data)
     assert not outcome.failed, outcome.checks

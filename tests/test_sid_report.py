@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import bilevax as bx
-from bilevax._study.sid_constants import _known
+from bilevax._rows.samplers import AbstractSampler, take
+from bilevax._study import sid_constants, sid_report
+from bilevax._study.sid_constants import _known, solution
+from bilevax._study.sid_report import _runs
 from bilevax._study.spectral import spectral_norm
 from bilevax.theory import sid as theory
 from sid_toy import N, toy
@@ -21,7 +24,8 @@ def measured():
 
 def test_the_power_method_finds_the_spectral_norm():
     A = np.random.default_rng(0).standard_normal((4, 6)) @ np.diag([9, 2, 1, 1, 1, 0.1])
-    found = spectral_norm(lambda v: jnp.asarray(A) @ v, jnp.ones(6), jax.random.key(1))
+    start = np.random.default_rng(1).standard_normal(6)
+    found = jax.jit(lambda v: spectral_norm(lambda v: jnp.asarray(A) @ v, v))(start)
     np.testing.assert_allclose(found, np.linalg.norm(A, 2), rtol=1e-8)
 
 
@@ -87,17 +91,12 @@ def test_on_all_rows_there_is_no_noise():
 
 
 def test_a_map_that_does_not_contract_is_told():
-    longer = bx.BilevelProblem(
-        lambda x, y: jnp.sum(y), lambda x, y: jnp.sum((y - x) ** 2)
-    ).as_fixed_point(1.2)
+    t = toy()
+    longer = t.objective.as_fixed_point(t.longer)
     with pytest.raises(ValueError, match=r"does not contract.* about 1\.4.*shorter step"):
-        bx.measure_constants(longer, jnp.ones(2), jnp.zeros(2), batch_size=None)
-    method = bx.algorithms.sid(outer_step_size=0.1, inner_step_size=1.0, inner_steps=400)
+        bx.measure_constants(longer, t.x, t.y0)
     with pytest.raises(ValueError, match="does not contract"):
-        bx.sid_report(longer, method, jnp.ones(2), jnp.zeros(2))
-    # Nor is a run on it called successful.
-    h = bx.hypergradient(longer, method.hypergradient, jnp.ones(2), jnp.zeros(2))
-    assert h.result != bx.Result.successful
+        bx.sid_report(longer, of_decreasing(10), t.x, t.y0)
 
 
 def test_faulty_input_is_told():
@@ -111,17 +110,73 @@ def test_faulty_input_is_told():
         bx.sid_report(t.problem, bx.Implicit(bx.SGD(0.1, 3, 4), bx.Direct()), t.x, t.y0)
 
 
-def test_a_report_sets_errors_beside_their_bounds(measured):
-    t = toy()
-    rule = theory.steps(contraction=t.q, relative_noise=1.0)
-    method = bx.algorithms.sid(
+def of_decreasing(cross):
+    """SID with one row a step and steps that the toy's measured noise allows."""
+    rule = theory.steps(contraction=toy().q, relative_noise=1.0)
+    return bx.algorithms.sid(
         outer_step_size=0.1,
         inner_step_size=bx.schedules.decreasing(**rule.decreasing),
         batch_size=1,
-        cross_batch_size=10,
+        cross_batch_size=cross,
     )
+
+
+class OfTen(AbstractSampler):
+    """Random rows, ten or the first `samples` of them over and over: one program for all J."""
+
+    samples: np.int32
+
+    def init(self, data):
+        return ()
+
+    def rows(self, data):
+        return 10
+
+    def tickets(self, data, state, key, num):
+        rows = jax.random.randint(key, (num, 10), 0, N)
+        return rows[:, jnp.arange(10) % self.samples], state
+
+    def batch(self, data, ticket):
+        return take(data, ticket)
+
+
+NUM_RUNS = 500
+of_ten = lambda J: OfTen(np.int32(J))
+SIZES = [
+    pytest.param(NUM_RUNS, 300, {1: of_ten(1), 10: of_ten(10)}, id="quick"),
+    pytest.param(4000, 1000, {1: 1, 10: 10, None: None}, marks=pytest.mark.slow, id="whole"),
+]
+square = lambda errors: float(np.mean(np.sum(errors**2, axis=1)))
+
+
+@pytest.mark.parametrize("num_runs, num_steps, samples", SIZES)
+def test_t4_the_mean_square_error_is_below_its_bound(num_runs, num_steps, samples):
+    """By bound, by J, and by an exact last product, with all that is exact in NumPy."""
+    t, found = toy(), {}
+    constants, noise = t.constants()
+    keys = jax.random.split(jax.random.key(0), num_runs)
+    for J, cross in samples.items():
+        method, count = of_decreasing(cross).hypergradient, jnp.int32(num_steps)
+        runs = _runs(t.problem, method, t.x, t.y0, count, jnp.int32(50), keys)
+        gradients, y, z, limits, _ = map(np.asarray, runs)
+        # Given y, that of z: its own solution moves with y.
+        solutions = np.array([t.adjoint(y_i) for y_i in y])
+        np.testing.assert_allclose(-limits, solutions, rtol=1e-6, atol=1e-9)
+        errors = {"inner_mse": square(y - t.y_star), "adjoint_mse": square(-z - solutions)}
+        bound = theory.mse_bound(**constants, **errors, cross_noise=noise, cross_samples=J)
+        found[J] = square(gradients - t.gradient)
+        assert found[J] <= bound.refined <= bound.mse
+        assert np.linalg.norm(gradients.mean(axis=0) - t.gradient) <= bound.bias + 4 * np.sqrt(
+            found[J] / num_runs
+        )
+    assert 7 <= found[1] / found[10] <= 13
+    assert found.get(None, 0.0) < 1e-3 * found[1]
+
+
+def test_a_report_sets_errors_beside_their_bounds(measured, monkeypatch):
+    t, method = toy(), of_decreasing(of_ten(10))
     report = bx.sid_report(
-        t.problem, method, t.x, t.y0, steps=[10, 100], num_runs=300, constants=measured
+        t.problem, method, t.x, t.y0, steps=[10, 100], num_runs=NUM_RUNS, constants=measured
     )
     found = report.columns
     assert np.all(found["mse"] < found["refined_bound"])
@@ -135,3 +190,12 @@ def test_a_report_sets_errors_beside_their_bounds(measured):
     assert "refined_bound" in repr(report)
     axes = report.picture().axes[0]
     assert axes.get_xlabel() == "steps of each level" and len(axes.lines) == 6
+    # Without constants it measures them, at the solution that it knows.
+    solved = []
+    solve = lambda *a: solved.append(a) or solution(*a)
+    monkeypatch.setattr(sid_report, "solution", solve)
+    monkeypatch.setattr(sid_constants, "solution", solve)
+    other = bx.sid_report(t.problem, method, t.x, t.y0, steps=[10], num_runs=NUM_RUNS)
+    assert len(solved) == 1
+    assert {c.source for c in other.constants.values()} == {"estimated"}
+    assert other.columns["mse"][0] < other.columns["mse_bound"][0]

@@ -2,7 +2,6 @@
 
 import pickle
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,21 +104,6 @@ def test_sparse_data_give_the_same(ridge):
     np.testing.assert_allclose(
         sparse.predict(scipy.sparse.csr_array(X_test)), sparse.predict(X_test), rtol=1e-12
     )
-
-
-@pytest.fixture
-def compiled():
-    """Names of what has been compiled since the test began."""
-    names, listening = [], [True]
-
-    def listener(event, seconds, **about):
-        del seconds
-        if listening[0] and event.endswith("backend_compile_duration"):
-            names.append(about.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(listener)
-    yield names
-    listening[0] = False
 
 
 def test_room_for_more_rows_and_features_changes_nothing(ridge, compiled, monkeypatch):

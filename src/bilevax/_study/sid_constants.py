@@ -10,16 +10,17 @@ from jaxtyping import PyTree
 from .._core.numbers import as_count
 from .._core.tree import float_dtype
 from .._core.types import Count, Key, Number
-from .._rows.samplers import BatchSize, as_sampler
+from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from .._run.arguments import checked
 from .._run.curvature import curvature
-from .._run.hypergradient import hypergradient
+from .._run.hypergradient import Hypergradient, hypergradient
 from ..hypergradients import Implicit
 from ..problems._base import FixedPointProblem, GradientMap, Problem
 from ..problems._constants import Constants
 from ..solvers import FixedPointIteration
 from .sid_estimates import estimates
 
+NUM_SAMPLES = 64
 Source = Literal["given", "known", "estimated"]
 
 
@@ -62,7 +63,7 @@ def measure_constants(
     *,
     batch_size: BatchSize = 1,
     constants: Constants | None = None,
-    num_samples: Count = 64,
+    num_samples: Count = NUM_SAMPLES,
     key: Key | None = None,
     **given: Number,
 ) -> SIDConstants:
@@ -104,9 +105,7 @@ def measure_constants(
     sampler, key = as_sampler(batch_size), jax.random.key(0) if key is None else key
     x, y0, _, key = checked(problem, _solver(1, 0.0), {"x": x, "y0": y0}, None, key)
     h = solution(problem, x, y0)
-    found = estimates(problem, sampler, x, y0, h.y, h.adjoint, num, key)
-    numbers = {name: float(value) for name, value in found.items()}
-    table = {name: MeasuredConstant(value, "estimated") for name, value in numbers.items()}
+    table = dict(estimated(problem, sampler, x, y0, h, num, key))
     known = {} if constants is None else _known(problem, x, constants)
     table |= {name: MeasuredConstant(value, "known") for name, value in known.items()}
     unknown = sorted(set(given) - set(table))
@@ -117,6 +116,23 @@ def measure_constants(
         )
     table |= {name: MeasuredConstant(float(value), "given") for name, value in given.items()}
     return SIDConstants(table)
+
+
+def estimated(
+    problem: Problem,
+    sampler: AbstractSampler,
+    x: PyTree,
+    y0: PyTree,
+    h: Hypergradient,
+    num_samples: int,
+    key: Key,
+) -> SIDConstants:
+    """All of them from points and batches, where the solution is known."""
+    map_ = _as_map(problem)
+    found = estimates(map_, sampler, x, y0, h.y, h.adjoint, num_samples, key)
+    return SIDConstants(
+        {name: MeasuredConstant(float(value), "estimated") for name, value in found.items()}
+    )
 
 
 def _as_map(problem: Any) -> FixedPointProblem:
@@ -133,7 +149,7 @@ def _solver(num_steps: int, tol: float) -> Implicit:
     return Implicit(iteration, iteration, warm_start_adjoint=False)
 
 
-def solution(problem: Problem, x: PyTree, y0: PyTree):
+def solution(problem: Problem, x: PyTree, y0: PyTree) -> Hypergradient:
     """The hypergradient, the fixed point and its adjoint, iterated to rounding."""
     problem = _as_map(problem)
     eps = float(jnp.finfo(float_dtype(y0)).eps)

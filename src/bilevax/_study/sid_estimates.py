@@ -30,13 +30,15 @@ def estimates(
 ) -> dict[str, Array]:
     """Each constant by its name in `bx.theory.sid`: the largest at the solution y, whose
     adjoint is z, at points around it, and on so many batches."""
-    point_key, batch_key, z_key, norm_key = jax.random.split(key, 4)
-    here = _Here(problem, x, y, norm_key)
+    around_key, x_key, batch_key = jax.random.split(key, 3)
+    directions, shares = _drawn(y, around_key)
+    of_points, of_adjoints = (_part(directions, i) for i in (0, 1))
+    # The power method starts in directions that are random too.
+    starts = _part(of_points, 0), _random(x, x_key)
+    here = _Here(problem, x, y, *starts)
     radius, size = norm(optax.tree.sub(y0, y)), norm(z)
-    around = lambda u, radius, key: jax.vmap(lambda k: _around(u, radius, k))(
-        jax.random.split(key, _POINTS)
-    )
-    points, adjoints = around(y, radius, point_key), around(z, size, z_key)
+    points = _around(y, radius * shares[0], of_points)
+    adjoints = _around(z, size * shares[1], of_adjoints)
     each = _over_batches(sampler, problem.inner_data, batch_key, num)
     return {
         **_beside(here, points),
@@ -52,7 +54,9 @@ class _Here(NamedTuple):
     problem: FixedPointProblem
     x: PyTree
     y: PyTree
-    key: Array  # of spectral norms
+    # Where the power method starts in the space of y and in that of x.
+    y_start: PyTree
+    x_start: PyTree
 
     @property
     def everything(self) -> Batch:
@@ -73,14 +77,14 @@ class _Here(NamedTuple):
         return jax.linearize(lambda x: self.problem.sweep(x, y, batch), self.x)[1]
 
     def of_jacobian(self, product: Callable) -> Array:
-        return spectral_norm(product, self.y, self.key)
+        return spectral_norm(product, self.y_start)
 
     def of_cross(self, product: Callable) -> Array:
-        return spectral_norm(product, self.x, self.key)
+        return spectral_norm(product, self.x_start)
 
 
 def _beside(here: _Here, points: PyTree) -> dict[str, Array]:
-    """On all rows: at the solution, and what each point tells beside it."""
+    """On all rows, at the solution and at each point; differences are from the solution."""
     y, rows = here.y, here.everything
     at_solution, jacobian, cross = here.outer(y), here.jacobian(y, rows), here.cross(y, rows)
 
@@ -99,9 +103,8 @@ def _beside(here: _Here, points: PyTree) -> dict[str, Array]:
             "cross_lipschitz": here.of_cross(_difference(across, cross)) / away,
         }
 
-    found = {name: jnp.max(values) for name, values in jax.vmap(compared)(points).items()}
-    at_y = {"contraction": here.of_jacobian(jacobian), "outer_lipschitz": norm(at_solution[1])}
-    found |= {name: jnp.maximum(found[name], value) for name, value in at_y.items()}
+    each = jax.vmap(compared)(_with(y, points))
+    found = {name: jnp.max(values) for name, values in each.items()}
     return found | {"cross_norm": here.of_cross(cross)}
 
 
@@ -134,19 +137,19 @@ def _of_batches(
 def _noise(here: _Here, each: Callable, sample: Callable, u: PyTree, others: PyTree):
     r"""$\sigma_1$ at the solution u of a map, $\sigma_2$ from other points."""
 
-    def variance(u: PyTree, mean: PyTree) -> Array:
+    def at(u: PyTree) -> tuple[Array, Array]:
+        mean = sample(u, here.everything)
         squares = each(lambda batch: norm(optax.tree.sub(sample(u, batch), mean)) ** 2)
-        return jnp.mean(squares)
+        return jnp.mean(squares), norm(optax.tree.sub(mean, u)) ** 2
 
-    first = variance(u, sample(u, here.everything))
+    variances, moved = jax.lax.map(at, _with(u, others))
+    more = jnp.maximum(variances - variances[0], 0)
+    return variances[0], jnp.max(more / jnp.maximum(moved, jnp.finfo(moved.dtype).tiny))
 
-    def relative(other: PyTree) -> Array:
-        mean = sample(other, here.everything)
-        moved = norm(optax.tree.sub(mean, other)) ** 2
-        more = variance(other, mean) - first
-        return jnp.maximum(more, 0) / jnp.maximum(moved, jnp.finfo(moved.dtype).tiny)
 
-    return first, jnp.max(jax.lax.map(relative, others))
+def _with(u: PyTree, others: PyTree) -> PyTree:
+    """Points with u before them."""
+    return jax.tree.map(lambda one, many: jnp.concatenate([one[None], many]), u, others)
 
 
 def _difference(a: Callable, b: Callable) -> Callable[[PyTree], PyTree]:
@@ -161,9 +164,23 @@ def _over_batches(sampler: AbstractSampler, data: Any, key: Array, num: int) -> 
     return lambda f: jax.lax.map(lambda ticket: f(sampler.batch(data, ticket)), tickets)
 
 
-def _around(u: PyTree, radius: Array, key: Array) -> PyTree:
-    """A point at most so far from u, in a random direction."""
-    direction_key, radius_key = jax.random.split(key)
-    direction = optax.tree.random_like(direction_key, u, jax.random.normal)
-    share = jax.random.uniform(radius_key, minval=0.1)
-    return axpy(share * radius / norm(direction), direction, u)
+def _part(tree: PyTree, i: int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+def _random(like: PyTree, key: Array) -> PyTree:
+    return optax.tree.random_like(key, like, jax.random.normal)
+
+
+def _drawn(like: PyTree, key: Array) -> tuple[PyTree, Array]:
+    """Directions of the points around y and around z, and how far they are, as shares."""
+    direction_key, share_key = jax.random.split(key)
+    num = 2, _POINTS
+    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*num, *leaf.shape)), like)
+    return _random(many, direction_key), jax.random.uniform(share_key, num, minval=0.1)
+
+
+def _around(u: PyTree, distances: Array, directions: PyTree) -> PyTree:
+    """Points at these distances from u."""
+    at = lambda distance, direction: axpy(distance / norm(direction), direction, u)
+    return jax.vmap(at)(distances, directions)

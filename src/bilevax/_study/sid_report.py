@@ -23,7 +23,7 @@ from ..hypergradients import Implicit
 from ..problems._base import Problem
 from ..solvers import AbstractIterativeSolver
 from ..theory.sid import mse_bound
-from .sid_constants import SIDConstants, measure_constants, solution
+from .sid_constants import NUM_SAMPLES, SIDConstants, estimated, solution
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def sid_report(
     - `x`, `y0`: where.
     - `steps`: the numbers of steps to look at.
     - `num_runs`: keys, which run side by side.
-    - `constants`: of `bx.measure_constants`, which is otherwise called on the rows that the
-      inner solver draws; those of its constants that are estimates make no guarantee.
+    - `constants`: of `bx.measure_constants`; otherwise estimates from the rows that the inner
+      solver draws, which make no guarantee.
     - `key`: for all of it.
 
     **Returns** a `bx.SIDReport`. **Raises** `ValueError` where the map does not contract.
@@ -144,10 +144,10 @@ def sid_report(
     num_runs, key = as_count("num_runs", num_runs), jax.random.key(0) if key is None else key
     x, y0, _, key = checked(problem, estimator, {"x": x, "y0": y0}, None, key)
     constants_key, run_key = jax.random.split(key)
+    exact = solution(problem, x, y0)
     if constants is None:
         sampler = estimator.inner.sampler
-        constants = measure_constants(problem, x, y0, batch_size=sampler, key=constants_key)
-    exact = solution(problem, x, y0)
+        constants = estimated(problem, sampler, x, y0, exact, NUM_SAMPLES, constants_key)
     keys, rows = jax.random.split(run_key, num_runs), []
     # As many iterations of the adjoint as leave nothing but rounding.
     num = math.ceil(math.log(1e-8) / math.log(max(constants["contraction"].value, 0.1)))

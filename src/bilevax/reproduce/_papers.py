@@ -23,7 +23,7 @@ PAPERS = {
         "4": "barycentre",
         "A3": "timing",
     },
-    "sid": {"1": "single", "2": "multiple"},
+    "sid": {"1": "single", "2": "multiple", "C1": "multinomial"},
     "tuning": {"change": "change"},
 }
 

@@ -1,4 +1,4 @@
-"""The three methods of section 5, at given budgets."""
+"""The methods of section 5 at given budgets, and two variants of decreasing steps."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.tree_util import Partial
 
-from ... import schedules
 from ..._core.numbers import always
 from ..._rows.samplers import Batches
 from ..._run.hypergradient import hypergradient
@@ -16,6 +17,10 @@ from ...theory import sid as theory
 from ._setting import BATCHES, Exact, Split
 
 METHODS = ("batch", "const", "dec")
+# Of decreasing steps: after a first phase, and on shuffled epochs.
+VARIANTS = ("two_phase", "shuffled")
+# How many steps of 1 come before those of beta / (beta + i).
+_FIRST = {"batch": np.inf, "const": np.inf, "dec": 0.0, "two_phase": 500.0, "shuffled": 0.0}
 # Of 2 t passes in Batch and 2 t batches otherwise; all end at 60.
 EPOCHS = (2, 4, 6, 10, 14, 20, 30, 40, 50, 60)
 
@@ -41,22 +46,21 @@ def errors(
     method: str,
     seed: tuple[int, ...] = (),
     epochs: tuple[int, ...] = EPOCHS,
-    shuffled: bool = False,
 ) -> dict[str, np.ndarray]:
     """Squared errors of y, of the adjoint and of the hypergradient: (budgets, xs) each.
 
     All of `xs` see the same batches. v starts from zero at each y_t, on batches of its own.
     """
-    problem, found = split.problem(), []
-    most = budget("const", max(epochs))
-    rows = None
+    problem, found, rows = split.problem(), [], None
     if method != "batch":
-        draw = lambda level: drawn(len(split.train[1]), most, (*seed, level), shuffled)
+        num, most = len(split.train[1]), budget(method, max(epochs))
+        draw = lambda level: drawn(num, most, (*seed, level), method == "shuffled")
         rows = Batches(draw(0)), Batches(draw(1))
-    rule = 1.0 if method != "dec" else np.array([_beta(split, x) for x in xs])
+    steps = jnp.asarray(_FIRST[method]), jnp.array([_beta(split, x) for x in xs])
     for budgeted in epochs:
         t = jnp.int32(budget(method, budgeted))
-        found.append(jax.device_get(_estimates(problem, rows, t, rule, jnp.asarray(xs))))
+        estimated = _estimates(problem, rows, t, *steps, jnp.asarray(xs), split.zeros)
+        found.append(jax.device_get(estimated))
     return _compared(found, solved)
 
 
@@ -76,25 +80,27 @@ def _compared(found: list[Any], solved: list[Exact]) -> dict[str, np.ndarray]:
     }
 
 
+def _step(first: Array, beta: Array, i: Array) -> Array:
+    """1 for so many steps, then beta / (beta + i) with i counted anew: the two-phase rule, and
+    for none or all of the steps the other two, by the same program."""
+    return beta / (beta + jnp.maximum(i - first, 0))
+
+
 @eqx.filter_jit
-def _estimates(problem, rows, t, rule, xs):
+def _estimates(problem, rows, t, first, betas, xs, y0):
     """The gradient, y and v of each x, after t steps of each level."""
 
     def one(x, beta):
-        step_size = 1.0 if beta is None else schedules.decreasing(beta, beta)
         inner, adjoint = (None, None) if rows is None else rows
         algorithm = sid(
             outer_step_size=1.0,
-            inner_step_size=step_size,
+            inner_step_size=Partial(_step, first, beta),
             inner_steps=always(t),
             adjoint_steps=always(t),
             inner_batch_size=inner,
             hvp_batch_size=adjoint,
         )
-        y0 = jnp.zeros(problem.inner_data[0].shape[1], xs.dtype)
         h = hypergradient(problem, algorithm.hypergradient, x, y0)
         return h.gradient, h.y, -h.adjoint
 
-    if isinstance(rule, float):
-        return jax.vmap(lambda x: one(x, None))(xs)
-    return jax.vmap(one)(xs, rule)
+    return jax.vmap(one)(xs, betas)

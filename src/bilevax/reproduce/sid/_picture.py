@@ -34,7 +34,7 @@ def panels(errors: dict[str, np.ndarray], titles: list[str], columns: int) -> Fi
             axes.set_xlabel("epochs, (t + k) passes")
             axes.tick_params(labelbottom=True)
     handles, labels = grid[0].get_legend_handles_labels()
-    size = {"ncols": 3} if columns > 1 else {"ncols": 2, "fontsize": 9}
+    size = {"ncols": 3} if columns > 2 else {"ncols": 2, "fontsize": 9}
     figure.legend(handles, labels, loc="outside lower center", **size)
     return figure
 

@@ -13,7 +13,7 @@ import numpy as np
 from ...theory import sid as theory
 from .._fit import rate, slope
 from .._outcome import Check, at_most, within
-from ._methods import EPOCHS
+from ._methods import EPOCHS, METHODS
 from ._setting import BATCHES, Split
 
 PRIMARY, STRESS = (0.01, 0.03, 0.1, 0.3), (1.0, 3.0, 10.0)
@@ -23,12 +23,25 @@ _at = {epochs: i for i, epochs in enumerate(EPOCHS)}
 
 
 class Runs:
-    """Relative squared errors of the methods, axes (runs, budgets, lambdas), and the rest."""
+    """Relative squared errors of the methods, axes (runs, budgets, lambdas), and the rest;
+    `last` has those of all methods and variants at the last budget."""
 
     def __init__(self, found: dict[str, dict[str, np.ndarray]], sizes: np.ndarray):
+        relative = {m: f["gradient"] / sizes[:, None] for m, f in found.items()}
         self.raw = found
-        self.relative = {m: f["gradient"] / sizes[:, None] for m, f in found.items()}
+        self.relative = {m: relative[m] for m in METHODS}
+        self.last = {m: e[:, -1] for m, e in relative.items()}
         self.mean = {m: e.mean(axis=0) for m, e in self.relative.items()}
+        self._sizes = sizes
+
+    def beside(self, other: "Runs") -> "Runs":
+        """With as many runs at other penalties."""
+        join = lambda a, b: np.concatenate([a, b], axis=-1)
+        found = {
+            m: {name: join(values, other.raw[m][name]) for name, values in of.items()}
+            for m, of in self.raw.items()
+        }
+        return Runs(found, join(self._sizes, other._sizes))
 
     def ratio(self, above: str, below: str, lam: int, epochs: int = 60) -> float:
         """Of two mean errors."""

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._outcome import Check, Outcome
-from ._methods import EPOCHS, METHODS, errors
+from .._outcome import Check, Outcome, at_most
+from ._methods import EPOCHS, METHODS, VARIANTS, errors
 from ._rules import Runs, renamed
-from ._setting import Exact, Images, Split, exact
+from ._setting import Exact, Source, Split
 
 _log = logging.getLogger(__name__)
 
@@ -18,24 +18,25 @@ def solutions(split: Split, xs: Any) -> list[Exact]:
     """One each; the largest penalty first, from where the next begins."""
     found, start = {}, None
     for i in np.argsort([-np.min(x) for x in xs], kind="stable"):
-        found[i] = exact(split, xs[i], start)
+        found[i] = split.exact(xs[i], start)
         start = found[i].y
     return [found[i] for i in range(len(xs))]
 
 
 def run_all(
-    images: Images, seeds: range, penalties: Callable[[int, int], np.ndarray]
+    source: Source, seeds: range, penalties: Callable[[int, int], np.ndarray]
 ) -> tuple[Runs, list[Split], list[list[Exact]]]:
     """Every method on every split; `penalties(seed, features)` are those of a run."""
-    found: dict[str, list] = {m: [] for m in METHODS}
+    found: dict[str, list] = {m: [] for m in METHODS + VARIANTS}
     splits, solved = [], []
     for i, seed in enumerate(seeds):
         _log.info("run %d of %d", i + 1, len(seeds))
-        split = Split.of(images, seed)
-        xs = penalties(seed, images.features.shape[1])
+        split = Split.of(source, seed)
+        xs = penalties(seed, source.features.shape[1])
         exacts = solutions(split, xs)
-        for method in METHODS:
-            found[method].append(errors(split, exacts, xs, method, (seed,)))
+        for method, runs in found.items():
+            epochs = EPOCHS if method in METHODS else EPOCHS[-1:]
+            runs.append(errors(split, exacts, xs, method, (seed,), epochs))
         splits.append(split)
         solved.append(exacts)
     stacked = {
@@ -44,6 +45,17 @@ def run_all(
     }
     sizes = np.array([[np.sum(e.gradient**2) for e in exacts] for exacts in solved])
     return Runs(stacked, sizes), splits, solved
+
+
+def one_a_feature(seed: int, features: int) -> np.ndarray:
+    """Penalties of a run, exp of U[-2, 2], with an axis before them."""
+    return np.exp(np.random.default_rng((seed, 2)).uniform(-2, 2, (1, features)))
+
+
+def residual(solved: list[list[Exact]]) -> Check:
+    """P0: that the reference is one."""
+    worst = max(e.residual for exacts in solved for e in exacts)
+    return at_most("P0 norm of the gradient that Newton leaves", worst, 1e-12)
 
 
 def all_seeds(seed: int, fresh: int) -> list[int]:
@@ -59,7 +71,9 @@ class OneSeed(NamedTuple):
     checks: list[Check]
 
 
-def outcome(parts: list[OneSeed], names: list[str], figure: Any, images: Images) -> Outcome:
+def outcome(
+    parts: list[OneSeed], names: list[str], figure: Any, notes: list[str | None]
+) -> Outcome:
     """A figure of the first part's runs, with the checks of all parts."""
     first, *fresh = parts
     checks = first.checks + [
@@ -70,8 +84,8 @@ def outcome(parts: list[OneSeed], names: list[str], figure: Any, images: Images)
         figure,
         checks,
         table(first.runs, names),
-        ("penalty", *METHODS),
-        [] if images.note is None else [images.note],
+        ("penalty", *METHODS, *VARIANTS, *_COMPARED),
+        [note for note in notes if note is not None],
     )
 
 
@@ -91,13 +105,30 @@ def _columns(runs: Runs, seeds: range, names: list[str]) -> dict[str, np.ndarray
     return found | {m: e.ravel() for m, e in runs.relative.items()}
 
 
+# Where more than 1, decreasing steps are better than all rows.
+_COMPARED = ("batch_/_dec_at_20", "batch_/_dec_at_60", "dec_wins")
+
+
 def table(runs: Runs, names: list[str]) -> dict[str, np.ndarray]:
-    """P9: mean, standard deviation and median over runs at 60 epochs."""
-    last = {m: e[:, -1] for m, e in runs.relative.items()}
+    """P9: means over runs at 60 epochs, where all have read as many rows; how the errors of
+    Batch and of decreasing steps compare; standard deviations and medians."""
+    lams, num = range(len(names)), len(runs.relative["dec"])
     found = {"penalty": np.asarray(names)}
-    # What is printed: numbers of many sizes.
-    found |= {m: np.array([f"{v:.1e}" for v in e.mean(axis=0)]) for m, e in last.items()}
-    for method, e in last.items():
+    found |= {m: _short(e.mean(axis=0)) for m, e in runs.last.items()}
+    for name, epochs in zip(_COMPARED, (20, 60), strict=False):
+        found[name] = _short([runs.ratio("batch", "dec", lam, epochs) for lam in lams], 0)
+    found[_COMPARED[-1]] = np.array([f"{num * runs.wins(lam):.0f}/{num}" for lam in lams])
+    for method, e in runs.last.items():
         found |= {f"{method}_mean": e.mean(axis=0), f"{method}_std": e.std(axis=0)}
         found[f"{method}_median"] = np.median(e, axis=0)
     return found
+
+
+def _short(values: Any, digits: int = 1) -> np.ndarray:
+    """What is printed: numbers of many sizes.
+
+    >>> _short([0.00123, 45678.0]).tolist()
+    ['1.2e-3', '4.6e4']
+    """
+    parts = [f"{value:.{digits}e}".split("e") for value in values]
+    return np.array([f"{number}e{int(power)}" for number, power in parts])

@@ -8,8 +8,9 @@ from .._outcome import Check, Outcome, at_most
 from ._methods import errors
 from ._picture import panels
 from ._rules import Runs, advantages, constants, plateau
-from ._runs import OneSeed, all_seeds, outcome, run_all
-from ._setting import Exact, Images, Split, images
+from ._runs import OneSeed, all_seeds, one_a_feature, outcome, residual, run_all
+from ._setting import Exact, Source, Split
+from ._sources import odd_or_even
 
 _NAMES = ["multi"]
 
@@ -18,30 +19,24 @@ def make(
     quick: bool = False, seed: int = 0, data: pathlib.Path | None = None, seeds: int = 1
 ) -> Outcome:
     """Errors against passes, and what the paper claims of them."""
-    of, num = images(data, quick), 2 if quick else 10
+    of, num = odd_or_even(data, quick), 2 if quick else 10
     first, *fresh = (_one_seed(of, range(s, s + num)) for s in all_seeds(seed, seeds - 1))
     figure = panels(first.runs.relative, [f"λᵢ = exp(U[-2, 2]), {num} runs"], 1)
-    return outcome([first, *fresh], _NAMES, figure, of)
+    return outcome([first, *fresh], _NAMES, figure, [of.note])
 
 
-def _one_seed(of: Images, seeds: range) -> OneSeed:
+def _one_seed(of: Source, seeds: range) -> OneSeed:
     """Runs on the splits of these seeds, judged."""
-    runs, splits, solved = run_all(of, seeds, penalties)
-    residual = max(e.residual for exacts in solved for e in exacts)
-    checks = [at_most("P0 norm of the gradient that Newton leaves", residual, 1e-12)]
+    runs, splits, solved = run_all(of, seeds, one_a_feature)
+    checks = [residual(solved)]
     checks += _on_digits(runs) if of.small else _on_mnist(runs, splits, solved, seeds[0])
     return OneSeed(seeds, runs, checks)
-
-
-def penalties(seed: int, features: int) -> np.ndarray:
-    """Those of a run, with an axis before them."""
-    return np.exp(np.random.default_rng((seed, 2)).uniform(-2, 2, (1, features)))
 
 
 def _on_mnist(
     runs: Runs, splits: list[Split], solved: list[list[Exact]], seed: int
 ) -> list[Check]:
-    x = penalties(seed, splits[0].train[0].shape[1])
+    x = one_a_feature(seed, splits[0].train[0].shape[1])
     # t = k = 2000, the paper's own reference.
     far = errors(splits[0], solved[0], x, "batch", epochs=(4000,))["gradient"][0, 0]
     beside = float(far / np.sum(solved[0][0].gradient ** 2))
