@@ -45,9 +45,10 @@ def table(
       not convex; such as those of a `Constants`.
     - `stochastic`: whether rows are drawn; `num_rows`: n, for the row of SAG.
 
-    **Returns** a list of `PredictedCost`. A cost is `inf` where the paper does not say which
-    power of $\kappa_g$ it has. The powers of the strongly convex BA and BSA are read from a
-    line that is hard to read.
+    **Returns** a list of `PredictedCost`. A cost has all terms of its corollary or proposition,
+    of which the order of Table 1 has the leading one; it is `inf` where the paper does not say
+    which power of $\kappa_g$ it has. The powers of the strongly convex BA and BSA are read
+    from a line that is hard to read.
 
     >>> from bilevax.theory import amigo
     >>> for row in amigo.table(accuracy=1e-6, inner_condition=1e3, outer_condition=10.0):
