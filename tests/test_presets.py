@@ -116,7 +116,7 @@ def logarithmic(k):
     return jnp.maximum(1, 3 * jnp.log(k + 1)).astype(int)
 
 
-@pytest.mark.parametrize("name", ["amigo_gd", "aid_gd", "itd"])
+@pytest.mark.parametrize("name", ["aid_gd", "itd"])
 def test_a_growing_number_of_steps(name):
     """T_k and N_k as functions of k; ITD's series has as many terms as y had steps."""
     q = bx.problems.quadratic(8, 6, inner_condition=8.0, coupling=0.2, seed=3)
