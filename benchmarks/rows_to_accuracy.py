@@ -147,12 +147,12 @@ def runs(sums: Sums, name: str, budget: int = BUDGET, seed: int = 0):
     }
 
 
-def table(budget: int = BUDGET, seed: int = 0):
+def table(names=tuple(FACTS), budget: int = BUDGET, seed: int = 0):
     """The table, and of each preset its best run to the third level."""
     title = f"rows read to a relative gap, best of a grid of steps, {budget:,} rows a run"
     heads = (*(f"{level:.0e}" for level in LEVELS), "last", "bias of the series")
     shown, best, sums = Table("preset", *heads, title=title), {}, Sums(seed)
-    for name in FACTS:
+    for name in names:
         found = runs(sums, name, budget, seed)
         cells = [f"{n:,.0f}" if np.isfinite(n) else "-" for n in _first_below(found)]
         last = lambda r: np.nan_to_num(np.mean(r[1][-RECORDS // 10 :]), nan=np.inf)
