@@ -75,6 +75,7 @@ def test_a_room_that_the_contract_does_not_know(copy):
 # What a base class does where its methods need nothing else; docs/architecture.md says why.
 HOOKS = {
     "AbstractDirection": {"residual"},
+    "AbstractEquation": {"cost", "data"},
     "AbstractHypergradient": {
         "drawn",
         "drawn_for",
@@ -101,7 +102,7 @@ HOOKS = {
         "spent",
         "stops_early",
     },
-    "AbstractProblem": {"adjoint_map", "inner_value_and_gradient"},
+    "AbstractProblem": {"adjoint_map", "inner_gradients", "inner_value_and_gradient"},
     "AbstractReducer": {"refresh_calls", "refresh_size", "starts_full"},
     "AbstractSampler": {"check", "init", "num_slots", "random"},
     "AbstractSolver": {"drawn_for", "length_at", "random", "shortfall"},

@@ -12,7 +12,7 @@ from bilevax.cli._app import app
 
 
 def test_help_shows_defaults_and_choices():
-    environment = {"COLUMNS": "300", "TERMINAL_WIDTH": "300"}
+    environment = {"COLUMNS": "500", "TERMINAL_WIDTH": "500"}
     done = CliRunner(env=environment).invoke(app, ["tune", "--help"])
     said = done.stdout
     defaults = dataclasses.asdict(_settings.Settings("digits"))

@@ -112,26 +112,33 @@ def descent(H, v, z, num, step):
     return z
 
 
-def test_a_growing_number_of_steps():
-    """num_steps as a function of k: T_k = 1 + k against the transcription."""
+def logarithmic(k):
+    return jnp.maximum(1, 3 * jnp.log(k + 1)).astype(int)
+
+
+@pytest.mark.parametrize("name", ["aid_gd", "itd"])
+def test_a_growing_number_of_steps(name):
+    """T_k and N_k as functions of k; ITD's series has as many terms as y had steps."""
     q = bx.problems.quadratic(8, 6, inner_condition=8.0, coupling=0.2, seed=3)
     A_f, A_g, B_g, C_f, rho = (np.asarray(a) for a in (q.A_f, q.A_g, q.B_g, q.C_f, q.coupling))
-    algorithm = bx.algorithms.amigo_gd(
-        outer_step_size=GAMMA,
-        inner_step_size=ALPHA,
-        adjoint_step_size=BETA,
-        inner_steps=lambda k: 1 + k,
-        adjoint_steps=lambda k: 2 + k // 2,
+    more = {"adjoint_step_size": BETA, "adjoint_steps": lambda k: 2 + k // 2}
+    more = {"max_inner_steps": 8} if name == "itd" else more
+    algorithm = getattr(bx.algorithms, name)(
+        outer_step_size=GAMMA, inner_step_size=ALPHA, inner_steps=logarithmic, **more
     )
     x, y, z = np.ones(8), np.zeros(6), np.zeros(6)
     solution = bx.minimize(q.problem, algorithm, jnp.asarray(x), jnp.asarray(y), num_steps=9)
-    for k in range(9):
-        y = descent(A_g, B_g @ x, y, 1 + k, ALPHA)
-        z = descent(A_g, C_f + rho * y, z, 2 + k // 2, BETA)
+    lengths = [max(1, int(3 * np.log(k + 1))) for k in range(9)]
+    assert len(set(lengths)) > 4
+    for k, T_k in enumerate(lengths):
+        y = descent(A_g, B_g @ x, y, T_k, ALPHA)
+        num, step = (T_k, ALPHA) if name == "itd" else (2 + k // 2, BETA)
+        z = descent(A_g, C_f + rho * y, z if name == "amigo_gd" else 0 * z, num, step)
         x = x - GAMMA * (A_f @ x + B_g.T @ z)
     np.testing.assert_allclose(solution.x, x, rtol=1e-11)
-    assert solution.cost.inner_gradient == sum(1 + k for k in range(9))
-    assert solution.cost.hvp == sum(2 + k // 2 for k in range(9))
+    assert solution.cost.inner_gradient == sum(lengths)
+    products = {"itd": sum(lengths), "amigo_gd": 34, "aid_gd": 25}
+    assert solution.cost.hvp == products[name]
 
 
 _TWO = {"outer_step_size": 0.1, "inner_step_size": 0.1}

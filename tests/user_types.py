@@ -124,6 +124,9 @@ def own_solvers() -> None:
     bx.SAG(0.1, 10, 5)
     bx.SVRG(0.1, 10, bx.Blocks(5), epoch=np.int64(10))
     bx.ReducedDescent(optax.adam(0.1), bx.STORM(0.5), 10, 5)
+    bx.SAG(0.1, 10, 5, restart=True)
+    assert_type(bx.HeavyBall(0.1, 10, strong_convexity=np.float32(1)), bx.Descent)
+    bx.Nystrom(np.int64(3), 0.1, batch_size=10)
     bx.Direct(cutoff=1e-5, block_size=None)
     every: list[solvers.AbstractSolver] = [inner, bx.CG(3), bx.Direct(), bx.Sinkhorn(3)]
     assert_type(every[0].random, bool)
@@ -150,6 +153,11 @@ def own_estimators() -> None:
     bx.Joint(one, (bx.Sample(), bx.Sample(), bx.STORM(lambda i: 0.5)), order="in turn")
     bx.Joint(series, bx.SPIDER(10, refresh_batch_size=np.int64(50)), order="x first")
     bx.Joint(one, bx.Sample(), order="y first")  # type: ignore
+    assert_type(bx.OneStep(inner, outer_batch_size=3), bx.Unrolled)
+    bx.Penalty(inner, one, 10, schedules.polynomial(1.0, 0.5), start="penalised")
+    bx.Penalty(inner, one, bx.DynamicBarrier(np.float32(0.5)))
+    bx.Penalty(inner, one, start="y")  # type: ignore
+    bx.FiniteDifference(inner, num_directions=np.int64(3), distance=0.1)
     estimator = bx.Implicit(inner, bx.Direct(), cross_batch_size=np.int64(3))
     every: list[hypergradients.AbstractHypergradient] = [estimator, bx.Analytic(inner)]
     assert_type(every[0].random, bool)
@@ -195,6 +203,25 @@ def presets() -> None:
     bx.algorithms.srba(outer_step_size=0.1, period=np.int64(10), batch_size=8)
     bx.algorithms.mrbo(outer_step_size=0.1, inner_momentum=0.5, outer_momentum=decreasing)
     bx.algorithms.vrbo(outer_step_size=0.1, inner_steps=3, refresh_batch_size=100)
+
+
+def further_presets() -> None:
+    decreasing = schedules.polynomial(0.1, 0.5)
+    for preset in (bx.algorithms.aid_bio, bx.algorithms.pzobo, bx.algorithms.ttsa):
+        assert_type(preset(outer_step_size=1), bx.Algorithm)
+    bx.algorithms.accbio(
+        outer_step_size=0.1, outer_strong_convexity=np.float32(1), inner_strong_convexity=1
+    )
+    bx.algorithms.amigo_accelerated(outer_step_size=0.1, inner_strong_convexity=0.1)
+    bx.algorithms.amigo_sag(outer_step_size=0.1, inner_batch_size=bx.Blocks(4), batch_size=8)
+    bx.algorithms.bome(outer_step_size=0.1, penalised_step_size=0.1, rate=1)
+    bx.algorithms.bsa(outer_step_size=decreasing, inner_step_size=decreasing.outer())
+    bx.algorithms.f2sa(outer_step_size=0.1, penalised_step_size=0.1, multiplier_growth=1)
+    bx.algorithms.fsla(outer_step_size=0.1, outer_momentum=decreasing, batch_size=8)
+    bx.algorithms.stocbio(outer_step_size=optax.adam(0.1), hvp_batch_size=np.int64(3))
+    bx.algorithms.sustain(outer_step_size=0.1, lengths=[1, 0, 2])
+    bx.algorithms.bome(outer_step_size=0.1)  # type: ignore
+    print(bx.algorithms.table()[0].preset)
 
 
 def runs() -> None:

@@ -6,12 +6,17 @@ Arguments that presets share, keyword-only:
   transformation; always to be given;
 - `inner_step_size`: $\\alpha$, and `adjoint_step_size`: $\\beta$ (or $\\eta$), floats or
   schedules; left out, 1 / smoothness of the inner problem, measured where a run starts;
-- `inner_steps`: T, and `adjoint_steps`: N, ints or functions of the outer step k;
+- `inner_steps`: T, and `adjoint_steps`: N, ints or functions of the outer step k. Where z
+  starts cold they are to grow, such as $\\lfloor 1000 \\ln k \\rfloor$ with k from 1 (Arbel and
+  Mairal 2022, F.1): `lambda k: jnp.maximum(1, 1000 * jnp.log(k + 1)).astype(int)`. `itd` then
+  needs `max_inner_steps`;
 - of single-loop methods `batch_size`, `inner_batch_size` and `outer_batch_size`: one batch of
   each level serves all oracles of a step;
 - otherwise `batch_size`, or one an oracle: `inner_batch_size`, `hvp_batch_size`,
   `cross_batch_size`, `outer_batch_size`; an int (fresh random rows at every call; one
   draw for all products of a conjugate gradient solve), a sampler, or `None` (all rows).
+
+`table()` has all of them in rows: what they are made of, what they cost and what is known.
 """
 
 import difflib

@@ -64,6 +64,7 @@ class ReducedDescent(AbstractIterativeSolver):
         reducer: Reducer,
         num_steps: NumSteps,
         batch_size: BatchSize,
+        *,
         restart: bool = False,
     ):
         self.transformation = as_transformation(transformation)
@@ -138,6 +139,7 @@ def SAG(  # noqa: N802 - constructs a solver
     step_size: StepSize = None,
     num_steps: NumSteps = 10,
     batch_size: BatchSize = 1,
+    *,
     restart: bool = False,
 ) -> ReducedDescent:
     r"""The stochastic average gradient: steps along the mean of a table of batch residuals.
@@ -159,7 +161,7 @@ def SAG(  # noqa: N802 - constructs a solver
     stochastic average gradient, Mathematical Programming 162, 2017.
     """
     step = as_transformation(step_size)
-    return ReducedDescent(step, SAGA(unbiased=False), num_steps, batch_size, restart)
+    return ReducedDescent(step, SAGA(unbiased=False), num_steps, batch_size, restart=restart)
 
 
 def SVRG(  # noqa: N802
