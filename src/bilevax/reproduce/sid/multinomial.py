@@ -10,6 +10,7 @@ takes seconds. We have this appendix from a summary only, so that all is REPORTE
 Quick: scikit-learn's digits at lambda .1, two runs, 800 and 800 rows, batches of 8.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -65,12 +66,11 @@ def _studies(data: pathlib.Path | None, quick: bool) -> list[_Study]:
 
 
 def _one_seed(studies: list[_Study], seeds: range, names: list[str]) -> OneSeed:
-    runs, checks = None, []
-    for study in studies:
-        found, _, solved = run_all(study.source, seeds, study.penalties)
+    found = [run_all(study.source, seeds, study.penalties) for study in studies]
+    runs = functools.reduce(Runs.beside, (of for of, _, _ in found))
+    checks: list[Check] = []
+    for study, (_, _, solved) in zip(studies, found, strict=True):
         checks += renamed([residual(solved)], study.title)
-        runs = found if runs is None else runs.beside(found)
-    assert runs is not None
     for i, name in enumerate(names):
         checks += _compared(runs, i, name)
     return OneSeed(seeds, runs, checks)
