@@ -121,6 +121,7 @@ def bare(setting: Setting, counts: tuple[int, ...], shared: bool, one: bool, row
         )
         for i in range(num_j):
             x = move(x, setting.cross(x, y, z, some(num_g + num_h + i)))
+            z = 0.999 * z  # so that no two of them are one
         for i in range(num_f):
             f_x, f_y = setting.outer(x, y, z, some(num_g + num_h + num_j + i))
             x, z = move(x, f_x), move(z, f_y)
