@@ -2,7 +2,7 @@
 
 The bare scan makes as many gradients, Hessian products, cross products and outer gradients as
 the preset counts, on given rows, and nothing else: on the dense quadratic of 2,000 x 1,000,
-which has no rows, and on logistic regression with 20,000 rows of 100 numbers, in batches of 64.
+which has no rows, and on logistic regression with 20,032 rows of 100 numbers, in batches of 64.
 Where a preset reads one batch for several products, so does the scan. `ba` is left out: a dense
 solve is no scan of products.
 
@@ -63,7 +63,7 @@ def quadratic(steps: int) -> Setting:
     )
 
 
-def logistic(steps: int, num=20_000, d=100) -> Setting:
+def logistic(steps: int, num=20_032, d=100) -> Setting:
     rng = np.random.default_rng(0)
     A, V = (jnp.asarray(rng.standard_normal((num, d)), jnp.float32) for _ in range(2))
     labels = [jnp.asarray(rng.choice([-1, 1], num), jnp.float32) for _ in range(2)]
@@ -155,7 +155,7 @@ def preset(name: str, setting: Setting):
         else:
             options[option] = value
     if name == "amigo_sag":
-        options["inner_batch_size"] = 50
+        options["inner_batch_size"] = SIZE
     return make(**options)
 
 
