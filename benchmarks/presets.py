@@ -151,7 +151,10 @@ def preset(name: str, setting: Setting):
         if option not in accepted:
             continue
         if option == "batch_sizes":
-            options["batch_size"] = None if setting.num_rows is None else SIZE
+            size = None if setting.num_rows is None else SIZE
+            options["batch_size"] = size
+            if "outer_batch_size" in accepted:  # which is apart, and all rows by default
+                options["outer_batch_size"] = size
         else:
             options[option] = value
     if name == "amigo_sag":
