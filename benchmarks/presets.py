@@ -2,7 +2,7 @@
 
 The bare scan makes as many gradients, Hessian products, cross products and outer gradients as
 the preset counts, on given rows, and nothing else: on the dense quadratic of 2,000 x 1,000,
-which has no rows, and on logistic regression with 20,000 rows of 100 numbers, in batches of 64.
+which has no rows, and on logistic regression with 20,032 rows of 100 numbers, in batches of 64.
 Where a preset reads one batch for several products, so does the scan. `ba` is left out: a dense
 solve is no scan of products.
 
@@ -63,7 +63,7 @@ def quadratic(steps: int) -> Setting:
     )
 
 
-def logistic(steps: int, num=20_000, d=100) -> Setting:
+def logistic(steps: int, num=20_032, d=100) -> Setting:
     rng = np.random.default_rng(0)
     A, V = (jnp.asarray(rng.standard_normal((num, d)), jnp.float32) for _ in range(2))
     labels = [jnp.asarray(rng.choice([-1, 1], num), jnp.float32) for _ in range(2)]
@@ -121,6 +121,7 @@ def bare(setting: Setting, counts: tuple[int, ...], shared: bool, one: bool, row
         )
         for i in range(num_j):
             x = move(x, setting.cross(x, y, z, some(num_g + num_h + i)))
+            z = 0.999 * z  # so that no two of them are one
         for i in range(num_f):
             f_x, f_y = setting.outer(x, y, z, some(num_g + num_h + num_j + i))
             x, z = move(x, f_x), move(z, f_y)
@@ -150,11 +151,14 @@ def preset(name: str, setting: Setting):
         if option not in accepted:
             continue
         if option == "batch_sizes":
-            options["batch_size"] = None if setting.num_rows is None else SIZE
+            size = None if setting.num_rows is None else SIZE
+            options["batch_size"] = size
+            if "outer_batch_size" in accepted:  # which is apart, and all rows by default
+                options["outer_batch_size"] = size
         else:
             options[option] = value
     if name == "amigo_sag":
-        options["inner_batch_size"] = 50
+        options["inner_batch_size"] = SIZE
     return make(**options)
 
 
