@@ -176,15 +176,32 @@ def _first_below(found) -> list[float]:
     return least
 
 
+# A panel each: so many curves in one are no picture.
+FAMILIES = {
+    "implicit, z from zero": "accbio aid_cg aid_cg_ws aid_fp aid_gd aid_n sid stocbio",
+    "implicit, z from the last": "aid_bio amigo_accelerated amigo_cg amigo_gd amigo_sag ba",
+    "one random term; unrolled; first-order": "bsa ttsa itd reverse f2sa bome pzobo",
+    "single loop": "soba ma_soba saba srba mrbo vrbo fsla sustain",
+}
+# Okabe and Ito's palette.
+COLOURS = (
+    *("#000000", "#E69F00", "#56B4E9", "#009E73"),
+    *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
+)
+
+
 def picture(best, path: str) -> None:
-    """Relative gap against rows read, the best run of each preset."""
-    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
-    colours = plt.get_cmap("tab20")
-    for index, (name, (rows, gap)) in enumerate(best.items()):
-        style = "-" if index < 20 else "--"
-        axes.loglog(rows, np.maximum(gap, 1e-16), style, color=colours(index % 20), label=name)
-    axes.set(xlabel="rows read", ylabel="relative gap of the value function", ylim=(1e-12, 3))
-    axes.legend(fontsize="x-small", ncols=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    """Relative gap against rows read, the best run of each preset, a panel a family."""
+    figure, panels = plt.subplots(2, 2, figsize=(11, 7.5), sharex=True, layout="constrained")
+    for axes, (title, names) in zip(panels.flat, FAMILIES.items(), strict=True):
+        for colour, name in zip(COLOURS, names.split(), strict=False):
+            rows, gap = best[name]
+            axes.loglog(rows, np.maximum(gap, 1e-16), color=colour, label=name)
+        lowest = min(np.nanmin(best[name][1]) for name in names.split())
+        axes.set(title=title, ylim=(max(lowest / 3, 1e-12), 3))
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.supxlabel("rows read")
+    figure.supylabel("relative gap of the value function")
     figure.savefig(path, dpi=110)
 
 
