@@ -80,7 +80,8 @@ def amigo_sag(
     - `inner_step_size`: $\alpha$; as published $1 / (2 n L_g)$, with T of the order of
       $n \kappa_g$;
     - `inner_batch_size`: rows of a batch of the partition, which must divide the rows. It is
-      apart from `batch_size`, which is of the other three oracles.
+      apart from `batch_size`, which is of the other three oracles. The batches are visited
+      in a fresh order every epoch, where the paper draws them with replacement.
 
     >>> import bilevax as bx
     >>> algorithm = bx.algorithms.amigo_sag(
