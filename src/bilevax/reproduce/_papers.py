@@ -24,11 +24,17 @@ PAPERS = {
         "A3": "timing",
     },
     "sid": {"1": "single", "2": "multiple", "C1": "multinomial"},
+    "amigo": {"1": "quadratic", "2": "grid", "3": "unrolled", "5": "distillation"},
     "tuning": {"change": "change"},
 }
 
 # Panels that are made together.
-PANELS = {"superefficiency": {"4a": "4", "4b": "4"}, "sid": {}, "tuning": {}}
+PANELS = {
+    "superefficiency": {"4a": "4", "4b": "4"},
+    "sid": {},
+    "amigo": {"1a": "1", "1b": "1", "1c": "1"},
+    "tuning": {},
+}
 
 
 class Entry(NamedTuple):
