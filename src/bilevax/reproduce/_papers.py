@@ -24,7 +24,14 @@ PAPERS = {
         "A3": "timing",
     },
     "sid": {"1": "single", "2": "multiple", "C1": "multinomial"},
-    "amigo": {"1": "quadratic", "2": "grid", "3": "unrolled", "5": "distillation"},
+    "amigo": {
+        "1": "quadratic",
+        "1d": "newsgroups",
+        "2": "grid",
+        "3": "unrolled",
+        "4": "batches",
+        "5": "distillation",
+    },
     "tuning": {"change": "change"},
 }
 
@@ -32,7 +39,7 @@ PAPERS = {
 PANELS = {
     "superefficiency": {"4a": "4", "4b": "4"},
     "sid": {},
-    "amigo": {"1a": "1", "1b": "1", "1c": "1"},
+    "amigo": {"1a": "1", "1b": "1", "1c": "1", "1e": "1d", "1f": "1d"},
     "tuning": {},
 }
 

@@ -29,6 +29,7 @@ def costs(runs: Runs, size: Size) -> list[Check]:
     equal = [
         cost_to(runs[method, 1], 0, 1e-6)
         for method in ("amigo_gd", "amigo_cg", "aid_gd", "aid_cg", "aid_fp")
+        if method in size.methods
     ]
     checks = [at_most("P1 kappa 1: costs apart, relative", max(equal) / min(equal) - 1, 0.02)]
     for i, kappa in enumerate(size.conditions):
@@ -122,38 +123,33 @@ def ends(basis: Eigenbasis, runs: Runs, size: Size) -> list[Check]:
     return checks + [
         at_most(f"P7 plateau of {method} beside its closed form", off, 0.01)
         for method in COLD
-        if (off := _off_plateau(basis, runs, size, method)) is not None
+        if method in size.methods
+        for off in [_off_plateau(basis, runs, size, method)]
     ]
 
 
 def unrolled(basis: Eigenbasis, runs: Runs, size: Size) -> list[Check]:
     """P8: differentiating T steps gives AID-GD's gradient with N = T."""
-    itd, reverse = (of_method(runs, method) for method in UNROLLED)
-    checks = [
-        at_most("P8 ITD beside Reverse, relative", _apart(itd, reverse), 1e-9),
-        at_most(
-            "P8 ITD beside AID-GD with N = T, relative",
-            _apart(itd, of_method(runs, "aid_gd")),
-            1e-9,
-        ),
-    ]
-    return checks + [
+    there = [method for method in UNROLLED if method in size.methods]
+    like = [at_most(*_same(runs, m, "aid_gd", f"P8 {m} beside AID-GD")) for m in there]
+    ends = [
         at_most(
             f"P8 plateau of {method} beside its closed form",
             _off_plateau(basis, runs, size, method),
             0.01,
         )
-        for method in UNROLLED
+        for method in there
     ]
+    return like + ends
 
 
 def identities(basis: Eigenbasis, runs: Runs, size: Size) -> list[Check]:
     """What must be the same run: no hypergradient depends on y here."""
-    by = lambda method: of_method(runs, method)
-    same = _apart(by("aid_cg_ws"), by("amigo_cg"))
+    pairs = ("aid_cg_ws", "amigo_cg"), ("aid_fp", "aid_gd")
     checks = [
-        at_most("AID-CG-WS beside AmIGO-CG, relative", same, 1e-9),
-        at_most("AID-FP beside AID-GD, relative", _apart(by("aid_fp"), by("aid_gd")), 1e-9),
+        at_most(*_same(runs, some, other, f"{some} beside {other}"))
+        for some, other in pairs
+        if some in size.methods
     ]
     for method in ("amigo_cg", "aid_gd"):
         more = run(basis, size.conditions, method, 100, 10, 50)
@@ -180,10 +176,11 @@ def _off_plateau(basis: Eigenbasis, runs: Runs, size: Size, method: str) -> floa
     return max(off)
 
 
-def _apart(some: dict, others: dict) -> float:
-    """The largest relative difference of two methods' errors at the counts of both."""
-    both = some.keys() & others.keys()
-    return max(_relative(some[n].errors, others[n].errors) for n in both)
+def _same(runs: Runs, some: str, other: str, name: str) -> tuple[str, float, float]:
+    """The largest relative difference of two methods' errors, and what is allowed."""
+    these, those = of_method(runs, some), of_method(runs, other)
+    off = max(_relative(these[n].errors, those[n].errors) for n in these.keys() & those.keys())
+    return f"{name}, relative", off, 1e-9
 
 
 def _relative(some: np.ndarray, others: np.ndarray) -> float:

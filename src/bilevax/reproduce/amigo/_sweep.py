@@ -40,6 +40,7 @@ class Size(NamedTuple):
     conditions: tuple[float, ...]
     steps: dict[int, int]
     cold: int
+    methods: tuple[str, ...] = METHODS
 
     def of(self, method: str) -> dict[int, int]:
         """Counts of a method, with their outer steps."""
@@ -55,7 +56,13 @@ FULL = Size(
     {1: 1000, 10: 1000, 100: 600, 1000: 250, GROWING: 150},
     250,
 )
-QUICK = Size((200, 100), (1.0, 10.0, 1e3), {1: 300, 10: 300, 50: 300}, 250)
+QUICK = Size(
+    (200, 100),
+    (1.0, 10.0, 1e3),
+    {1: 300, 10: 300, 50: 300},
+    250,
+    ("amigo_cg", "amigo_gd", "aid_cg", "aid_gd", "itd"),
+)
 
 
 class Run(NamedTuple):
@@ -76,7 +83,7 @@ def sweep(quick: bool, seed: int) -> tuple[Eigenbasis, Size, Runs]:
     """All methods at all counts. The figures share it."""
     size = QUICK if quick else FULL
     basis, runs = Eigenbasis.of(seed, size.dims), {}
-    for method in METHODS:
+    for method in size.methods:
         for count, steps in size.of(method).items():
             _log.info("%s, N = %s", method, count or "growing")
             inner = count if method in UNROLLED else 1

@@ -36,6 +36,7 @@ _METHODS = (
     "ttsa",
 )
 _FEW = ("amigo_cg", "amigo_gd", "aid_cg", "aid_gd")
+Runs = dict[tuple[str, str], distilled.Learned]
 
 
 def make(quick: bool = False, seed: int = 0, data: pathlib.Path | None = None) -> Outcome:
@@ -50,7 +51,7 @@ def make(quick: bool = False, seed: int = 0, data: pathlib.Path | None = None) -
     return Outcome(_columns(runs), _picture(runs, images), checks, notes=notes)
 
 
-def _runs(images: distilled.Images, quick: bool, seed: int) -> dict[str, Any]:
+def _runs(images: distilled.Images, quick: bool, seed: int) -> Runs:
     """By the setting and the method: "plain" at 0.01, "long steps" at 1, and "Adam"."""
     settings = {"plain": _METHODS, "long steps": _FEW, "adam": _FEW}
     if quick:

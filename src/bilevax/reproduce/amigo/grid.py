@@ -17,5 +17,6 @@ def make(quick: bool = False, seed: int = 0) -> Outcome:
     """All curves, and where they end."""
     basis, size, runs = sweep(quick, seed)
     kept = {key: run for key, run in runs.items() if key[0] not in UNROLLED}
-    columns, figure = grid(kept, size, ROWS, KAPPAS, "Fig. 2")
+    rows = tuple(method for method in ROWS if method in size.methods)
+    columns, figure = grid(kept, size, rows, KAPPAS, "Fig. 2")
     return Outcome(columns, figure, _rules.ends(basis, runs, size))

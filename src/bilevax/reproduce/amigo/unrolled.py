@@ -16,5 +16,6 @@ def make(quick: bool = False, seed: int = 0) -> Outcome:
     """All curves, and that they are those of AID-GD."""
     basis, size, runs = sweep(quick, seed)
     kept = {key: run for key, run in runs.items() if key[0] in UNROLLED}
-    columns, figure = grid(kept, size, UNROLLED, KAPPAS, "Fig. 3")
+    rows = tuple(method for method in UNROLLED if method in size.methods)
+    columns, figure = grid(kept, size, rows, KAPPAS, "Fig. 3")
     return Outcome(columns, figure, _rules.unrolled(basis, runs, size))
