@@ -69,6 +69,16 @@ def figures(paper: str) -> list[Entry]:
     return found
 
 
+def title(paper: str) -> str:
+    """The first sentence of a paper's package.
+
+    >>> title("sid")
+    'Convergence properties of stochastic hypergradients (Grazzi, Pontil and Salzo 2021).'
+    """
+    found = importlib.import_module(f"{__package__}.{paper}").__doc__
+    return " ".join((found or paper).split("\n\n")[0].split())
+
+
 def run(
     entry: Entry, quick: bool = False, seed: int | None = None, **options: Any
 ) -> tuple[Outcome, float]:
