@@ -163,7 +163,7 @@ def _off_plateau(basis: Eigenbasis, runs: Runs, size: Size, method: str) -> floa
     off = []
     for count, one in of_method(runs, method).items():
         for i, kappa in enumerate(size.conditions):
-            if method == "aid_cg":
+            if method == "aid_cg" and one.adjoint is not None:
                 # Beyond a few dozen steps rounding has a say in what they leave.
                 rest = beside_solution(basis, kappa, one.adjoint[i])
             else:
