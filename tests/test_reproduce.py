@@ -157,6 +157,13 @@ def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "figures", lambda paper: [broken])
     done = run("superefficiency")
     assert done.exit_code == 1 and "FAIL" in done.output
+    done = run("all", "--html", str(tmp_path / "page"))
+    assert done.exit_code == 1
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count("<h2>") == page.count("data:image/png;base64,") == 3
+    assert page.count('<tr class="FAIL"><th>one is two</th><td>2 to 2</td><td>1</td>') == 3
+    done = run("all", "--figure", "1")
+    assert done.exit_code == 2 and "name one" in done.stderr
 
 
 def test_files_of_a_figure_are_written_whole(tmp_path, monkeypatch):

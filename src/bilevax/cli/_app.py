@@ -142,7 +142,10 @@ def info(
 @app.command()
 def reproduce(
     paper: Annotated[
-        str | None, typer.Argument(help=f"{', '.join(PAPERS)}.", show_default=False)
+        str | None,
+        typer.Argument(
+            help=f"{', '.join(PAPERS)}; or all, the three papers.", show_default=False
+        ),
     ] = None,
     figure: Annotated[str | None, _option(f"One figure: {_FIGURES}.", "all")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small forms, for tests.")] = False,
@@ -151,7 +154,8 @@ def reproduce(
     data: Annotated[
         pathlib.Path | None,
         _option(
-            "sid, tuning: folder where data sets are kept.", "$BILEVAX_DATA or ~/bilevax_data"
+            "sid, amigo, tuning: folder where data sets are kept.",
+            "$BILEVAX_DATA or ~/bilevax_data",
         ),
     ] = None,
     resume: Annotated[
@@ -160,12 +164,16 @@ def reproduce(
     output: Annotated[pathlib.Path, _option("Folder for the results.", "results")] = (
         pathlib.Path("results")
     ),
+    html: Annotated[
+        pathlib.Path | None,
+        _option("Folder for one page of all figures and checks.", "no page"),
+    ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List what there is.")] = False,
 ) -> None:
     """Remake the figures of a paper, and check what they claim; exit code 1 on a failure."""
     with _plainly():
         from ._cache import keep_programs
-        from ._reproduce import list_figures, reproduce_paper
+        from ._reproduce import list_figures, reproduce_papers
 
         keep_programs()
         if list_all:
@@ -175,5 +183,5 @@ def reproduce(
             raise UnusableError("Say which PAPER, or --list.")
         given = {"seeds": seeds, "data": data, "resume": resume or None}
         options = {name: value for name, value in given.items() if value is not None}
-        code = reproduce_paper(paper, figure, output, quick, seed, options)
+        code = reproduce_papers(paper, figure, output, quick, seed, options, html)
     raise typer.Exit(code)

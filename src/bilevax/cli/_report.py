@@ -14,7 +14,7 @@ def report(outcome: Outcome) -> str:
     """The page."""
     settings = outcome.result["settings"].items()
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             outcome=outcome,
@@ -23,7 +23,7 @@ def report(outcome: Outcome) -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """Whatever comes from a file of data is escaped; what is missing raises."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("bilevax.cli", "."),

@@ -14,9 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import reproduce
+from .._core.files import write
 from ..reproduce._outcome import FAIL, PASS, REPORTED, Outcome, text
 from ._errors import UnusableError, one_of
 from ._folder import make_writable, writing_in
+from ._gallery import Made, page
+
+ALL = "all"
+# Which are papers; `tuning` is none.
+_THREE = ("superefficiency", "sid", "amigo")
 
 
 def list_figures() -> None:
@@ -28,52 +34,87 @@ def list_figures() -> None:
     Console(highlight=False, markup=False).print(table)
 
 
-def reproduce_paper(
+def reproduce_papers(
     paper: str,
     figure: str | None,
     output: pathlib.Path,
     quick: bool,
     seed: int | None,
     options: dict[str, Any],
+    html: pathlib.Path | None = None,
 ) -> int:
     """Make the figures, print their checks, and return 1 if any failed.
 
-    `options`: those that not all figures take, where they were given.
+    `options`: those that not all figures take, where they were given; `html`: the folder of
+    one page with all figures and checks.
     """
-    one_of("PAPER", paper, reproduce.PAPERS)
-    entries = reproduce.figures(paper)
-    if figure is not None:
-        panels = reproduce.PANELS[paper]
-        one_of("--figure", figure, [*(entry.name for entry in entries), *panels])
-        figure = panels.get(figure, figure)
-        entries = [entry for entry in entries if entry.name == figure]
+    one_of("PAPER", paper, [*reproduce.PAPERS, ALL])
+    if paper == ALL and figure is not None:
+        raise UnusableError(f"--figure is one of a paper's, and {ALL} are several: name one.")
+    chosen = {name: _chosen(name, figure) for name in (_THREE if paper == ALL else [paper])}
     for option in options:
-        if not all(entry.takes(option) for entry in entries):
+        if not any(entry.takes(option) for entries in chosen.values() for entry in entries):
             raise UnusableError(f"The figures of {paper} have no --{option}.")
+    if html is not None:
+        make_writable(html)
+    made = [
+        one
+        for name, entries in chosen.items()
+        for one in _made(name, entries, output / name, quick, seed, options)
+    ]
+    if html is not None:
+        with writing_in(html):
+            write(html / "index.html", page(made, quick).encode())
+        Console(highlight=False).print(
+            f"All on one page: {html / 'index.html'}", soft_wrap=True
+        )
+    return 1 if any(one.outcome.failed for one in made) else 0
+
+
+def _chosen(paper: str, figure: str | None) -> list[Any]:
+    """The figures of a paper, or the one that is named or has the panel that is."""
+    entries = reproduce.figures(paper)
+    if figure is None:
+        return entries
+    panels = reproduce.PANELS[paper]
+    one_of("--figure", figure, [*(entry.name for entry in entries), *panels])
+    return [entry for entry in entries if entry.name == panels.get(figure, figure)]
+
+
+def _made(
+    paper: str,
+    entries: list[Any],
+    folder: pathlib.Path,
+    quick: bool,
+    seed: int | None,
+    options: dict[str, Any],
+) -> list[Made]:
+    """Figures of one paper, saved, with a table of their checks."""
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
-    failed, spent, said = False, 0.0, Console(stderr=True, highlight=False)
+    made, said = [], Console(stderr=True, highlight=False)
     console = Console(highlight=False, markup=False)
     # At once, and not after minutes.
-    make_writable(output / paper)
+    make_writable(folder)
     for entry in entries:
         said.print(Text(entry.title), soft_wrap=True)
         # Where what takes long is kept as it comes.
-        place = {"folder": output / paper / "runs"} if entry.takes("folder") else {}
+        place = {"folder": folder / "runs"} if entry.takes("folder") else {}
+        taken = {name: value for name, value in options.items() if entry.takes(name)}
         with _following(said):
-            outcome, seconds = reproduce.run(entry, quick, seed, **place, **options)
-        with writing_in(output / paper):
-            outcome.save(output / paper, f"figure_{entry.name}")
+            outcome, seconds = reproduce.run(entry, quick, seed, **place, **taken)
+        with writing_in(folder):
+            outcome.save(folder, f"figure_{entry.name}")
         said.print(f"  {_counts(outcome)} in {seconds:.1f} s", soft_wrap=True)
         for note in outcome.notes:
             said.print(Text(f"  {note}"), soft_wrap=True)
         if outcome.table is not None:
             console.print(_readable(outcome.table, outcome.shown))
         _add_rows(table, entry.name, outcome, seconds)
-        failed |= outcome.failed
-        spent += seconds
+        made.append(Made(paper, entry, outcome, seconds))
     console.print(table)
-    console.print(f"{spent:.1f} s. Pictures and data: {output / paper}", soft_wrap=True)
-    return 1 if failed else 0
+    spent = sum(one.seconds for one in made)
+    console.print(f"{spent:.1f} s. Pictures and data: {folder}", soft_wrap=True)
+    return made
 
 
 def _counts(outcome: Outcome) -> str:

@@ -1,6 +1,7 @@
 """Ready-made problems, with what is known of their solutions."""
 
 from ._cleaning import HyperCleaning, corrupt_labels, hyper_cleaning
+from ._distillation import Distillation, Distilled, distillation
 from ._losses import cross_entropy, log_loss, squared_error
 from ._penalised import (
     Penalised,
@@ -14,6 +15,8 @@ from ._regressions import LogisticRegression, PNormRegression, RidgeRegression
 from ._transport import EntropicTransport, wasserstein_barycentre
 
 __all__ = [
+    "Distillation",
+    "Distilled",
     "EntropicTransport",
     "HyperCleaning",
     "LogisticRegression",
@@ -24,6 +27,7 @@ __all__ = [
     "amigo_constants",
     "corrupt_labels",
     "cross_entropy",
+    "distillation",
     "hyper_cleaning",
     "log_loss",
     "penalised_binary_logistic",

@@ -78,9 +78,9 @@ class Outcome:
         checks = [dataclasses.astuple(check) for check in self.checks]
         # All are made before the first is written.
         contents = {
-            ".png": self._picture("png", dpi=160),
-            ".svg": self._picture("svg"),
-            ".pdf": self._picture("pdf"),
+            ".png": self.picture("png", dpi=160),
+            ".svg": self.picture("svg"),
+            ".pdf": self.picture("pdf"),
             ".csv": _csv(_rows(self.columns), [*self.columns]),
             "_checks.csv": _csv(checks, head),
         }
@@ -89,7 +89,8 @@ class Outcome:
         for ending, content in contents.items():
             write(folder / f"{name}{ending}", content)
 
-    def _picture(self, kind: str, **options: Any) -> bytes:
+    def picture(self, kind: str, **options: Any) -> bytes:
+        """The figure as a file of this kind."""
         file = io.BytesIO()
         self.figure.savefig(file, format=kind, **options)
         return file.getvalue()

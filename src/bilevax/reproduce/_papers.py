@@ -24,11 +24,24 @@ PAPERS = {
         "A3": "timing",
     },
     "sid": {"1": "single", "2": "multiple", "C1": "multinomial"},
+    "amigo": {
+        "1": "quadratic",
+        "1d": "newsgroups",
+        "2": "grid",
+        "3": "unrolled",
+        "4": "batches",
+        "5": "distillation",
+    },
     "tuning": {"change": "change"},
 }
 
 # Panels that are made together.
-PANELS = {"superefficiency": {"4a": "4", "4b": "4"}, "sid": {}, "tuning": {}}
+PANELS = {
+    "superefficiency": {"4a": "4", "4b": "4"},
+    "sid": {},
+    "amigo": {"1a": "1", "1b": "1", "1c": "1", "1e": "1d", "1f": "1d"},
+    "tuning": {},
+}
 
 
 class Entry(NamedTuple):
@@ -54,6 +67,16 @@ def figures(paper: str) -> list[Entry]:
         module = importlib.import_module(f"{__package__}.{paper}.{module_name}")
         found.append(Entry(name, (module.__doc__ or "").split("\n")[0], module))
     return found
+
+
+def title(paper: str) -> str:
+    """The first sentence of a paper's package.
+
+    >>> title("sid")
+    'Convergence properties of stochastic hypergradients (Grazzi, Pontil and Salzo 2021).'
+    """
+    found = importlib.import_module(f"{__package__}.{paper}").__doc__
+    return " ".join((found or paper).split("\n\n")[0].split())
 
 
 def run(

@@ -1,0 +1,1 @@
+"""Amortized implicit differentiation for stochastic bilevel problems, Arbel and Mairal 2022."""

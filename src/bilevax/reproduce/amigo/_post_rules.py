@@ -1,0 +1,83 @@
+"""The rules H1 to H6 on 20 Newsgroups.
+
+H5 and H6 come from the paper's text alone; thresholds of the others from runs of seed 0.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from ..._run.minimize import minimize
+from ...problems import penalised_logistic
+from .._outcome import Check, at_most, reported, within
+from ._adjoint import Adjoint
+from ._learning import Learned, algorithm
+from ._posts import Posts
+
+at_least = lambda name, value, low, high=float("inf"): within(name, value, low, high)
+_BETA, _COUNT = 10.0, 10
+# Outer steps after which H3 looks.
+_STEPS = (6, 12)
+
+
+def levels(whole: Learned) -> list[Check]:
+    """H1 and H4: the accuracies of AmIGO-CG on all rows."""
+    checks = [
+        at_least("H1 test accuracy at k = 60", whole.at(60, "test accuracy"), 0.74),
+        at_least("H1 test accuracy at k = 400", whole.at(400, "test accuracy"), 0.79),
+        at_least("H1 validation accuracy at k = 400", whole.at(400, "accuracy"), 0.9),
+    ]
+    best = float(whole.history["test accuracy"].max())
+    if whole.cut:
+        return [*checks, reported("H4 best test accuracy, cut", best)]
+    return [
+        *checks,
+        at_least("H4 validation accuracy at k = 1000", whole.at(1000, "accuracy"), 0.94),
+        at_least("H4 best test accuracy", best, 0.8, 0.82),
+    ]
+
+
+def ordered(name: str, runs: dict[str, Learned], step: int, margin: float) -> list[Check]:
+    """H2, H5: by the validation loss at equal steps."""
+    loss = {method: one.at(step, "loss") for method, one in runs.items()}
+    gd = loss["amigo_gd"]
+    checks = [
+        at_most(f"{name} loss of AmIGO-CG above AmIGO-GD's", loss["amigo_cg"] - gd, 0 - margin),
+        at_most(f"{name} loss of AmIGO-GD above AID-GD's", gd - loss["aid_gd"], 0),
+    ]
+    return checks + [
+        at_most(f"{name} loss of AmIGO-GD above {method}'s", gd - loss[method], 1e-3)
+        for method in ("aid_fp", "aid_n", "itd")
+        if method in loss
+    ]
+
+
+def ahead(rows: Posts, seed: int) -> list[Check]:
+    """H3: at the x and y of a run on all rows, the carried adjoint gives a hypergradient nearer
+    to the exact one than as many steps from zero."""
+    checks = []
+    for warm, cold, name in (("amigo_gd", "gd", "GD"), ("amigo_cg", "cg", "CG")):
+        for k, (own, other) in _errors(rows, warm, cold, seed).items():
+            checks += [
+                at_most(f"H3 AmIGO-{name} / AID-{name} in error, k = {k}", own / other, 0.9999),
+                reported(f"H3 relative error of AmIGO-{name}, k = {k}", own),
+            ]
+    return checks
+
+
+def _errors(rows: Posts, warm: str, cold: str, seed: int) -> dict[int, tuple[float, float]]:
+    task = penalised_logistic(rows.train, rows.valid)
+    found, x, state = {}, jnp.zeros_like(task.x0), None
+    run = lambda **k: minimize(task.problem, algorithm(warm, rows.step_size, None), **k)
+    start = {"x0": x, "y0": task.y0, "key": jax.random.key(seed)}
+    done = 0
+    for k in _STEPS:
+        before = run(num_steps=k - 1 - done, **(start if state is None else {"state": state}))
+        after = run(num_steps=1, state=before.state)
+        state, done = after.state, k
+        system = Adjoint.at(rows, before.x, after.y)
+        exact = system.gradient(system.conjugate_gradient(3000, after.adjoint, 1e-5))
+        other = (
+            system.descent(_COUNT, _BETA) if cold == "gd" else system.conjugate_gradient(_COUNT)
+        )
+        found[k] = tuple(system.distance(z, exact) for z in (after.adjoint, other))
+    return found

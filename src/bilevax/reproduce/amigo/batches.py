@@ -1,0 +1,91 @@
+"""Fig. 4: 20 Newsgroups with batches of 100, 1,000, 2,000 and 4,000 rows.
+
+Settings are those of Fig. 1d-f, and stocBiO, BSA, TTSA, MRBO and VRBO are there too, with
+eta = 0.5, Q = b = 10 and constant steps. Every curve has 20 seconds beside compilation, so that
+methods are compared after as many steps as all have made. In float32.
+
+Quick, or where the posts are missing: digits, batches of 50 and 200, 30 steps, three methods.
+"""
+
+import logging
+import pathlib
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from .._outcome import Check, Outcome, reported, within
+from . import _post_rules as rules
+from ._learning import Learned, learn
+from ._picture import below, line
+from ._posts import posts
+
+_log = logging.getLogger(__name__)
+_SMALL = ("amigo_cg", "amigo_gd", "aid_gd")
+_ORDERED = ("amigo_cg", "amigo_gd", "aid_gd", "aid_fp", "aid_n", "itd")
+_OTHERS = ("stocbio", "bsa", "ttsa", "mrbo", "vrbo")
+_BUDGET, _STEPS = 20.0, 300
+Runs = dict[tuple[int, str], Learned]
+
+
+def make(quick: bool = False, seed: int = 0, data: pathlib.Path | None = None) -> Outcome:
+    """A row of panels a quantity, a column a batch size; H5 and H6."""
+    with jax.enable_x64(False):
+        rows = posts(data, quick, seed)
+        sizes = (50, 200) if rows.small else (100, 1000, 2000, 4000)
+        methods = _SMALL if rows.small else _ORDERED + _OTHERS
+        steps, runs = 30 if rows.small else _STEPS, {}
+        for size in sizes:
+            for method in methods:
+                _log.info("%s, batches of %d", method, size)
+                runs[size, method] = learn(rows, method, size, steps, seed, _BUDGET)
+    checks = [check for size in sizes for check in _compared(runs, size)]
+    notes = [] if rows.note is None else [rows.note]
+    return Outcome(_columns(runs), _picture(runs, sizes), checks, notes=notes)
+
+
+def _compared(runs: Runs, size: int) -> list[Check]:
+    """H5 and H6, after as many steps as all have made."""
+    of = {method: one for (s, method), one in runs.items() if s == size}
+    step = int(min(one.history["step"][-1] for one in of.values()))
+    ordered = {method: one for method, one in of.items() if method in _ORDERED}
+    checks = rules.ordered(f"H5 |D| = {size}, k = {step}:", ordered, step, 0.0)
+    for method in _OTHERS:
+        if method in of:
+            name = f"H6 |D| = {size}, k = {step}: loss of {method} beside AID-GD's"
+            off = of[method].at(step, "loss") - of["aid_gd"].at(step, "loss")
+            judged = method in ("stocbio", "bsa")
+            checks.append(within(name, off, -0.05, 0.05) if judged else reported(name, off))
+    return checks
+
+
+def _columns(runs: Runs) -> dict[str, np.ndarray]:
+    lengths = [len(one.history["step"]) for one in runs.values()]
+    found = {
+        "batch_size": np.repeat([size for size, _ in runs], lengths),
+        "method": np.repeat([method for _, method in runs], lengths),
+    }
+    for name in ("step", "rows", "seconds", "loss", "accuracy", "test accuracy"):
+        parts = [one.history[name] for one in runs.values()]
+        found[name.replace(" ", "_")] = np.concatenate(parts)
+    return found
+
+
+def _picture(runs: Runs, sizes: tuple[int, ...]) -> Figure:
+    figure = Figure((3 * len(sizes) + 0.8, 5.6), layout="constrained")
+    names = {"loss": "validation loss (nats)", "test accuracy": "test accuracy"}
+    grid = figure.subplots(2, len(sizes), sharey="row", squeeze=False)
+    for row, (name, label) in zip(grid, names.items(), strict=True):
+        row[0].set_ylabel(label)
+        for axes, size in zip(row, sizes, strict=True):
+            for (of, method), one in runs.items():
+                if of == size:
+                    line(axes, method, one.history["rows"], one.history[name])
+            axes.set(xscale="log")
+            axes.grid(alpha=0.3)
+    for axes, size in zip(grid[0], sizes, strict=True):
+        axes.set_title(f"Fig. 4: |D| = {size}", fontsize=10)
+    for axes in grid[1]:
+        axes.set_xlabel("rows read")
+    below(figure, grid[0, 0], 6)
+    return figure
