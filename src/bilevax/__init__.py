@@ -14,6 +14,7 @@ from ._run.chunks import State
 from ._run.curvature import Curvature, curvature
 from ._run.diagnosis import check_steps
 from ._run.hypergradient import Hypergradient, hypergradient
+from ._run.many import minimize_many
 from ._run.minimize import Solution, initial_state, minimize
 from ._run.steps import with_measured_steps
 from ._study.error_bound import ErrorBound, error_bound
@@ -130,6 +131,7 @@ __all__ = [
     "initial_state",
     "measure_constants",
     "minimize",
+    "minimize_many",
     "minimum",
     "mirror_descent",
     "problems",
