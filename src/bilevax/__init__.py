@@ -9,6 +9,7 @@ from ._core.result import Result
 from ._minimum.argmin import argmin
 from ._minimum.minimum import minimum
 from ._rows.samplers import Batches, Blocks, Epochs, FullBatch, RandomRows
+from ._rows.shards import shard_rows
 from ._rows.sparse import SparseMatrix
 from ._run.chunks import State
 from ._run.curvature import Curvature, curvature
@@ -23,6 +24,8 @@ from ._study.recommendation import Recommendation
 from ._study.sid_constants import MeasuredConstant, SIDConstants, measure_constants
 from ._study.sid_report import SIDReport, sid_report
 from ._study.trajectory import Trajectory, trajectory
+from ._sweep.store import SweepRun
+from ._sweep.sweep import sweep
 from .algorithms._adaptive import adaptive_step
 from .algorithms._averaged import averaged
 from .algorithms._base import Algorithm
@@ -117,6 +120,7 @@ __all__ = [
     "SparseMatrix",
     "State",
     "StochasticFixedPoint",
+    "SweepRun",
     "Trajectory",
     "Unrolled",
     "adaptive_step",
@@ -138,7 +142,9 @@ __all__ = [
     "projected",
     "recommend",
     "schedules",
+    "shard_rows",
     "sid_report",
+    "sweep",
     "theory",
     "trajectory",
     "with_measured_steps",
