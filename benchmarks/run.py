@@ -21,6 +21,7 @@ from rich.table import Table
 BENCHMARKS = {
     "small_problems": None,
     "quadratic_step": None,
+    "many_runs": None,
     "dense_products": None,
     "sparse_products": None,
     "transport": None,

@@ -9,11 +9,13 @@ from ._core.result import Result
 from ._minimum.argmin import argmin
 from ._minimum.minimum import minimum
 from ._rows.samplers import Batches, Blocks, Epochs, FullBatch, RandomRows
+from ._rows.shards import shard_rows
 from ._rows.sparse import SparseMatrix
 from ._run.chunks import State
 from ._run.curvature import Curvature, curvature
 from ._run.diagnosis import check_steps
 from ._run.hypergradient import Hypergradient, hypergradient
+from ._run.many import minimize_many
 from ._run.minimize import Solution, initial_state, minimize
 from ._run.steps import with_measured_steps
 from ._study.error_bound import ErrorBound, error_bound
@@ -22,6 +24,8 @@ from ._study.recommendation import Recommendation
 from ._study.sid_constants import MeasuredConstant, SIDConstants, measure_constants
 from ._study.sid_report import SIDReport, sid_report
 from ._study.trajectory import Trajectory, trajectory
+from ._sweep.store import SweepRun
+from ._sweep.sweep import sweep
 from .algorithms._adaptive import adaptive_step
 from .algorithms._averaged import averaged
 from .algorithms._base import Algorithm
@@ -116,6 +120,7 @@ __all__ = [
     "SparseMatrix",
     "State",
     "StochasticFixedPoint",
+    "SweepRun",
     "Trajectory",
     "Unrolled",
     "adaptive_step",
@@ -130,13 +135,16 @@ __all__ = [
     "initial_state",
     "measure_constants",
     "minimize",
+    "minimize_many",
     "minimum",
     "mirror_descent",
     "problems",
     "projected",
     "recommend",
     "schedules",
+    "shard_rows",
     "sid_report",
+    "sweep",
     "theory",
     "trajectory",
     "with_measured_steps",

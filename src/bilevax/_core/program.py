@@ -1,7 +1,7 @@
 """Compiled functions that are called often for little work."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -33,3 +33,25 @@ def program(function: Callable[..., Any]) -> Callable[..., Any]:
 
     vars(call)["lower"] = compiled.lower
     return call
+
+
+def primitives(jaxpr: Any) -> Iterator[str]:
+    """The names of all operations of a program, and of those within them.
+
+    >>> sorted(set(primitives(jax.make_jaxpr(jax.jit(lambda x: x + x))(1.0))))
+    ['add', 'jit']
+    """
+    for equation in jaxpr.jaxpr.eqns:
+        yield equation.primitive.name
+        for inner in programs_within(equation):
+            yield from primitives(inner)
+
+
+def programs_within(equation: Any) -> list[Any]:
+    """The programs that an operation runs, such as the body of a loop."""
+    nodes = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
+    return [node for node in nodes if _is_program(node)]
+
+
+def _is_program(node: Any) -> bool:
+    return hasattr(node, "jaxpr") and hasattr(node.jaxpr, "eqns")

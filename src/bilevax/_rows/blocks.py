@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .._core.program import programs_within
 from .._core.tree import axpy
 from .._core.types import BlockSize
 from .data import num_rows, row_leaves, slice_rows
@@ -103,14 +104,9 @@ def _intermediate(jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         own = _bytes([variable.aval for variable in equation.outvars])
-        nested = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
-        inner = [_intermediate(p.jaxpr) for p in nested if _is_program(p)]
+        inner = [_intermediate(p.jaxpr) for p in programs_within(equation)]
         total += max(own, sum(inner))
     return total
-
-
-def _is_program(node: Any) -> bool:
-    return hasattr(node, "jaxpr") and hasattr(node.jaxpr, "eqns")
 
 
 def _bytes_per_row(function, rows: PyTree, total: int) -> float:

@@ -4,9 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PyTree
 
+from .._core.tree import is_traced
 from .sparse import AbstractSparse, SparseMatrix, is_scipy, is_sparse
 
 
@@ -19,9 +21,21 @@ def as_data(data: PyTree) -> PyTree:
     def convert(leaf):
         if isinstance(leaf, AbstractSparse):
             return leaf
+        if isinstance(leaf, jax.Array) and not is_traced(leaf):
+            check_axes("The mesh of the data", getattr(leaf.sharding, "mesh", None))
         return SparseMatrix(leaf) if is_scipy(leaf) else jnp.asarray(leaf)
 
     return jax.tree.map(convert, data, is_leaf=_is_matrix)
+
+
+def check_axes(name: str, mesh: Any) -> None:
+    """Raise where a mesh has axes that are not left to the compiler."""
+    if mesh is not None and any(kind != AxisType.Auto for kind in mesh.axis_types):
+        raise ValueError(
+            f"{name} has explicit axes, on which a product of an objective would have to name "
+            "the sharding of its result. Make it with axis_types=(AxisType.Auto,), of "
+            "jax.sharding, or let bx.shard_rows(data) place NumPy arrays on all devices."
+        )
 
 
 def row_leaves(data: PyTree) -> list[Any]:

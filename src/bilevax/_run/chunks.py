@@ -65,7 +65,7 @@ class Run:
         measures = measure_every is not None and has_steps_to_measure(algorithm)
         self._measure_every = measure_every if measures else None
         # A tolerance is looked at after every step.
-        self._between = 1 if np.isfinite(tol) else algorithm.hypergradient.ahead
+        self.between = 1 if np.isfinite(tol) else algorithm.hypergradient.ahead
         self._started = time.perf_counter()
         self.shortfall: Any = Result.successful
 
@@ -73,7 +73,7 @@ class Run:
         self, state: State, last: int, history: History, one_by_one: bool
     ) -> Iterator[tuple[State, Any, bool]]:
         """The state after each chunk, the result so far, and whether the history has grown."""
-        step, length, ended = int(state.loop.step), self._between, False
+        step, length, ended = int(state.loop.step), self.between, False
         sound = recent = state
         streaks: dict[str, Any] = {}
         records = 1 if one_by_one else RECORDS
@@ -87,35 +87,37 @@ class Run:
             if int(recent.loop.step) <= step - max(streaks.values(), default=0):
                 sound, recent = recent, state
             loop, done = self._advance(state, records, stop_at)
-            step, result, streaks = int(done.step), done.result, done.streaks
-            self.shortfall = done.shortfall
-            failed = not is_code(result, Result.successful)
-            ended = failed or bool(done.converged)
-            if step == last and not ended and np.isfinite(self._tol):
-                result = Result.max_steps_reached
-            before = len(history)
-            self._record(history, state, done, ended or step == last, began)
+            step, streaks, before = int(done.step), done.streaks, len(history)
+            result, ended = self.heard(history, state.cost, done, last, began)
             state = State(loop, state.cost + done.cost)
-            if failed:
+            if failed(done):
                 state = self._retreat(history, sound, state, result)
             yield state, result, len(history) > before
-            length = _next_length(length, time.perf_counter() - began)
+            length = next_length(length, time.perf_counter() - began)
 
-    def _record(self, history, state: State, done: Told, to_end: bool, began) -> None:
+    def heard(self, history, before: Cost, done: Told, last: int, began) -> tuple[Any, bool]:
+        """Take down what a chunk told; the result so far, and whether the run has ended."""
+        self.shortfall = done.shortfall
+        ended, at_last = failed(done) or bool(done.converged), bool(done.step == last)
+        self._record(history, before, done, ended or at_last, began)
+        short = at_last and not ended and np.isfinite(self._tol)
+        return Result.max_steps_reached if short else done.result, ended
+
+    def _record(self, history, before: Cost, done: Told, to_end: bool, began) -> None:
         """Add the rows of a chunk to the history."""
         rows = done.rows
         recorded = rows["taken"] & (rows["step"] % self._every == 0)
         recorded |= rows["taken"] & (rows["step"] == done.step) & to_end
         seconds = (began - self._started, time.perf_counter() - self._started)
-        history.append(columns_of(rows, recorded, state.cost, seconds))
+        history.append(columns_of(rows, recorded, before, seconds))
 
-    def _retreat(self, history, sound: State, failed: State, result) -> State:
+    def _retreat(self, history, sound: State, reached: State, result) -> State:
         """The state before things went wrong, taken again from one that was sound.
 
         The history ends there too, unless nothing would be left of it. What was called for
         the failed steps stays in the cost.
         """
-        step = int(failed.loop.step) - max(_streak(failed.loop, result), 1)
+        step = int(reached.loop.step) - max(_streak(reached.loop, result), 1)
         step, state = max(step, int(sound.loop.step)), sound
         last_row = history.last_row()
         history.cut(step)
@@ -123,19 +125,19 @@ class Run:
             began = time.perf_counter()
             loop, done = self._advance(state, RECORDS, step)
             if done.step == step and not history.ends_at(step):
-                self._record(history, state, done.last_row(), True, began)
+                self._record(history, state.cost, done.last_row(), True, began)
             state = State(loop, state.cost + done.cost)
         if not len(history):
             history.append(last_row)
-        return State(state.loop, failed.cost)
+        return State(state.loop, reached.cost)
 
     def _boundary(self, step: int) -> int:
         """The step of the next record."""
         return (step // self._every + 1) * self._every
 
     def _advance(self, state: State, records: int, stop_at: int) -> tuple[LoopState, Told]:
-        loop, told = self._taken(state, records, stop_at, self._between)
-        if self._between > 1 and not is_code(told.result, Result.successful):
+        loop, told = self._taken(state, records, stop_at, self.between)
+        if self.between > 1 and not is_code(told.result, Result.successful):
             # It failed somewhere since it was last looked at: see at which step.
             loop, told = self._taken(state, records, stop_at, 1)
         return loop, told
@@ -152,7 +154,12 @@ class Run:
         return loop, jax.device_get(told)
 
 
-def _next_length(length: int, seconds: float) -> int:
+def failed(done: Told) -> bool:
+    """Whether a chunk ended in a failure."""
+    return not is_code(done.result, Result.successful)
+
+
+def next_length(length: int, seconds: float) -> int:
     """Steps of the next chunk, from those of the last one and how long they took."""
     if seconds < _SECONDS / 2:
         # As many as it should take half as long as wanted for: each chunk copies the state.

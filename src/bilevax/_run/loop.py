@@ -21,6 +21,7 @@ from ..algorithms._base import Algorithm
 from ..solvers._directions import Clock
 from .ahead import Ahead, Supply
 from .history import RESERVED
+from .side_by_side import SideBySide
 from .smoothness import Smoothness
 from .steps import with_steps
 
@@ -76,20 +77,24 @@ class LoopState(eqx.Module):
 
 
 class Carry(eqx.Module):
-    """What the compiled loop carries; of the cost, what differs from step to step."""
+    """What the compiled loop carries; of the cost, what differs from step to step.
+
+    `taken` counts the steps since the chunk began.
+    """
 
     state: LoopState
     ahead: Ahead
+    taken: Int[Array, ""]
     cost: Cost
     gradient_norm: Float[Array, ""]
     converged: Bool[Array, ""]
     result: Any
 
     @classmethod
-    def start(cls, state: LoopState, ahead: Ahead) -> "Carry":
-        """Before the first step of a chunk."""
+    def start(cls, state: LoopState, ahead: Ahead, ended: Bool[Array, ""]) -> "Carry":
+        """Before the first step of a chunk, of a run that may have ended before."""
         norm = jnp.zeros((), float_dtype(state.x))
-        return cls(state, ahead, Cost().wide(), norm, jnp.array(False), Result.successful)
+        return cls(state, ahead, jnp.int32(0), Cost().wide(), norm, ended, Result.successful)
 
     @property
     def running(self) -> Bool[Array, ""]:
@@ -98,13 +103,29 @@ class Carry(eqx.Module):
 
 
 class Loop:
-    """Outer steps of an algorithm on a problem, in a program that is being traced."""
+    """Outer steps of an algorithm on a problem, in a program that is being traced.
 
-    def __init__(self, problem, algorithm: Algorithm, tol, state: LoopState):
+    `side_by_side` says how it is told whether any of several runs goes on.
+    """
+
+    def __init__(
+        self,
+        problem,
+        algorithm: Algorithm,
+        tol,
+        state: LoopState,
+        ended: Bool[Array, ""],
+        side_by_side: SideBySide | None,
+    ):
         self._problem, self._algorithm, self._tol = problem, algorithm, tol
         self._supply = Supply(problem, algorithm.hypergradient, state)
-        self.start = Carry.start(state, self._supply.room(state))
+        self._together = side_by_side
+        self.start = Carry.start(state, self._supply.room(state), ended)
         self.tally = Tally()
+
+    def goes_on(self, carry: Carry) -> Bool[Array, ""]:
+        """Whether to take another step, for this run or for one beside it."""
+        return self._together.any(carry.running) if self._together else carry.running
 
     def advance(self, carry: Carry, stop: Index, between: Index) -> Carry:
         """Steps up to a step, or to the first that is examined and ends the run.
@@ -112,7 +133,7 @@ class Loop:
         What is prepared for many estimates is examined after `between` of them.
         """
         ahead = self._algorithm.hypergradient.ahead
-        unfinished = lambda c: c.running & (c.state.step < stop)
+        unfinished = lambda c: self.goes_on(c) & (c.state.step < stop)
         if ahead == 1:
             return jax.lax.while_loop(unfinished, self._one, carry)
 
@@ -176,7 +197,7 @@ class Loop:
             state.key_impl,
         )
         cost = self.tally.add(carry.cost, cost + following)
-        return Carry(state, carry.ahead, cost, norm, converged, result)
+        return Carry(state, carry.ahead, carry.taken + 1, cost, norm, converged, result)
 
     def _estimate(self, algorithm: Algorithm, carry: Carry):
         estimator, state = algorithm.hypergradient, carry.state
@@ -219,7 +240,10 @@ class Loop:
         diverged = Result.where(astray, Result.outer_diverged, Result.successful)
         state = eqx.tree_at(lambda s: s.ascent, state, ascent)
         result = first_failure(after.result, told, finite, diverged)
-        return Carry(state, after.ahead, after.cost, norm, after.converged, result)
+        after = Carry(
+            state, after.ahead, after.taken, after.cost, norm, after.converged, result
+        )
+        return self._together.held(before, after) if self._together else after
 
 
 class Told(eqx.Module):
@@ -259,21 +283,29 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at, betw
     The state is not donated: a chunk that fails is taken again, from its start to the step
     before the failure, so that the last finite iterate costs no copy at every step.
     """
+    loop = Loop(problem, algorithm, tol, state, jnp.array(False), None)
+    return records_of(loop, algorithm, metrics, every, records, stop_at, between)
+
+
+def records_of(loop: Loop, algorithm, metrics, every, records, stop_at, between):
+    """The same, of a loop that is there."""
+    first = loop.start.state.step
 
     def record(at):
         index, carry, rows = at
         boundary = (carry.state.step // every + 1) * every
         stop = jnp.minimum(boundary, stop_at)
+        taken = carry.running
         carry = loop.advance(carry, stop, between)
         write = lambda column, new: jax.lax.dynamic_update_index_in_dim(column, new, index, 0)
-        cost = loop.tally.total(carry.cost, carry.state.step - state.step)
-        return index + 1, carry, jax.tree.map(write, rows, row(metrics, carry, cost))
+        cost = loop.tally.total(carry.cost, carry.taken)
+        new = row(metrics, carry, cost) | {"taken": taken, "step": first + carry.taken}
+        return index + 1, carry, jax.tree.map(write, rows, new)
 
     def wanted(at):
         index, carry, _ = at
-        return carry.running & (index < records) & (carry.state.step < stop_at)
+        return loop.goes_on(carry) & (index < records) & (carry.state.step < stop_at)
 
-    loop = Loop(problem, algorithm, tol, state)
     shapes = jax.eval_shape(lambda carry: row(metrics, carry, carry.cost), loop.start)
     room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
     # As many turns as records are wanted: rows that nobody reads would take a chunk of one
@@ -282,7 +314,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at, betw
         wanted, record, (jnp.int32(0), loop.start, jax.tree.map(room, shapes))
     )
     return carry.state, Told(
-        carry.state.step,
+        first + carry.taken,
         carry.converged,
         carry.result,
         algorithm.hypergradient.shortfall(carry.state.hypergradient),
@@ -294,7 +326,7 @@ def chunk(problem, algorithm, metrics, tol, every, state, records, stop_at, betw
 def row(metrics, carry: Carry, cost: Cost) -> dict[str, Any]:
     """What is recorded of a step, where a chunk has cost so much."""
     return {
-        "taken": jnp.array(True),
+        "taken": carry.running,
         "step": carry.state.step,
         "value": carry.state.hypergradient.value,
         "gradient_norm": carry.gradient_norm,

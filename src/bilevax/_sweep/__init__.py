@@ -1,0 +1,1 @@
+"""Many settings of any function, each run once and kept."""
