@@ -20,7 +20,6 @@ KEY = jax.random.key(3)
 DESCENT, CG = bx.GradientDescent(0.1, 3), bx.CG(3)
 TABLE = {
     ("FullBatch", "Implicit"): bx.Implicit(DESCENT, CG),
-    ("FullBatch", "Unrolled"): bx.Unrolled(DESCENT),
     ("Blocks of 16", "Implicit"): bx.Implicit(
         bx.GradientDescent(0.1, 3, batch_size=bx.FullBatch(16)), CG
     ),
