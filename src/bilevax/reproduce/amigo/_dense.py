@@ -1,6 +1,7 @@
 """The same runs on the dense matrices, by `bx.minimize`."""
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +33,7 @@ def _error(matrix, solution, x, y):
 
 
 @functools.lru_cache(1)
-def _both(dims: tuple[int, int], seed: int) -> tuple[Quadratic, Eigenbasis, np.ndarray]:
+def _both(dims: tuple[int, int], seed: int) -> tuple[Quadratic, Eigenbasis, Any]:
     """The problem, its rotation and its minimiser, solved for without either."""
     dense = quadratic(*dims, inner_condition=_CONDITION, seed=seed)
     return dense, Eigenbasis.rotated(dense, _CONDITION), dense.minimiser()

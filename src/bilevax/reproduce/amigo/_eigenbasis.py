@@ -75,11 +75,19 @@ class Eigenbasis(eqx.Module):
         a, s, q_f, q_g = _spectra(dense)
         u = q_g.T @ np.asarray(dense.B_g) @ q_f / s[:, None]
         c, rho = q_g.T @ np.asarray(dense.C_f), float(dense.coupling)
-        hessian = np.diag(a) + rho * u.T @ u if rho else None
-        solution = np.linalg.solve(hessian, u.T @ c) if rho else (u.T @ c) / a
+        solution = (u.T @ c) / a
+        if rho:
+            solution = np.linalg.solve(np.diag(a) + rho * u.T @ u, u.T @ c)
         unit = (s - 1 / condition) / (1 - 1 / condition)
-        arrays = map(jnp.asarray, (a, np.clip(unit, 0, 1), u, c, rho))
-        return cls(*arrays, (jnp.asarray(solution), jnp.asarray(u @ solution)))
+        as_array = jnp.asarray
+        return cls(
+            as_array(a),
+            as_array(np.clip(unit, 0, 1)),
+            as_array(u),
+            as_array(c),
+            as_array(rho),
+            (as_array(solution), as_array(u @ solution)),
+        )
 
     def spectrum(self, condition: Any) -> Array:
         """s, from 1 / kappa_g to 1."""

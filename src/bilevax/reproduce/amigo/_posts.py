@@ -52,7 +52,8 @@ def posts(
 
 def _halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     features, labels = rows
-    train, valid, of_train, of_valid = train_test_split(
+    parts: Any = train_test_split(
         features, labels, test_size=0.5, stratify=labels, random_state=seed
     )
+    train, valid, of_train, of_valid = parts
     return (train, of_train), (valid, of_valid)

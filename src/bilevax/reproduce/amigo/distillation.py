@@ -95,7 +95,8 @@ _ROWS = {
 def _picture(runs: dict, images: distilled.Images) -> Figure:
     settings = list(dict.fromkeys(setting for setting, _ in runs))
     figure = Figure((3.3 * len(settings) + 4.2, 8.4), layout="constrained")
-    curves, pictures = figure.subfigures(1, 2, width_ratios=(3.3 * len(settings), 4.2))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(3.3 * len(settings), 4.2))
+    curves, pictures = parts
     grid = curves.subplots(3, len(settings), sharex="col", squeeze=False)
     for column, setting in enumerate(settings):
         for axes, (name, label) in zip(grid[:, column], _ROWS.items(), strict=True):

@@ -64,7 +64,7 @@ def _table(runs: Runs, size: Size) -> dict[str, np.ndarray]:
     found = {"method": np.array(size.methods)}
     for i, name in enumerate(_kappas(size)):
         best = [best_cost(runs, method, i, _ERROR) for method in size.methods]
-        words = [f"{c:.3g} [{named(n)}]" if np.isfinite(c) else "-" for c, n in best]
+        words = [f"{c:.3g} [{named(n)[:4]}]" if np.isfinite(c) else "-" for c, n in best]
         found[name] = np.array(words)
     return found
 
