@@ -219,6 +219,7 @@ def test_every_algorithm_runs(garden, tmp_path, algorithm):
     assert result["cost"]["total"] > 0
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(
     "model, penalty",
     # A logistic model with a penalty per feature is that of `digits`.

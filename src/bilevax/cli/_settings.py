@@ -21,7 +21,7 @@ def _needs_only_a_step(name: str) -> bool:
     """Whether a preset does without constants that nobody knows of a data set."""
     accepted = inspect.signature(getattr(algorithms, name)).parameters.values()
     needed = [p.name for p in accepted if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
-    return needed == ["outer_step_size"]
+    return set(needed) <= {"outer_step_size"}
 
 
 ALGORITHMS = tuple(

@@ -53,14 +53,14 @@ def images(data: pathlib.Path | None, quick: bool) -> Images:
     scaled = lambda pixels, labels: (2 * np.asarray(pixels, np.float32) - 1, labels)
     folder, there = mnist_place(data)
     if there and not quick:
-        parts = [
+        train, test = (
             scaled(*fetch_mnist(subset=s, data_home=data, return_X_y=True))
             for s in ("train", "test")
-        ]
-        return Images(*parts, (28, 28))
+        )
+        return Images(train, test, (28, 28))
     pixels, labels = scaled(*load_digits(return_X_y=True))
-    parts = [(pixels[part], labels[part]) for part in (slice(1200), slice(1200, None))]
-    return Images(*parts, (8, 8), None if quick else _MISSING.format(folder))
+    train, test = ((pixels[part], labels[part]) for part in (slice(1200), slice(1200, None)))
+    return Images(train, test, (8, 8), None if quick else _MISSING.format(folder))
 
 
 def run(found: Images, method: str, setting: str, steps: int, seed: int) -> Learned:
