@@ -6,7 +6,7 @@ level that was measured for them, so that a broken one does not pass for a slow 
 
 import numpy as np
 
-from .._outcome import Check, at_most, reported, within
+from .._outcome import Check, at_most, within
 from ._curves import best_cost, best_errors, cost_to, of_method
 from ._eigenbasis import Eigenbasis
 from ._limits import beside_solution, left, plateau
@@ -53,16 +53,14 @@ def costs(runs: Runs, size: Size) -> list[Check]:
 def levels(runs: Runs, size: Size) -> list[Check]:
     """Each method reaches 1e-6 at the cost that was measured for it, within a quarter.
 
-    That was on another draw. From 1e5 on some N just reaches 1e-6 on one draw and not on
-    another, which was seen on seed 0: there it is reported.
+    That was on another draw: from 1e5 on some N may just reach 1e-6 on one and not on the other.
     """
     checks = []
     for method, found in _MEASURED.items():
         for kappa, measured in found.items():
             ratio = best_cost(runs, method, size.conditions.index(kappa))[0] / measured
             name = f"{method} at kappa {kappa:g}: cost / the measured one"
-            judged = kappa < 1e5
-            checks.append(within(name, ratio, 0.8, 1.25) if judged else reported(name, ratio))
+            checks.append(within(name, ratio, 0.8, 1.25))
     return checks
 
 
