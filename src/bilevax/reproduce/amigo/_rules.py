@@ -53,7 +53,7 @@ def costs(runs: Runs, size: Size) -> list[Check]:
 def levels(runs: Runs, size: Size) -> list[Check]:
     """Each method reaches 1e-6 at the cost that was measured for it, within a quarter.
 
-    That was on another draw: from 1e5 on some N may just reach 1e-6 on one and not on the other.
+    That was on another draw: from 1e5 on some N may just reach 1e-6 on one of them only.
     """
     checks = []
     for method, found in _MEASURED.items():
