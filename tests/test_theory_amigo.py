@@ -258,7 +258,9 @@ def test_a_preset_given_constants_has_the_steps_of_the_theorem():
     quiet = dataclasses.replace(c, outer_variance=0.0)
     assert bx.algorithms.amigo_gd(constants=quiet).output is None
     for given in ({"outer_step_size": optax.adam(0.1)}, {"inner_steps": 3}):
-        with pytest.raises(TypeError, match=r"constants= sets all step sizes, counts and averages"):
+        with pytest.raises(
+            TypeError, match=r"constants= sets all step sizes, counts and averages"
+        ):
             bx.algorithms.amigo_gd(constants=c, **given)
 
 

@@ -1,6 +1,6 @@
 """A user's file for type checkers: none of it runs. What is ignored has to be an error."""
 
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +75,7 @@ def ready_made_problems() -> None:
     task = problems.penalised_logistic((ROWS, LABELS), (SPARSE, [0, 1, 2, 0]), strength=1)
     assert_type(task, problems.Penalised)
     assert_type(task.problem, bx.BilevelProblem)
+    assert_type(task.x0, problems.Distilled)
     task.score(np.ones((3, 4)), SPARSE, LABELS)
     problems.penalised_binary_logistic((ROWS, LABELS), (ROWS, LABELS), penalty="shared")
     problems.penalised_ridge((ROWS, LABELS), (ROWS, LABELS))
@@ -385,3 +386,19 @@ def stochastic_hypergradients() -> None:
     assert_type(report, bx.SIDReport)
     rule = bx.theory.sid.steps(contraction=0.9, noise=1.0)
     bx.schedules.decreasing(**rule.decreasing)
+
+
+def many_runs() -> None:
+    keys = jax.random.split(KEY, 2)
+    starts = np.ones((2, 3)), np.ones((2, 3))
+    runs = bx.minimize_many(bilevel, algorithm, *starts, keys=keys, num_steps=3, tol=0.1)
+    assert_type(runs, list[bx.Solution])
+    bx.minimize_many(bilevel, [algorithm, algorithm], *starts)
+    bx.MinProblem(loss_of_rows, bx.shard_rows(ROWS))
+    swept = bx.sweep(lambda a: a, {"a": [1, 2]}, store="runs.db", jobs=-1, name="same")
+    assert_type(swept, list[bx.SweepRun])
+    assert_type(swept[0].settings["a"], Any)
+    task = problems.distillation((ROWS, LABELS), strength=1, seed=1)
+    assert_type(task, problems.Distillation)
+    assert_type(task.problem, bx.BilevelProblem)
+    assert_type(task.x0, problems.Distilled)
