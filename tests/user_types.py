@@ -75,7 +75,6 @@ def ready_made_problems() -> None:
     task = problems.penalised_logistic((ROWS, LABELS), (SPARSE, [0, 1, 2, 0]), strength=1)
     assert_type(task, problems.Penalised)
     assert_type(task.problem, bx.BilevelProblem)
-    assert_type(task.x0, problems.Distilled)
     task.score(np.ones((3, 4)), SPARSE, LABELS)
     problems.penalised_binary_logistic((ROWS, LABELS), (ROWS, LABELS), penalty="shared")
     problems.penalised_ridge((ROWS, LABELS), (ROWS, LABELS))
