@@ -34,13 +34,15 @@ class Supply:
 
     def __init__(self, problem: AbstractProblem, estimator: AbstractHypergradient, state: Any):
         self._problem, self._estimator = problem, estimator
-        self.num = self._num_steps(state) if estimator.random else 0
+        one = lambda: self._drawn(state, 1)
+        self._of_a_step = jax.eval_shape(one) if estimator.random else None
+        self.num = self._num_steps(state)
 
-    def room(self, state: Any) -> Ahead:
+    def room(self) -> Ahead:
         """With nothing left."""
-        shapes = self._shapes(state, self.num) if self.num else None
-        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-        return Ahead(zeros, jnp.int32(-self.num))
+        zeros = lambda one: jnp.zeros((self.num, *one.shape[1:]), one.dtype)
+        shapes = self._of_a_step if self.num else None
+        return Ahead(jax.tree.map(zeros, shapes), jnp.int32(-self.num))
 
     def ready(self, ahead: Ahead, state: Any) -> Ahead:
         """The same, or the next if the step of the state is beyond it."""
@@ -56,13 +58,10 @@ class Supply:
         # Of other generators many keys at once make other numbers than one by one.
         if state.key_impl != "threefry2x32":
             return 0
-        size = sum(leaf.size for leaf in jax.tree.leaves(self._shapes(state, 1)))
+        size = sum(leaf.size for leaf in jax.tree.leaves(self._of_a_step))
         num = min(_STEPS, _NUMBERS // size) if size else 0
         return num if num > 1 else 0
 
     def _drawn(self, state: Any, num: int) -> PyTree:
         keys = jax.vmap(state.key_of)(state.step + jnp.arange(num, dtype=jnp.int32))
         return self._estimator.drawn_for(self._problem, state.hypergradient, keys)
-
-    def _shapes(self, state: Any, num: int) -> PyTree:
-        return jax.eval_shape(lambda: self._drawn(state, num))

@@ -22,8 +22,8 @@ _IN_TURN = {
     "qr",
     "schur",
     "svd",
+    "triangular_solve",
 }
-_IN_TURN |= {"triangular_solve"}
 
 
 @program

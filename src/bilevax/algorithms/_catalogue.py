@@ -82,7 +82,7 @@ def _composition(algorithm: Algorithm) -> str:
     order = getattr(estimator, "order", None)
     if order in ("x first", "in turn"):
         parts.append(order)
-    outer = _words(type(algorithm.outer).__name__)
+    outer = type(algorithm.outer).__name__
     if outer in _OUTER:
         parts.append(_OUTER[outer])
     return ", ".join(parts)
@@ -96,8 +96,8 @@ def _parts(estimator: Any) -> list[str]:
         kinds = [type(r).__name__ for r in estimator.reducers if r is not None]
         return [adjoint, *dict.fromkeys(kinds)]
     if isinstance(estimator, Penalty):
-        rule = _words(type(estimator.multiplier).__name__)
-        return [_solver(estimator.inner), _solver(estimator.penalised), f"{rule} multiplier"]
+        rule = f"{_named(estimator.multiplier)} multiplier"
+        return [_solver(estimator.inner), _solver(estimator.penalised), rule]
     if isinstance(estimator, Unrolled):
         last = [] if estimator.last is None else ["last L steps"]
         return [_solver(estimator.inner), *last]
@@ -109,9 +109,7 @@ def _solver(solver: AbstractSolver) -> str:
         return "one random term" if solver.randomized else "Neumann series"
     if isinstance(solver, ReducedDescent):
         return "SAG, restarted" if solver.restarts else "SAG"
-    kind: Any = solver.transformation if isinstance(solver, Descent) else solver
-    name = type(kind).__name__
-    return _NAMES.get(name, name)
+    return _named(solver.transformation if isinstance(solver, Descent) else solver)
 
 
 def _warm(estimator: Any) -> tuple[str, str]:
@@ -159,8 +157,9 @@ def _yes(flag: Any) -> str:
     return "yes" if flag else "no"
 
 
-def _words(name: str) -> str:
-    return {"DynamicBarrier": "barrier", "Growing": "growing"}.get(name, name)
+def _named(part: Any) -> str:
+    name = type(part).__name__
+    return _NAMES.get(name, name)
 
 
 _CALLS = ("inner_gradient", "hvp", "cross", "outer_gradient")
@@ -174,4 +173,6 @@ _NAMES = {
     "AcceleratedGradientDescent": "accelerated descent",
     "Polyak": "heavy ball",
     "Direct": "dense solve",
+    "DynamicBarrier": "barrier",
+    "Growing": "growing",
 }

@@ -2,14 +2,9 @@
 
 from .._core.types import NumSteps, StepSize
 from .._rows.samplers import BatchSize
-from ..schedules import as_step_size
-from ..solvers import CG, Neumann
-from ..solvers._base import checked_num_steps
 from ..solvers._directions import OuterStep
+from ._amigo import aid_n, amigo_cg
 from ._base import Algorithm
-from ._batches import ALL, per_oracle
-from ._implicit import implicit
-from ._steps import descent
 
 
 def stocbio(
@@ -22,6 +17,8 @@ def stocbio(
     **batch_sizes: BatchSize,
 ) -> Algorithm:
     r"""StocBiO: stochastic gradient descent on y, and a nested stochastic Neumann series.
+
+    The stochastic `aid_n`.
 
     T steps on y from the last one, then
     $z = -\eta \sum_{q=0}^{Q} \prod_{i \le q} (I - \eta H_i) \, \partial_y f$ with Q products on
@@ -39,14 +36,14 @@ def stocbio(
     **Reference:** K. Ji, J. Yang and Y. Liang, Bilevel optimization: convergence analysis and
     enhanced design, ICML 2021.
     """
-    rows = per_oracle(ALL, batch_sizes)
-    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
-    series = Neumann(
-        step_size=as_step_size(adjoint_step_size, "adjoint_step_size"),
-        num_steps=checked_num_steps(adjoint_steps, "adjoint_steps"),
-        batch_size=rows["hvp"],
+    return aid_n(
+        outer_step_size=outer_step_size,
+        inner_step_size=inner_step_size,
+        adjoint_step_size=adjoint_step_size,
+        inner_steps=inner_steps,
+        adjoint_steps=adjoint_steps,
+        **batch_sizes,
     )
-    return implicit(inner, series, outer_step_size, rows, warm_start_adjoint=False)
 
 
 def aid_bio(
@@ -68,7 +65,9 @@ def aid_bio(
 
     **Reference:** K. Ji, J. Yang and Y. Liang, ICML 2021, Algorithm 1.
     """
-    rows: dict[str, BatchSize] = dict.fromkeys(ALL)
-    inner = descent("inner", inner_step_size, inner_steps, rows["inner"])
-    adjoint = CG(checked_num_steps(adjoint_steps, "adjoint_steps"))
-    return implicit(inner, adjoint, outer_step_size, rows)
+    return amigo_cg(
+        outer_step_size=outer_step_size,
+        inner_step_size=inner_step_size,
+        inner_steps=inner_steps,
+        adjoint_steps=adjoint_steps,
+    )

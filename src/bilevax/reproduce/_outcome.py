@@ -35,6 +35,11 @@ def within(name: str, measured: Any, low: float | int, high: float | int) -> Che
     return Check(name, f"{low:g} to {high:g}", value, verdict)
 
 
+def at_least(name: str, measured: Any, bound: float | int) -> Check:
+    """A number that must reach a bound; NaN does not."""
+    return within(name, measured, bound, math.inf)
+
+
 def at_most(name: str, measured: Any, bound: float | int) -> Check:
     """A number that must not exceed a bound; NaN does."""
     value = float(measured)

@@ -5,7 +5,6 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.tree_util import Partial
@@ -14,10 +13,10 @@ from ... import algorithms
 from ..._run.minimize import minimize
 from ...datasets import fetch_mnist, load_digits
 from ...datasets._mnist import mnist_place
-from ...problems import cross_entropy, distillation
-from .._outcome import Check, at_most, reported, within
+from ...problems import distillation
+from .._outcome import Check, at_least, at_most, reported, within
+from ._records import measured
 
-at_least = lambda name, value, bound: within(name, value, bound, np.inf)
 Rows = tuple[np.ndarray, np.ndarray]
 _BATCH, _RECORDS = 1024, 50
 _NO_STEP = ("amigo_cg", "aid_cg", "aid_fp")
@@ -80,24 +79,13 @@ def run(found: Images, method: str, setting: str, steps: int, seed: int) -> Lear
         **options,
     )
     rows = [jax.device_put(part) for part in (found.train, found.test)]
-    go = functools.partial(minimize, task.problem, algorithm, metrics=Partial(_measured, *rows))
+    go = functools.partial(minimize, task.problem, algorithm, metrics=Partial(measured, *rows))
     # The loss after one step is what D2 compares with.
     first = go(task.x0, task.y0, num_steps=1, key=jax.random.key(seed))
     more = max(1, steps // _RECORDS)
     last = go(num_steps=steps - 1, record_every=more, state=first.state)
     joined = {n: np.concatenate([first.history[n], last.history[n]]) for n in last.history}
     return Learned(joined, np.asarray(last.x.rows))
-
-
-def _measured(train, test, x, y):
-    del x
-    of_train, of_test = train[0] @ y, test[0] @ y
-    right = lambda found, labels: jnp.mean(jnp.argmax(found, axis=1) == labels)
-    return {
-        "loss": cross_entropy(of_train, train[1]),
-        "accuracy": right(of_train, train[1]),
-        "test accuracy": right(of_test, test[1]),
-    }
 
 
 def condition(found: Images, seed: int, judged: bool) -> Check:

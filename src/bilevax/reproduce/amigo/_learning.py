@@ -11,28 +11,29 @@ from jax.tree_util import Partial
 from ... import algorithms
 from ..._rows.data import as_data
 from ..._run.minimize import minimize
-from ...problems import cross_entropy, penalised_logistic
+from ...problems import penalised_logistic
 from ._posts import Posts
+from ._records import measured
 
-_STEPS = 10  # T and N
 _RECORDS = 30
+_T, _N = {"inner_steps": 10}, {"adjoint_steps": 10}
 # Of methods whose adjoint moves along gradients, and of those with a series.
-_BETA, _ETA = 10.0, 0.5
+_BETA, _ETA = {"adjoint_step_size": 10.0}, {"adjoint_step_size": 0.5}
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "amigo_cg": {"inner_steps": _STEPS, "adjoint_steps": _STEPS},
-    "amigo_gd": {"inner_steps": _STEPS, "adjoint_steps": _STEPS, "adjoint_step_size": _BETA},
-    "aid_cg": {"inner_steps": _STEPS, "adjoint_steps": _STEPS},
-    "aid_cg_ws": {"inner_steps": _STEPS, "adjoint_steps": _STEPS},
-    "aid_gd": {"inner_steps": _STEPS, "adjoint_steps": _STEPS, "adjoint_step_size": _BETA},
-    "aid_fp": {"inner_steps": _STEPS, "adjoint_steps": _STEPS},
-    "aid_n": {"inner_steps": _STEPS, "adjoint_steps": _STEPS, "adjoint_step_size": _BETA},
-    "itd": {"inner_steps": _STEPS},
-    "reverse": {"inner_steps": _STEPS},
-    "stocbio": {"inner_steps": _STEPS, "adjoint_steps": _STEPS, "adjoint_step_size": _ETA},
-    "bsa": {"inner_steps": _STEPS, "adjoint_steps": _STEPS, "adjoint_step_size": _ETA},
-    "ttsa": {"adjoint_steps": _STEPS, "adjoint_step_size": _ETA},
-    "mrbo": {"adjoint_steps": _STEPS, "adjoint_step_size": _ETA},
-    "vrbo": {"adjoint_steps": _STEPS, "adjoint_step_size": _ETA},
+    "amigo_cg": _T | _N,
+    "amigo_gd": _T | _N | _BETA,
+    "aid_cg": _T | _N,
+    "aid_cg_ws": _T | _N,
+    "aid_gd": _T | _N | _BETA,
+    "aid_fp": _T | _N,
+    "aid_n": _T | _N | _BETA,
+    "itd": _T,
+    "reverse": _T,
+    "stocbio": _T | _N | _ETA,
+    "bsa": _T | _N | _ETA,
+    "ttsa": _N | _ETA,
+    "mrbo": _N | _ETA,
+    "vrbo": _N | _ETA,
 }
 
 
@@ -64,7 +65,7 @@ def learn(
         num_steps=steps,
         key=jax.random.key(seed),
         record_every=max(1, steps // _RECORDS),
-        metrics=Partial(_measured, *arrays),
+        metrics=Partial(measured, *arrays),
         callback=_Expired(budget),
     )
     return Learned(solution.history, int(solution.state.loop.step) < steps)
@@ -88,17 +89,6 @@ def algorithm(method: str, step_size: float, batch_size: int | None) -> Any:
     sizes = {"batch_size": batch_size}
     steps = {"outer_step_size": step_size, "inner_step_size": step_size}
     return getattr(algorithms, method)(**steps, **_OPTIONS[method], **sizes)
-
-
-def _measured(valid, test, x, y):
-    del x
-    right = lambda scores, labels: jnp.mean(jnp.argmax(scores, axis=1) == labels)
-    of_valid, of_test = valid[0] @ y, test[0] @ y
-    return {
-        "loss": cross_entropy(of_valid, valid[1]),
-        "accuracy": right(of_valid, valid[1]),
-        "test accuracy": right(of_test, test[1]),
-    }
 
 
 def _single(features: Any) -> Any:

@@ -6,14 +6,13 @@ level that was measured for them, so that a broken one does not pass for a slow 
 
 import numpy as np
 
-from .._outcome import Check, at_most, within
+from .._outcome import Check, at_least, at_most, within
 from ._curves import best_cost, best_errors, cost_to, of_method
 from ._eigenbasis import Eigenbasis
 from ._limits import beside_solution, left, plateau
 from ._sweep import COLD, GROWING, UNROLLED, Runs, Size, run
 
 _FLOOR = 1e-24
-at_least = lambda name, value, bound: within(name, value, bound, np.inf)
 # C(1e-6) at full size, measured apart from this code, by condition number.
 _MEASURED = {
     "amigo_cg": {1e1: 240, 1e2: 767, 1e3: 793, 1e4: 3.67e3, 1e5: 6.28e3, 1e6: 2.86e4},

@@ -19,6 +19,7 @@ from . import _post_rules as rules
 from ._learning import Learned, learn
 from ._picture import below, line
 from ._posts import posts
+from ._records import columns
 
 _log = logging.getLogger(__name__)
 _SMALL = ("amigo_cg", "amigo_gd", "aid_gd")
@@ -60,15 +61,8 @@ def _compared(runs: Runs, size: int) -> list[Check]:
 
 
 def _columns(runs: Runs) -> dict[str, np.ndarray]:
-    lengths = [len(one.history["step"]) for one in runs.values()]
-    found = {
-        "batch_size": np.repeat([size for size, _ in runs], lengths),
-        "method": np.repeat([method for _, method in runs], lengths),
-    }
-    for name in ("step", "rows", "seconds", "loss", "accuracy", "test accuracy"):
-        parts = [one.history[name] for one in runs.values()]
-        found[name.replace(" ", "_")] = np.concatenate(parts)
-    return found
+    names = ("step", "rows", "seconds", "loss", "accuracy", "test accuracy")
+    return columns(("batch_size", "method"), runs, names)
 
 
 def _picture(runs: Runs, sizes: tuple[int, ...]) -> Figure:

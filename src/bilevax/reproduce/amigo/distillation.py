@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from .._outcome import Check, Outcome
 from . import _distilled as distilled
 from ._picture import STYLES, below, line
+from ._records import columns
 
 _log = logging.getLogger(__name__)
 _METHODS = (
@@ -72,16 +73,8 @@ def _on_digits(runs: dict) -> list[Check]:
 
 
 def _columns(runs: dict) -> dict[str, np.ndarray]:
-    """A row a record."""
     names = ("step", "calls", "loss", "accuracy", "test accuracy")
-    found: dict[str, list] = {name: [] for name in ("setting", "method", *names)}
-    for (setting, method), one in runs.items():
-        number = len(one.history["step"])
-        found["setting"] += [setting] * number
-        found["method"] += [method] * number
-        for name in names:
-            found[name] += one.history[name].tolist()
-    return {name.replace(" ", "_"): np.array(values) for name, values in found.items()}
+    return columns(("setting", "method"), runs, names)
 
 
 _TITLES = {"plain": "γ = 0.01", "long steps": "γ = 1", "adam": "Adam, 0.01"}

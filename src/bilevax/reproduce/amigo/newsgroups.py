@@ -24,6 +24,7 @@ from . import _post_rules as rules
 from ._learning import Learned, learn
 from ._picture import below, line
 from ._posts import Posts, posts
+from ._records import columns
 
 _log = logging.getLogger(__name__)
 _METHODS = ("amigo_cg", "amigo_gd", "aid_cg", "aid_gd", "aid_fp", "aid_n", "itd")
@@ -88,12 +89,7 @@ def _cut(runs: dict[str, Learned], plan: _Plan) -> list[str]:
 
 def _columns(runs: dict[str, Learned]) -> dict[str, np.ndarray]:
     names = ("step", "rows", "calls", "seconds", "loss", "accuracy", "test accuracy")
-    found = {
-        n.replace(" ", "_"): np.concatenate([r.history[n] for r in runs.values()])
-        for n in names
-    }
-    lengths = [len(one.history["step"]) for one in runs.values()]
-    return {"run": np.repeat([*runs], lengths)} | found
+    return columns(("run",), {(name,): one for name, one in runs.items()}, names)
 
 
 _PANELS = {

@@ -12,13 +12,12 @@ import numpy as np
 
 from ...theory import sid as theory
 from .._fit import rate, slope
-from .._outcome import Check, at_most, within
+from .._outcome import Check, at_least, at_most, within
 from ._methods import EPOCHS, METHODS
 from ._setting import BATCHES, Split
 
 PRIMARY, STRESS = (0.01, 0.03, 0.1, 0.3), (1.0, 3.0, 10.0)
 LATE = (400, 3000)  # steps among which the slopes of P6 are fitted
-at_least = lambda name, value, bound: within(name, value, bound, np.inf)
 _at = {epochs: i for i, epochs in enumerate(EPOCHS)}
 
 
