@@ -29,11 +29,11 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/pyright
 
-# Tests compile fast; what depends on how programs are compiled, and docstrings, as users do.
-# The latter without the checks of types at every call, which users do not have either.
+# Tests and docstrings compile fast; what depends on how programs are compiled, as users do,
+# and without the checks of types at every call, which users do not have either.
 unit: .venv/ready
-	$(PYTEST) -m "not slow and not optimised" tests
-	BILEVAX_TEST_OPTIMISED=1 $(PYTEST) -m "optimised and not slow" --jaxtyping-packages=
+	$(PYTEST) -m "not slow and not optimised"
+	BILEVAX_TEST_OPTIMISED=1 $(PYTEST) -m "optimised and not slow" --jaxtyping-packages= tests
 
 # The sdist and the wheel, in dist/.
 dist: .venv/ready

@@ -1,5 +1,6 @@
 """Tests run in float64 unless they say otherwise; doctests in JAX's default float32."""
 
+import gc
 import os
 import pathlib
 import shutil
@@ -25,6 +26,10 @@ if "BILEVAX_TEST_OPTIMISED" not in os.environ:
 import jax
 import pytest
 
+# Traces are millions of objects that stay; to look through them again at every step of their
+# growth took a tenth of the suite.
+gc.set_threshold(200_000, 50, 100)
+
 
 def pytest_unconfigure():
     """The process that made the folder of programs removes it."""
@@ -33,10 +38,7 @@ def pytest_unconfigure():
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of optimised programs, and docstrings, wait for a session that has them."""
-    for item in items:
-        if isinstance(item, pytest.DoctestItem):
-            item.add_marker("optimised")
+    """Tests of optimised programs wait for a session that has them."""
     if "BILEVAX_TEST_OPTIMISED" not in os.environ:
         waits = pytest.mark.skip(reason="for BILEVAX_TEST_OPTIMISED=1 pytest -m optimised")
         for item in items:

@@ -46,8 +46,8 @@ def garden(tmp_path_factory):
     return path
 
 
-def rows_of_digits(**settings):
-    table = _tables.load(_settings.Settings("digits", algorithm="amigo-cg", **settings), None)
+def rows_of(dataset):
+    table = _tables.load(_settings.Settings(str(dataset), algorithm="amigo-cg"), None)
     return table, Scaling.of(table, named=True)
 
 
@@ -65,7 +65,7 @@ def test_digits_validate_better_than_the_best_shared_penalty(digits):
 
 def test_the_saved_weights_have_the_scores_reported(digits):
     """On features as they came, with nothing but NumPy and scikit-learn's loss."""
-    table, _ = rows_of_digits()
+    table, _ = rows_of("digits")
     result, model = result_of(digits), arrays(digits / "weights.npz")
     for part in ("validation", "test"):
         features, labels = table.parts[part]
@@ -76,15 +76,15 @@ def test_the_saved_weights_have_the_scores_reported(digits):
         assert log_loss(labels, shares) == pytest.approx(result[f"{part}_loss"], rel=1e-4)
 
 
-def test_the_penalties_are_in_the_units_they_are_said_to_be(tmp_path):
+def test_the_penalties_are_in_the_units_they_are_said_to_be(garden, tmp_path):
     """With them fixed, scikit-learn on rescaled columns finds the same model."""
-    tune("digits", "--steps", 2, "--inner-steps", 6000, "--output", tmp_path / "run")
-    table, scaling = rows_of_digits()
+    tune(garden, "--steps", 2, "--inner-steps", 6000, "--output", tmp_path / "run")
+    table, scaling = rows_of(garden)
     (train, labels), (valid, valid_labels), _ = map(scaling.rows, table.parts.values())
     learned = arrays(tmp_path / "run" / "hyperparameters.npz")
-    assert learned["names"][-1] == "(intercept)" and len(learned["names"]) == 65
+    assert learned["names"][-1] == "(intercept)" and len(learned["names"]) == 5
     # The weights belong to the penalties of the step before: take a single step's as given.
-    tune("digits", "--steps", 1, "--inner-steps", 6000, "--output", tmp_path / "one")
+    tune(garden, "--steps", 1, "--inner-steps", 6000, "--output", tmp_path / "one")
     penalty = arrays(tmp_path / "one" / "hyperparameters.npz")["penalty"]
     width = 1 / np.sqrt(penalty)
     fit = LogisticRegression(C=1 / len(labels), fit_intercept=False, max_iter=5000, tol=1e-7)
@@ -95,7 +95,7 @@ def test_the_penalties_are_in_the_units_they_are_said_to_be(tmp_path):
 
 def test_the_baseline_is_scikit_learns(digits):
     """Each point of the grid fitted whole, from zero, to the same default tolerance."""
-    table, scaling = rows_of_digits()
+    table, scaling = rows_of("digits")
     (train, labels), (valid, valid_labels), _ = map(scaling.rows, table.parts.values())
     losses = []
     for C in np.logspace(-4, 4, 10):
