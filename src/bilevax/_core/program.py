@@ -7,6 +7,8 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from . import kept
+
 
 def program(function: Callable[..., Any]) -> Callable[..., Any]:
     """As `eqx.filter_jit`, of positional arguments; it returns sooner.
@@ -21,14 +23,14 @@ def program(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def flat(*arguments):
-        leaves, structure = jax.tree.flatten(function(*arguments))
+        leaves, structure = jax.tree.flatten(kept.call(function, arguments))
         return tuple(leaves), structure
 
     compiled = eqx.filter_jit(flat)
 
     @functools.wraps(function)
     def call(*arguments):
-        leaves, structure = compiled(*arguments)
+        leaves, structure = compiled(*kept.settled(arguments))
         return structure.unflatten(leaves)
 
     vars(call)["lower"] = compiled.lower

@@ -4,16 +4,17 @@ import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 import scipy.linalg
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
+from .._core.kept import programs_kept
+from .._core.program import program
 from ._choice import Choice, Gain, Judged, choose, gain, overfits, stale
 from ._descriptions import NUM_OWN, descriptions, standardised
-from ._penalties import Outer
+from ._penalties import Outer, Penalties
 from ._plan import Plan, everything, nested, one_split, trains
 from ._search import (
     START,
@@ -95,7 +96,7 @@ def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options
     # factorisation takes a hundred times as long. scipy.linalg is imported here so that its
     # library is there to limit.
     order = _by_use(task.features)
-    with threadpool_limits(1, user_api="blas"), jax.enable_x64(True):
+    with threadpool_limits(1, user_api="blas"), jax.enable_x64(True), programs_kept():
         found = _fit(
             task.reordered(order), folds, weights, clusters, options.reordered(order), watch
         )
@@ -245,10 +246,15 @@ def _refitted(task: Task, searched: Models, weights, start, traces, choice, opti
         rule = models.penalties(described, options.groups)
         x = _of_every_run(traces[choice.family].x, choice.step, models.plan.num_runs)
         y, converged = refit(models, rule, x, y)
-        penalties = np.asarray(eqx.filter_jit(rule)(x))[0, : len(penalties)]
+        penalties = np.asarray(_at(rule, x))[0, : len(penalties)]
     scaled, intercept = models.own(y)
     raw = (models.factors[0][:, None] * scaled[0]).T
     return raw, intercept[0] - raw @ models.centres[0], penalties, converged
+
+
+@program
+def _at(rule: Penalties, x: Outer) -> jax.Array:
+    return rule(x)
 
 
 def _of_every_run(x: Outer, step: int, num_runs: int) -> Outer:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.program import program
 from .._rows.sparse import is_sparse
 from ..problems._base import BilevelProblem
 from ..problems._stacked import Scaling, Weights
@@ -139,7 +140,7 @@ class Preconditioner(AbstractPreconditioner):
         return Inverses(inverses if self.each else inverses[:, 0], losses, penalties)
 
 
-@eqx.filter_jit
+@program
 def _frozen(preconditioner: Preconditioner, x, y: Weights) -> Inverses:
     return preconditioner.inverses(x, y, preconditioner.sets)
 

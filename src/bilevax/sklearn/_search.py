@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._core.program import program
 from .._core.result import Result
 from .._run.minimize import minimize
 from ..algorithms._adaptive import adaptive_steps
@@ -77,7 +78,7 @@ def _mean(weights: Array, losses: Array, axis: int) -> Array:
     return jnp.sum(weights * losses, axis=axis) / jnp.where(total > 0, total, 1)
 
 
-@eqx.filter_jit
+@program
 def solve(problem, preconditioner, x, y, tol, single):
     """The models at x, and how their solve ended."""
     solver = _newton(preconditioner, tol, single)
@@ -87,7 +88,7 @@ def solve(problem, preconditioner, x, y, tol, single):
     return y, result == Result.successful
 
 
-@eqx.filter_jit
+@program
 def _validation(judge: Judge, y):
     return judge.validation(judge.losses(y))
 
