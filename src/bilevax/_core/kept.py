@@ -28,6 +28,7 @@ import jax
 import jax.export
 
 from .files import write
+from .tree import is_traced
 
 # Whose functions and classes may be within a program that is kept.
 _PACKAGES = ("bilevax", "jax", "jaxlib", "equinox", "lineax", "optax", "numpy")
@@ -51,8 +52,8 @@ def programs_kept() -> Iterator[None]:
     Needs the package flatbuffers, which `jax.export` writes with; without it none are kept.
     """
     place = getattr(jax.config, "jax_compilation_cache_dir", None)
-    able = place and "://" not in str(place) and importlib.util.find_spec("flatbuffers")
-    token = _folder.set(pathlib.Path(place) / "traced" if able else None)
+    able = "://" not in str(place) and importlib.util.find_spec("flatbuffers") is not None
+    token = _folder.set(pathlib.Path(place) / "traced" if place and able else None)
     try:
         yield
     finally:
@@ -66,15 +67,13 @@ def settled(arguments: tuple) -> tuple:
     """
     if _folder.get() is None:
         return arguments
-    free, rest = eqx.partition(
-        arguments, lambda a: isinstance(a, jax.Array) and not _is_bound(a)
-    )
+    free, rest = eqx.partition(arguments, _is_free)
     places = jax.tree.map(lambda a: a.sharding, free)
     return eqx.combine(jax.device_put(free, places), rest)
 
 
-def _is_bound(array: jax.Array) -> bool:
-    return isinstance(array, jax.core.Tracer) or array.committed
+def _is_free(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and not is_traced(leaf) and not leaf.committed
 
 
 def call(function: Callable[..., Any], arguments: tuple) -> Any:
