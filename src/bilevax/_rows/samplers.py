@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from .._core.numbers import as_count
 from .._core.tree import is_traced
 from .._core.types import BlockSize, Count, Index, Keys
-from .data import num_rows, row_leaves, slice_rows, take_rows
+from .data import all_rows, num_rows, row_leaves, slice_rows, take_rows
 from .epochs import before_epochs, in_epochs
 
 Indices = Int[Array, "rows"]
@@ -53,7 +53,7 @@ def take(data: PyTree, indices: Indices) -> Batch:
 
 def full(data: PyTree, block_size: BlockSize) -> Batch:
     """The batch of all rows."""
-    return Batch(data, None, block_size, jnp.int32(0))
+    return Batch(all_rows(data), None, block_size, jnp.int32(0))
 
 
 def _as_batch_size(batch_size: Count) -> int:
