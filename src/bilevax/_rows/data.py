@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PyTree
 
 from .._core.tree import is_traced
-from .padded import PaddedRows
+from .sharded import ShardedRows
 from .sparse import AbstractSparse, SparseMatrix, is_scipy, is_sparse
 
 
@@ -40,8 +40,8 @@ def check_axes(name: str, mesh: Any) -> None:
 
 
 def holds_rows(node: Any) -> bool:
-    """Whether a node of data that is no array stands for one: a sparse matrix, padded rows."""
-    return isinstance(node, AbstractSparse | PaddedRows)
+    """Whether a node of data that is no array stands for one: a sparse matrix, sharded rows."""
+    return isinstance(node, AbstractSparse | ShardedRows)
 
 
 def row_leaves(data: PyTree) -> list[Any]:
@@ -49,9 +49,14 @@ def row_leaves(data: PyTree) -> list[Any]:
     return jax.tree.leaves(data, is_leaf=holds_rows)
 
 
+def num_parts(data: PyTree) -> int:
+    """On how many devices `bx.shard_rows` has put the rows."""
+    return max((getattr(leaf, "parts", 1) for leaf in row_leaves(data)), default=1)
+
+
 def all_rows(data: PyTree) -> PyTree:
     """What a function of all rows sees: data without padding."""
-    whole = lambda leaf: leaf.whole() if isinstance(leaf, PaddedRows) else leaf
+    whole = lambda leaf: leaf.whole() if isinstance(leaf, ShardedRows) else leaf
     return jax.tree.map(whole, data, is_leaf=holds_rows)
 
 
@@ -76,7 +81,7 @@ def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
     def cut(leaf):
         if is_sparse(leaf):
             return leaf.take(start + jnp.arange(size))
-        if isinstance(leaf, PaddedRows):
+        if isinstance(leaf, ShardedRows):
             return leaf.cut(start, size)
         return jax.lax.dynamic_slice_in_dim(leaf, start, size)
 

@@ -9,8 +9,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from .data import as_data, check_axes, holds_rows
-from .padded import PaddedRows
-from .sharded import shard_matrix
+from .sharded import ShardedRows
+from .sharded_sparse import shard_matrix
 from .sparse import SparseMatrix, as_canonical, is_scipy
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
@@ -38,7 +38,7 @@ def shard_rows(data: PyTree, mesh: AnyMesh = None) -> PyTree:
       `AxisType.Auto`, since on explicit axes each product of your objectives would have to
       name the sharding of its result.
 
-    **Returns:** the same pytree, of arrays where devices divide the rows.
+    **Returns:** the same pytree, for a problem. Other functions may read what is dense as arrays.
 
     >>> import bilevax as bx, numpy as np
     >>> features, labels = bx.shard_rows((np.ones((6, 2)), np.zeros(6)))
@@ -123,7 +123,7 @@ def _place(rows: Any, sharding: NamedSharding) -> Any:
 
     shape = num + missing, *rows.shape[1:]
     placed = jax.make_array_from_callback(shape, sharding, on_device)
-    return PaddedRows(placed, num) if missing else placed
+    return placed if parts == 1 else ShardedRows(placed, num, sharding)
 
 
 _SOME_PROCESSES = (
