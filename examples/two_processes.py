@@ -52,7 +52,7 @@ def solve(steps: int, checkpoint: pathlib.Path | None = None):
     )
     problem = bx.BilevelProblem(loss, penalised, outer_data=valid, inner_data=train)
     algorithm = bx.algorithms.amigo_cg(
-        outer_step_size=0.5, inner_step_size=0.3, inner_steps=10, adjoint_steps=10
+        outer_step_size=0.5, inner_step_size=0.3, inner_steps=5, adjoint_steps=5
     )
     start = np.full(FEATURES, -2.0), np.zeros(FEATURES)
     state = bx.initial_state(problem, algorithm, *start)
@@ -78,6 +78,7 @@ def save(path: pathlib.Path, state) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        print(f"saved step {int(state.loop.step)}", flush=True)
 
 
 def _whole(leaf):
