@@ -6,23 +6,31 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from cli_cases import arrays, flowers
 
-@pytest.fixture(scope="module")
-def found():
-    """What one process with four devices computed."""
+
+def _on_four_devices(*command):
+    """What a process with four devices prints."""
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-    script = pathlib.Path(__file__).with_name("sharded_rows.py")
     done = subprocess.run(
-        [sys.executable, script],
+        [sys.executable, *map(str, command)],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What one process with four devices computed."""
+    script = pathlib.Path(__file__).with_name("sharded_rows.py")
+    return json.loads(_on_four_devices(script).splitlines()[-1])
 
 
 def test_sharded_rows_give_what_one_device_gives(found):
@@ -46,3 +54,21 @@ def test_what_cannot_be_sharded_is_refused(found):
     assert "spread over devices" in refused["twice"] and "no rows" in refused["rows"]
     assert "'a': 2" in refused["axes"] and "at least one device" in refused["devices"]
     assert "got int" in refused["mesh"]
+
+
+@pytest.mark.slow
+def test_tune_spreads_rows_over_devices_and_resumes_bit_for_bit(tmp_path):
+    flowers(tmp_path / "rows.csv")
+    main = "import sys; from bilevax.cli import main; sys.argv[0] = 'bilevax'; main()"
+
+    def tuned(folder, *options):
+        """The learned penalties."""
+        common = "--baseline-seconds", 0, "--output", tmp_path / folder
+        _on_four_devices("-c", main, "tune", *options, *common)
+        return arrays(tmp_path / folder / "hyperparameters.npz")["x"]
+
+    run = tmp_path / "rows.csv", "--algorithm", "amigo-cg", "--steps"
+    one, three = tuned("one", *run, 6), tuned("three", *run, 6, "--devices", 3)
+    np.testing.assert_allclose(three, one, rtol=1e-4, atol=1e-6)
+    tuned("cut", *run, 3, "--devices", 3)
+    assert np.array_equal(tuned("cut", "--resume", "--steps", 6), three)

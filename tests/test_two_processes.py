@@ -17,9 +17,7 @@ SECONDS = 15
 def _launched(*options):
     """What each process said in the end, by number."""
     command = [sys.executable, EXAMPLE, *map(str, options)]
-    done = subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180
-    )
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     told = re.findall(r"process (\d) of 2, 2 devices: value (\S+), calls (\d+)", done.stdout)
     assert sorted(number for number, *_ in told) == ["0", "1"], done.stdout
