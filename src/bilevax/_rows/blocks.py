@@ -82,7 +82,7 @@ def _in_turn(function, rows: PyTree, size: int) -> PyTree:
     return axpy(rest / total, block(num * size, rest), mean) if rest else mean
 
 
-def _cached_size(rows: PyTree, results: int, parts: int) -> int | None:
+def _cached_size(rows: PyTree, results: int, parts: int = 1) -> int | None:
     """The divisor of a part's number of rows nearest to what a cache holds, if one is near."""
     leaves = row_leaves(rows)
     if any(is_sparse(leaf) for leaf in leaves):

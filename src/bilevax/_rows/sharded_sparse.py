@@ -67,7 +67,8 @@ class ShardedMatrix(AbstractSparse):
         per_part, entries = self.rows.shape[0], self.rows.values.shape[1]
         part, row = indices // per_part, indices % per_part
         begins, ends = self.rows.starts[part, row], self.rows.starts[part, row + 1]
-        parent = Compressed(*map(jnp.ravel, jax.tree.leaves(self.rows)), self.shape)
+        flat: list[Any] = [array.reshape(-1) for array in jax.tree.leaves(self.rows)]
+        parent = Compressed(*flat, shape=self.shape)
         return SelectedRows.of(parent, part * entries + begins, ends - begins, self.lengths)
 
 

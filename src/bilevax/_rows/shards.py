@@ -38,7 +38,8 @@ def shard_rows(data: PyTree, mesh: AnyMesh = None) -> PyTree:
       `AxisType.Auto`, since on explicit axes each product of your objectives would have to
       name the sharding of its result.
 
-    **Returns:** the same pytree, for a problem. Other functions may read what is dense as arrays.
+    **Returns:** the same pytree, for a problem. Functions of yours may read what is dense as
+    arrays.
 
     >>> import bilevax as bx, numpy as np
     >>> features, labels = bx.shard_rows((np.ones((6, 2)), np.zeros(6)))
@@ -76,7 +77,7 @@ def _is_leaf(node: Any) -> bool:
 
 
 def _on_host(where: str, leaf: Any) -> Any:
-    """An array of NumPy's or a sparse matrix of SciPy's, from which each device gets its own."""
+    """An array of NumPy's or a matrix of SciPy's, from which each device gets its own."""
     if isinstance(leaf, SparseMatrix):
         leaf = leaf.to_scipy()
     if is_scipy(leaf):

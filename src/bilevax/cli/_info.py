@@ -1,6 +1,7 @@
 """Versions, devices and known data sets."""
 
 import pathlib
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -29,5 +30,5 @@ def show_info(data_home: pathlib.Path | None) -> None:
     console.print(sets)
 
 
-def _process(device: jax.Device) -> str:
+def _process(device: Any) -> str:
     return f"{device.process_index + 1} of {jax.process_count()}"
