@@ -6,9 +6,11 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+from bilevax._rows.shards import _check_same, shard_rows
 from cli_cases import arrays, flowers
 
 
@@ -54,6 +56,17 @@ def test_what_cannot_be_sharded_is_refused(found):
     assert "spread over devices" in refused["twice"] and "no rows" in refused["rows"]
     assert "'a': 2" in refused["axes"] and "at least one device" in refused["devices"]
     assert "got int" in refused["mesh"]
+
+
+def test_what_processes_cannot_share_is_refused(monkeypatch):
+    rows = np.ones((6, 2))
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"processes \[0\] only, and there are 2"):
+        shard_rows(rows)
+    others = lambda own: np.stack([own, own + 1])
+    monkeypatch.setattr("jax.experimental.multihost_utils.process_allgather", others)
+    with pytest.raises(ValueError, match=r"process 0, has data: float64\[6, 2\]"):
+        _check_same({"data": rows})
 
 
 @pytest.mark.slow
