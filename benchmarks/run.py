@@ -22,6 +22,7 @@ BENCHMARKS = {
     "small_problems": None,
     "quadratic_step": None,
     "many_runs": None,
+    "weak_scaling": None,
     "dense_products": None,
     "sparse_products": None,
     "transport": None,

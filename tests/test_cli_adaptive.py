@@ -265,6 +265,7 @@ def test_large_data_are_split_once(data, tmp_path, monkeypatch):
     "options, words",
     [
         (("digits", "--batch-size", 5), "--batch-size is for a run with --algorithm"),
+        (("digits", "--devices", 2), "--devices is for a run with --algorithm"),
         (("digits", "--penalty", "per-class"), "is for a run with --algorithm"),
         (("digits", "--cv", 5, "--valid", "0.5"), "exclude each other"),
         (("digits", "--cv", 5, "--algorithm", "itd"), "--cv is for a run without --algorithm"),

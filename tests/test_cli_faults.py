@@ -395,5 +395,6 @@ def test_numbers_that_are_too_large(tmp_path):
         (("--inner-steps", 10**11), "--inner-steps must be at most"),
         (("--seed", 2**32), "--seed must be at most"),
         (("--batch-size", 5000), "more than the 718 training rows"),
+        (("--devices", 99), "--devices 99 asks for more devices than there are"),
     ):
         assert words in refused("tune", "digits", *options, "--output", tmp_path / "run")

@@ -3,26 +3,69 @@
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
+import time
 
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "two_processes.py"
+ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
+# A process that was killed closes its connections; one that is silent is given up by JAX.
+SECONDS = 15
 
 
-def test_two_processes_find_what_one_does():
-    import two_processes
-
-    done = subprocess.run(
-        [sys.executable, EXAMPLE],
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+def _launched(*options):
+    """What each process said in the end, by number."""
+    command = [sys.executable, EXAMPLE, *map(str, options)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     told = re.findall(r"process (\d) of 2, 2 devices: value (\S+), calls (\d+)", done.stdout)
-    assert sorted(line[0] for line in told) == ["0", "1"], done.stdout
-    alone = two_processes.solve()
-    for _, value, calls in told:
-        assert abs(float(value) / float(alone.history["value"][-1]) - 1) < 1e-10
-        assert int(calls) == alone.cost.total
+    assert sorted(number for number, *_ in told) == ["0", "1"], done.stdout
+    assert told[0][1:] == told[1][1:]
+    return float.fromhex(told[0][1]), int(told[0][2])
+
+
+def _killed(checkpoint):
+    """One of two processes dies at its first checkpoint: what the other says, and how soon."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    options = ["--steps", "1000000", "--checkpoint", checkpoint]
+    both = [
+        subprocess.Popen(
+            [sys.executable, EXAMPLE, "--process", str(i), "2", address, *options],
+            env=ENVIRONMENT,
+            stderr=subprocess.STDOUT if i == 0 else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if i == 0 else subprocess.DEVNULL,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        begun = time.monotonic()
+        while not checkpoint.exists():
+            assert time.monotonic() < begun + 120 and both[0].poll() is None
+            time.sleep(0.05)
+        both[1].kill()
+        killed = time.monotonic()
+        said, _ = both[0].communicate(timeout=60)
+        return both[0].returncode, said, time.monotonic() - killed
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+
+
+def test_a_killed_process_ends_the_other_and_both_go_on_as_if_nothing_was(tmp_path):
+    import two_processes
+
+    checkpoint = tmp_path / "run.eqx"
+    code, said, seconds = _killed(checkpoint)
+    assert code == 1 and "process 0 ends, as it or another failed" in said, said[-3000:]
+    assert seconds < SECONDS
+    steps = int(re.findall(r"saved step (\d+)", said)[-1]) + 20
+    value, calls = _launched("--steps", steps, "--checkpoint", checkpoint)
+    assert (value, calls) == _launched("--steps", steps)
+    alone = two_processes.solve(steps)
+    assert abs(value / float(alone.history["value"][-1]) - 1) < 1e-10
+    assert calls == alone.cost.total

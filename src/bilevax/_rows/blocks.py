@@ -34,7 +34,9 @@ def mean_over_rows(function: Callable[[PyTree], PyTree], batch: Batch) -> PyTree
 
     With `block_size="auto"` data of more than 1 MB are walked in turn where the intermediate
     results would need more memory than both 256 MB and the data themselves; otherwise side
-    by side in blocks of about 1 MB, if the number of rows has a divisor near that.
+    by side in blocks of about 1 MB, if the number of rows has a divisor near that. Rows on
+    several devices are never walked in turn by "auto", and have such blocks if these lie each
+    on one device: otherwise devices would have to send rows.
     """
     rows, size = batch.rows, batch.block_size
     if not may_split(rows, size):
@@ -43,11 +45,11 @@ def mean_over_rows(function: Callable[[PyTree], PyTree], batch: Batch) -> PyTree
         return _in_turn(function, rows, size)
     limit = max(_MEMORY, _bytes(row_leaves(rows)))
     total, results = _traffic(function, rows)
-    if total > limit:
+    if total > limit and batch.parts == 1:
         per_row = _bytes_per_row(function, rows, total)
         if per_row * num_rows(rows) > limit:
             return _in_turn(function, rows, max(int(_MEMORY / per_row), 1))
-    size = _cached_size(rows, results)
+    size = _cached_size(rows, results, batch.parts)
     return function(rows) if size is None else _side_by_side(function, rows, size)
 
 
@@ -80,16 +82,18 @@ def _in_turn(function, rows: PyTree, size: int) -> PyTree:
     return axpy(rest / total, block(num * size, rest), mean) if rest else mean
 
 
-def _cached_size(rows: PyTree, results: int) -> int | None:
-    """The divisor of the number of rows nearest to what a cache holds, if one is near."""
+def _cached_size(rows: PyTree, results: int, parts: int = 1) -> int | None:
+    """The divisor of a part's number of rows nearest to what a cache holds, if one is near."""
     leaves = row_leaves(rows)
     if any(is_sparse(leaf) for leaf in leaves):
         return None  # a product with the stored transpose of all rows is faster
     total = num_rows(rows)
+    if total % parts:
+        return None
     # Each block writes results of its own: it must be worth that.
     wanted = max(_CACHE, 256 * results) * total / max(_bytes(leaves), 1)
     sizes = np.arange(max(wanted / 3, 1), min(3 * wanted, total / 2) + 1).astype(int)
-    sizes = sizes[total % sizes == 0]
+    sizes = sizes[total // parts % sizes == 0]
     return int(min(sizes, key=lambda size: abs(np.log(size / wanted)), default=0)) or None
 
 

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PyTree
 
 from .._core.tree import is_traced
+from .sharded import ShardedRows
 from .sparse import AbstractSparse, SparseMatrix, is_scipy, is_sparse
 
 
@@ -19,7 +20,7 @@ def as_data(data: PyTree) -> PyTree:
     """
 
     def convert(leaf):
-        if isinstance(leaf, AbstractSparse):
+        if holds_rows(leaf):
             return leaf
         if isinstance(leaf, jax.Array) and not is_traced(leaf):
             check_axes("The mesh of the data", getattr(leaf.sharding, "mesh", None))
@@ -38,9 +39,25 @@ def check_axes(name: str, mesh: Any) -> None:
         )
 
 
+def holds_rows(node: Any) -> bool:
+    """Whether a node of data that is no array stands for one: a sparse matrix, sharded rows."""
+    return isinstance(node, AbstractSparse | ShardedRows)
+
+
 def row_leaves(data: PyTree) -> list[Any]:
-    """The arrays and sparse matrices, each with one leading axis of rows."""
-    return jax.tree.leaves(data, is_leaf=is_sparse)
+    """The arrays and what stands for one, each with one leading axis of rows."""
+    return jax.tree.leaves(data, is_leaf=holds_rows)
+
+
+def num_parts(data: PyTree) -> int:
+    """On how many devices `bx.shard_rows` has put the rows."""
+    return max((getattr(leaf, "parts", 1) for leaf in row_leaves(data)), default=1)
+
+
+def all_rows(data: PyTree) -> PyTree:
+    """What a function of all rows sees: data without padding."""
+    whole = lambda leaf: leaf.whole() if isinstance(leaf, ShardedRows) else leaf
+    return jax.tree.map(whole, data, is_leaf=holds_rows)
 
 
 def num_rows(data: PyTree) -> int:
@@ -53,9 +70,9 @@ def take_rows(data: PyTree, indices: Int[Array, "batch"]) -> PyTree:
     """The given rows."""
 
     def take(leaf):
-        return leaf.take(indices) if is_sparse(leaf) else _take_dense(leaf, indices)
+        return leaf.take(indices) if holds_rows(leaf) else _take_dense(leaf, indices)
 
-    return jax.tree.map(take, data, is_leaf=is_sparse)
+    return jax.tree.map(take, data, is_leaf=holds_rows)
 
 
 def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
@@ -64,9 +81,11 @@ def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
     def cut(leaf):
         if is_sparse(leaf):
             return leaf.take(start + jnp.arange(size))
+        if isinstance(leaf, ShardedRows):
+            return leaf.cut(start, size)
         return jax.lax.dynamic_slice_in_dim(leaf, start, size)
 
-    return jax.tree.map(cut, data, is_leaf=is_sparse)
+    return jax.tree.map(cut, data, is_leaf=holds_rows)
 
 
 def _take_dense(leaf: ArrayLike, indices: Int[Array, "batch"]) -> Array:
@@ -74,4 +93,4 @@ def _take_dense(leaf: ArrayLike, indices: Int[Array, "batch"]) -> Array:
 
 
 def _is_matrix(leaf: Any) -> bool:
-    return is_sparse(leaf) or is_scipy(leaf)
+    return holds_rows(leaf) or is_scipy(leaf)

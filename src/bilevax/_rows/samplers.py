@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from .._core.numbers import as_count
 from .._core.tree import is_traced
 from .._core.types import BlockSize, Count, Index, Keys
-from .data import num_rows, row_leaves, slice_rows, take_rows
+from .data import all_rows, num_parts, num_rows, row_leaves, slice_rows, take_rows
 from .epochs import before_epochs, in_epochs
 
 Indices = Int[Array, "rows"]
@@ -27,13 +27,15 @@ class Batch(eqx.Module):
     `rows` is what the user's function receives (`None` for a level without data);
     `indices` are the rows' places in the data set (`None` for all rows in order);
     `block_size` is how many of them are evaluated at once; `slot` numbers the batch where it
-    is one of a fixed partition, as a table of batches needs.
+    is one of a fixed partition, as a table of batches needs; `parts` is the number of devices
+    that the rows are spread over.
     """
 
     rows: PyTree = None
     indices: Indices | None = None
     block_size: BlockSize = eqx.field(static=True, default=None)
     slot: Slot | None = None
+    parts: int = eqx.field(static=True, default=1)
 
 
 class Drawn(eqx.Module):
@@ -53,7 +55,7 @@ def take(data: PyTree, indices: Indices) -> Batch:
 
 def full(data: PyTree, block_size: BlockSize) -> Batch:
     """The batch of all rows."""
-    return Batch(data, None, block_size, jnp.int32(0))
+    return Batch(all_rows(data), None, block_size, jnp.int32(0), num_parts(data))
 
 
 def _as_batch_size(batch_size: Count) -> int:

@@ -5,6 +5,7 @@ by the stored transpose, so that derivatives of any order are products like the 
 """
 
 import abc
+import dataclasses
 import math
 import sys
 from collections.abc import Callable
@@ -24,9 +25,9 @@ Dense = Num[Array, "..."]  # a vector or a matrix
 class Compressed(eqx.Module):
     """Compressed sparse rows: row i has the entries `starts[i]` to `starts[i + 1]`."""
 
-    values: Num[Array, "entries"]
-    columns: Int[Array, "entries"]
-    starts: Int[Array, "rows_plus_1"]
+    values: Num[Array, "*parts entries"]
+    columns: Int[Array, "*parts entries"]
+    starts: Int[Array, "*parts rows_plus_1"]
     shape: tuple[int, int] = eqx.field(static=True)
 
     @classmethod
@@ -43,6 +44,27 @@ class Compressed(eqx.Module):
 
         parts = self.values.astype(w.dtype), self.columns, self.starts
         return BCSR(parts, shape=self.shape) @ w
+
+
+@dataclasses.dataclass(frozen=True)
+class RowLengths:
+    """How many entries rows have: the longest one, the mean, the standard deviation."""
+
+    longest: int
+    mean: float
+    spread: float
+
+    @classmethod
+    def of(cls, starts: np.ndarray) -> "RowLengths":
+        """From where the rows begin and end."""
+        lengths = np.diff(starts) if len(starts) > 1 else np.zeros(1, int)
+        return cls(int(lengths.max()), float(lengths.mean()), float(lengths.std()))
+
+    def capacity(self, num: int) -> int:
+        """Entries to provide for `num` rows drawn at random: four standard deviations
+        above the mean, and never more than the longest row needs."""
+        likely = int(np.ceil(num * self.mean + 4 * self.spread * np.sqrt(num)))
+        return max(min(likely, num * self.longest), 1)
 
 
 class AbstractSparse(eqx.Module):
@@ -129,35 +151,13 @@ class SparseMatrix(AbstractSparse):
 
     rows: Compressed
     columns: Compressed
-    longest: int = eqx.field(static=True)
-    spread: float = eqx.field(static=True)
+    lengths: RowLengths = eqx.field(static=True)
 
     def __init__(self, matrix):
-        import scipy.sparse
-
-        if not scipy.sparse.issparse(matrix) or matrix.ndim != 2:
-            raise TypeError(
-                "SparseMatrix needs a two-dimensional SciPy sparse matrix or array, got "
-                f"{type(matrix).__name__}."
-            )
-        matrix = scipy.sparse.csr_array(matrix)
-        if matrix.dtype.kind not in "biuf":
-            raise TypeError(f"SparseMatrix needs real numbers, got {matrix.dtype}.")
-        if not matrix.has_canonical_format:
-            matrix = matrix.copy()  # the caller's is left as it is
-            matrix.sum_duplicates()
-        if matrix.nnz >= 2**31:
-            raise ValueError(f"SparseMatrix holds fewer than 2^31 entries, got {matrix.nnz}.")
-        _check_range(matrix.data)
-        shape: Any = matrix.shape
-        if matrix.nnz == 0 and min(shape) > 0:
-            # An explicit zero: gathering needs an entry to gather.
-            matrix = scipy.sparse.csr_array(([matrix.dtype.type(0)], ([0], [0])), shape)
+        matrix = as_canonical(matrix)
         self.rows = Compressed.of(matrix)
         self.columns = Compressed.of(matrix.T.tocsr())
-        lengths = np.diff(matrix.indptr)
-        self.longest = int(lengths.max(initial=0))
-        self.spread = float(lengths.std()) if lengths.size else 0.0
+        self.lengths = RowLengths.of(matrix.indptr)
 
     @property
     def shape(self):
@@ -175,16 +175,18 @@ class SparseMatrix(AbstractSparse):
     def product(self, w, transposed):
         return (self.columns if transposed else self.rows).product(w)
 
+    def to_scipy(self) -> Any:
+        """The same matrix as SciPy's compressed sparse rows, on the host."""
+        import scipy.sparse
+
+        parts = self.rows.values, self.rows.columns, self.rows.starts
+        return scipy.sparse.csr_array(tuple(map(np.asarray, parts)), self.shape)
+
     def take(self, indices: ArrayLike) -> "SelectedRows":
         """The given rows, which may repeat."""
-        return SelectedRows.of(self, jnp.asarray(indices, jnp.int32))
-
-    def capacity(self, num: int) -> int:
-        """Entries to provide for `num` rows drawn at random: four standard deviations
-        above the mean, and never more than the longest row needs."""
-        mean = num * self.nnz / max(self.shape[0], 1)
-        likely = int(np.ceil(mean + 4 * self.spread * np.sqrt(num)))
-        return max(min(likely, num * self.longest), 1)
+        indices = jnp.clip(jnp.asarray(indices, jnp.int32), 0, self.shape[0] - 1)
+        begins, ends = self.rows.starts[indices], self.rows.starts[indices + 1]
+        return SelectedRows.of(self.rows, begins, ends - begins, self.lengths)
 
 
 class SelectedRows(AbstractSparse):
@@ -203,18 +205,16 @@ class SelectedRows(AbstractSparse):
     may_exceed: bool = eqx.field(static=True)
 
     @classmethod
-    def of(cls, matrix: SparseMatrix, indices: Int[Array, "batch"]) -> "SelectedRows":
-        """The rows of these indices."""
-        if indices.shape[0] == 0:
+    def of(cls, parent: Compressed, begins, sizes, lengths: "RowLengths") -> "SelectedRows":
+        """The rows that begin there in the parent, with so many entries each."""
+        num = begins.shape[0]
+        if num == 0:
             raise ValueError("A selection of rows needs at least one.")
-        parent, num = matrix.rows, indices.shape[0]
-        indices = jnp.clip(indices, 0, matrix.shape[0] - 1)
-        begins = parent.starts[indices]
-        ends = jnp.cumsum(parent.starts[indices + 1] - begins, dtype=jnp.int32)
+        ends = jnp.cumsum(sizes, dtype=jnp.int32)
         starts = jnp.concatenate([jnp.zeros(1, jnp.int32), ends])
-        capacity = matrix.capacity(num)
+        capacity = lengths.capacity(num)
         first = Window.of(parent, begins, starts, 0, capacity)
-        return cls(parent, begins, starts, first, capacity, capacity < num * matrix.longest)
+        return cls(parent, begins, starts, first, capacity, capacity < num * lengths.longest)
 
     @property
     def shape(self):
@@ -281,6 +281,31 @@ def is_scipy(value: Any) -> bool:
     imported `scipy.sparse`."""
     module = sys.modules.get("scipy.sparse")
     return module is not None and module.issparse(value)
+
+
+def as_canonical(matrix: Any) -> Any:
+    """SciPy's compressed sparse rows of real numbers, with one entry a place."""
+    import scipy.sparse
+
+    if not scipy.sparse.issparse(matrix) or matrix.ndim != 2:
+        raise TypeError(
+            "SparseMatrix needs a two-dimensional SciPy sparse matrix or array, got "
+            f"{type(matrix).__name__}."
+        )
+    matrix = scipy.sparse.csr_array(matrix)
+    if matrix.dtype.kind not in "biuf":
+        raise TypeError(f"SparseMatrix needs real numbers, got {matrix.dtype}.")
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()  # the caller's is left as it is
+        matrix.sum_duplicates()
+    if matrix.nnz >= 2**31:
+        raise ValueError(f"SparseMatrix holds fewer than 2^31 entries, got {matrix.nnz}.")
+    _check_range(matrix.data)
+    if matrix.nnz == 0 and min(matrix.shape) > 0:
+        # An explicit zero: gathering needs an entry to gather.
+        zero = [matrix.dtype.type(0)], ([0], [0])
+        matrix = scipy.sparse.csr_array(zero, matrix.shape)
+    return matrix
 
 
 def _check_range(entries: np.ndarray) -> None:

@@ -33,7 +33,7 @@ INNER_STEPS, ADJOINT_STEPS, TEST_SHARE = 20, 10, "0.2"
 _ON_FOLDS = {"penalty": "auto", "steps": 32, "cv": 5}
 _BY_ALGORITHM = {"penalty": "per-feature", "steps": 200, "valid": "0.5"}
 # What has a meaning with --algorithm only.
-_OF_ALGORITHMS = ("inner_steps", "adjoint_steps", "step_size", "batch_size")
+_OF_ALGORITHMS = ("inner_steps", "adjoint_steps", "step_size", "batch_size", "devices")
 # Of a field that is filled in.
 _LATER: Any = None
 
@@ -111,6 +111,10 @@ class Settings:
     batch_size: Annotated[
         int | None,
         Told("Of the algorithm: random rows a call", default="all rows", least=1),
+    ] = None
+    devices: Annotated[
+        int | None,
+        Told("Of the algorithm: devices that share the rows", default="1", least=1),
     ] = None
     valid: Annotated[
         str | None,

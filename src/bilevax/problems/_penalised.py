@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._core.tree import as_scalar
 from .._core.types import Numbers, Scalar
-from .._rows.data import as_data
+from .._rows.data import as_data, holds_rows
 from .._rows.sparse import is_scipy, is_sparse
 from ._base import BilevelProblem
 from ._losses import accuracy, cross_entropy, explained, log_loss, scores, squared_error
@@ -267,8 +267,8 @@ def _mean_squares(features: Any) -> np.ndarray:
     """Of each feature over all rows, in double precision."""
     num, size = features.shape
     if is_sparse(features):
-        squares = np.square(np.asarray(features.rows.values, np.float64))
-        return np.bincount(features.rows.columns, squares, minlength=size) / num
+        squares = np.square(np.ravel(np.asarray(features.rows.values, np.float64)))
+        return np.bincount(np.ravel(features.rows.columns), squares, minlength=size) / num
     dense = np.asarray(features)
     return np.einsum("ij,ij->j", dense, dense, dtype=np.float64) / num
 
@@ -281,7 +281,7 @@ def _log_penalty(curvature: float, strength: Any, size: int) -> float:
 
 def as_features(features: Any) -> Any:
     """Features in the default float dtype, dense or sparse."""
-    if is_sparse(features):
+    if holds_rows(features):
         return features
     features = features if hasattr(features, "shape") else np.asarray(features)
     dtype = jnp.result_type(float)

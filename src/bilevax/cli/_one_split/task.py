@@ -11,6 +11,7 @@ import numpy as np
 from optax.projections import projection_box
 
 from ... import algorithms, problems
+from ..._rows.data import all_rows
 from ..._run.chunks import State
 from ..._run.curvature import curvature
 from ..._run.minimize import initial_state
@@ -24,6 +25,7 @@ from .._errors import UnusableError
 from .._options import option
 from .._settings import ADJOINT_STEPS, INNER_STEPS, Settings
 from .._tables import Rows, Table
+from .devices import spread_over
 from .scaling import Scaling
 
 # All penalties as shares of the loss's smoothness: where they start, and the bounds within
@@ -63,6 +65,7 @@ class Task:
 
 def build(settings: Settings, table: Table) -> Task:
     """The task of a run."""
+    spread = spread_over(settings.devices)
     scaling = Scaling.of(table, settings.named)
     rows = [scaling.rows(part) for part in table.parts.values()]
     if not table.class_names:
@@ -85,18 +88,18 @@ def build(settings: Settings, table: Table) -> Task:
         )
     unit = _START * float(measured.smoothness)
     made = make(train, valid, penalty=settings.penalty, strength=unit * bare.y0.size / 2)
+    outer, inner = spread(made.problem.outer_data), spread(made.problem.inner_data)
+    problem = dataclasses.replace(made.problem, outer_data=outer, inner_data=inner)
     algorithm = _algorithm(settings, made.y0.size)
     key = jax.random.key(settings.seed)
     at_unit = jnp.zeros_like(made.x0)
-    start = initial_state(made.problem, algorithm, at_unit, made.y0, key=key)
+    start = initial_state(problem, algorithm, at_unit, made.y0, key=key)
     start = State(start.loop, start.cost + measured.cost.on_host())
     score = accuracy if table.class_names else explained
-    metrics = Measure(
-        made.problem.outer, score, {"validation": made.problem.outer_data, "test": test}
-    )
+    metrics = Measure(problem.outer, score, {"validation": outer, "test": spread(test)})
     loss_unit = scaling.unit**2
     zero = loss_unit * _loss_of_zero(settings, table, rows[1][1])
-    return Task(made.problem, algorithm, metrics, scaling, unit, start, loss_unit, zero)
+    return Task(problem, algorithm, metrics, scaling, unit, start, loss_unit, zero)
 
 
 def _check_deviations(rows: list[Rows]) -> None:
@@ -126,7 +129,7 @@ class Measure(eqx.Module):
 
     def __call__(self, x, y) -> dict[str, Any]:
         found = {}
-        for part, (features, targets) in self.rows.items():
+        for part, (features, targets) in all_rows(self.rows).items():
             found[f"{part}_loss"] = self.loss(x, y, (features, targets))
             one_hot = self.score is accuracy and targets.ndim == 2
             wanted = jnp.argmax(targets, axis=1) if one_hot else targets
