@@ -120,7 +120,7 @@ class Loop:
         self._problem, self._algorithm, self._tol = problem, algorithm, tol
         self._supply = Supply(problem, algorithm.hypergradient, state)
         self._together = side_by_side
-        self.start = Carry.start(state, self._supply.room(), ended)
+        self.start = Carry.start(state, self._supply.room(state), ended)
         self.tally = Tally()
 
     def goes_on(self, carry: Carry) -> Bool[Array, ""]:

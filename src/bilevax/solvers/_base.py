@@ -246,9 +246,8 @@ class AbstractIterativeSolver(AbstractSolver):
         watch, calls = jax.lax.stop_gradient(watch), 0
         if not whole or callable(self.num_steps) or self.num_steps == 1:
             # Such a solve shows no growth of its own: perhaps x moves faster and faster.
-            batch, _ = run.next_batch(jnp.int32(0), state.sampler)
-            size = lambda u: norm(run.equation.residual(u, batch))
-            better = jax.lax.cond(watch.astray, lambda: size(u) < size(start), lambda: False)
+            improved = lambda: run.improved(u, state)
+            better = jax.lax.cond(watch.astray, improved, lambda: False)
             watch, calls = watch.acquit(better), 2 * watch.astray.astype(jnp.int32)
         return state.with_watch(watch), calls
 
@@ -354,6 +353,12 @@ class Solve(NamedTuple):
         can pass."""
         iterate = self.iterate(solver)
         return jax.lax.fori_loop(0, num, lambda _, c: iterate(c), carry)
+
+    def improved(self, u: PyTree, state: SolverState) -> Bool[Array, ""]:
+        """Whether the residual at u is smaller than where the solve began, on its first batch."""
+        batch, _ = self.next_batch(jnp.int32(0), state.sampler)
+        size = lambda u: norm(self.equation.residual(u, batch))
+        return size(u) < size(self.carry[0])
 
     def of(self, equation: AbstractEquation) -> "Solve":
         """The same solve, on the same batches, of another equation."""
