@@ -120,6 +120,6 @@ def test_who_does_not():
     full = {"outer_batch_size": None, "cross_batch_size": None}
     num = lambda estimator, key: Supply(problem(), estimator, start(estimator, key)[1].loop).num
     assert num(implicit(bx.GradientDescent(STEP, 2), bx.CG(2), **full), KEY) == 0
-    assert num(implicit(descent(2000), bx.CG(2), **full), KEY) == 0
+    assert num(implicit(descent(20_000), bx.CG(2), **full), KEY) == 0
     assert num(implicit(), KEY) > 1
     assert num(implicit(), jax.random.key(0, impl="rbg")) == 0

@@ -11,7 +11,7 @@ import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .._core.cost import Cost, Tally, packed, unpacked
+from .._core.cost import Cost, Packed, Tally, unpacked
 from .._core.growth import Growth, half_the_digits
 from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
@@ -85,16 +85,18 @@ class Carry(eqx.Module):
     state: LoopState
     ahead: Ahead
     taken: Int[Array, ""]
-    cost: Cost
+    cost: Packed
     gradient_norm: Float[Array, ""]
     converged: Bool[Array, ""]
     result: Any
 
     @classmethod
-    def start(cls, state: LoopState, ahead: Ahead, ended: Bool[Array, ""]) -> "Carry":
+    def start(
+        cls, state: LoopState, ahead: Ahead, cost: Packed, ended: Bool[Array, ""]
+    ) -> "Carry":
         """Before the first step of a chunk, of a run that may have ended before."""
         norm = jnp.zeros((), float_dtype(state.x))
-        return cls(state, ahead, jnp.int32(0), Cost().wide(), norm, ended, Result.successful)
+        return cls(state, ahead, jnp.int32(0), cost, norm, ended, Result.successful)
 
     @property
     def running(self) -> Bool[Array, ""]:
@@ -120,8 +122,8 @@ class Loop:
         self._problem, self._algorithm, self._tol = problem, algorithm, tol
         self._supply = Supply(problem, algorithm.hypergradient, state)
         self._together = side_by_side
-        self.start = Carry.start(state, self._supply.room(state), ended)
         self.tally = Tally()
+        self.start = Carry.start(state, self._supply.room(state), self.tally.start, ended)
 
     def goes_on(self, carry: Carry) -> Bool[Array, ""]:
         """Whether to take another step, for this run or for one beside it."""
@@ -323,7 +325,7 @@ def records_of(loop: Loop, algorithm, metrics, every, records, stop_at, between)
     )
 
 
-def row(metrics, carry: Carry, cost: Cost) -> dict[str, Any]:
+def row(metrics, carry: Carry, cost: Packed) -> dict[str, Any]:
     """What is recorded of a step, where a chunk has cost so much."""
     return {
         "taken": carry.running,
@@ -331,7 +333,7 @@ def row(metrics, carry: Carry, cost: Cost) -> dict[str, Any]:
         "value": carry.state.hypergradient.value,
         "gradient_norm": carry.gradient_norm,
         "residuals": residuals(carry.state),
-        "cost": packed(cost),
+        "cost": cost,
         "metrics": evaluate(metrics, carry.state),
     }
 
