@@ -160,8 +160,8 @@ def _joined(number: Wide):
     return high.astype(np.int64) * 2**32 + low.astype(np.int64)
 
 
-# All numbers of a cost as one array, each in two words: a loop adds and carries them as one, and
-# they leave a program sooner than many do.
+# All numbers of a cost as one array, each in two words: a loop adds and carries them as one,
+# and they leave a program sooner than many do.
 Packed = Integer[Array, "numbers words"]
 
 

@@ -15,7 +15,7 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype, norm
 from .._core.types import Index, Keys, NumSteps, Scalar
-from .._rows.samplers import AbstractSampler, Drawn, Stream
+from .._rows.samplers import AbstractSampler, Drawn, Stream, without_drawn
 from ._directions import Clock
 from ._equation import ANY, AbstractEquation, AbstractLinearEquation, as_linear
 from ._watch import Watch
@@ -134,7 +134,8 @@ class AbstractSolver(eqx.Module):
 
         def keep():
             result = Result.where(negative, Result.negative_num_steps, Result.successful)
-            return last, state, Cost().wide(), result
+            unused = state.with_sampler(without_drawn(state.sampler))
+            return last, unused, Cost().wide(), result
 
         return jax.lax.cond(num_steps > 0, work, keep)
 
@@ -292,12 +293,19 @@ class AbstractIterativeSolver(AbstractSolver):
         cost = self.spent(run, state) + self.cost(run, judging)
         return u, state, cost, self.result(run.equation, u, state)
 
+    @property
+    def most_steps(self) -> int | None:
+        """A bound on the steps of a solve whose number changes, where there is one."""
+        return None
+
     def drawn_for(self, data, state, keys):
         n = self.length(keys[0], jnp.int32(0))
-        if self.one_batch_per_solve or not isinstance(n, int):
+        most = n if isinstance(n, int) else self.most_steps
+        if self.one_batch_per_solve or not most:
             return None
         batch_keys = jax.vmap(jax.random.split)(keys)[:, 1]
-        return self.sampler.drawn_for(data, state.sampler, batch_keys, n)
+        draw = self.sampler.drawn_for if most is n else self.sampler.drawn_singly_for
+        return draw(data, state.sampler, batch_keys, most)
 
     def prepare(self, equation, u, state, key, k) -> "Solve":
         """All that comes before the first iteration, batches drawn."""
@@ -355,7 +363,7 @@ class Solve(NamedTuple):
         return jax.lax.fori_loop(0, num, lambda _, c: iterate(c), carry)
 
     def improved(self, u: PyTree, state: SolverState) -> Bool[Array, ""]:
-        """Whether the residual at u is smaller than where the solve began, on its first batch."""
+        """Whether the residual at u is below that of the start, on the solve's first batch."""
         batch, _ = self.next_batch(jnp.int32(0), state.sampler)
         size = lambda u: norm(self.equation.residual(u, batch))
         return size(u) < size(self.carry[0])
