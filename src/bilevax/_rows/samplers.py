@@ -133,8 +133,8 @@ class AbstractSampler(eqx.Module):
     ) -> tuple[Stream, PyTree]:
         """The batches of one solve of `num` steps: `stream(i, state) -> batch, state`.
 
-        Where `num` is known, rows are drawn here and not in the loop that uses them,
-        where random numbers would cost as much as a step.
+        Where `num` is known, or they are drawn ahead, rows are not drawn in the loop that uses
+        them, where random numbers would cost as much as a step.
         """
         if isinstance(num, int) or isinstance(state, Drawn):
             tickets, state = self._next(data, state, key, num)
@@ -161,7 +161,7 @@ class AbstractSampler(eqx.Module):
         split = lambda leaf: leaf.reshape(len(keys), most, *leaf.shape[2:])
         return drawn and Drawn(state, jax.tree.map(split, drawn.tickets))
 
-    def _next(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num: int):
+    def _next(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num):
         """The next tickets, which may be drawn already, and the new state."""
         if isinstance(state, Drawn):
             return state.tickets, state.sampler
