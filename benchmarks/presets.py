@@ -156,7 +156,7 @@ def two_stage_step(setting: Setting, counts: tuple[int, ...], one: bool):
 
 
 class Turn(NamedTuple):
-    """So many products at one point on one batch; `points` is 2 where the last one counts too."""
+    """So many products at one point on one batch; 2 `points` where the last one counts too."""
 
     gradients: int
     products: int
