@@ -184,17 +184,13 @@ class Tally:
         if all(map(known, jax.tree.leaves(step, is_leaf=is_wide))):
             return carried
         changing = jax.tree.map(keep(False), step, is_leaf=is_wide)
-        return _sum(carried, packed(changing))
+        total = Wide(*carried.T) + Wide(*packed(changing).T)
+        return jnp.stack((total.high, total.low), axis=1)
 
-    def total(self, carried: Packed, num_steps: Array) -> Packed:
+    def total(self, carried: Packed, num_steps: Array) -> Cost:
         """The sum over so many steps."""
         every = jax.tree.map(lambda number: Wide.multiple(num_steps, number), self._constant)
-        return _sum(carried, packed(every))
-
-
-def _sum(one: Packed, other: Packed) -> Packed:
-    total = Wide(*one.T) + Wide(*other.T)
-    return jnp.stack((total.high, total.low), axis=1)
+        return every + _STRUCTURE.unflatten([Wide(*words) for words in carried])
 
 
 def packed(cost: Cost) -> Packed:

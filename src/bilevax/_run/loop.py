@@ -11,7 +11,7 @@ import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .._core.cost import Cost, Packed, Tally, unpacked
+from .._core.cost import Cost, Packed, Tally, packed, unpacked
 from .._core.growth import Growth, half_the_digits
 from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
@@ -308,7 +308,7 @@ def records_of(loop: Loop, algorithm, metrics, every, records, stop_at, between)
         index, carry, _ = at
         return loop.goes_on(carry) & (index < records) & (carry.state.step < stop_at)
 
-    shapes = jax.eval_shape(lambda carry: row(metrics, carry, carry.cost), loop.start)
+    shapes = jax.eval_shape(lambda carry: row(metrics, carry, Cost()), loop.start)
     room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
     # As many turns as records are wanted: rows that nobody reads would take a chunk of one
     # step ten times as long.
@@ -325,7 +325,7 @@ def records_of(loop: Loop, algorithm, metrics, every, records, stop_at, between)
     )
 
 
-def row(metrics, carry: Carry, cost: Packed) -> dict[str, Any]:
+def row(metrics, carry: Carry, cost: Cost) -> dict[str, Any]:
     """What is recorded of a step, where a chunk has cost so much."""
     return {
         "taken": carry.running,
@@ -333,7 +333,7 @@ def row(metrics, carry: Carry, cost: Packed) -> dict[str, Any]:
         "value": carry.state.hypergradient.value,
         "gradient_norm": carry.gradient_norm,
         "residuals": residuals(carry.state),
-        "cost": cost,
+        "cost": packed(cost),
         "metrics": evaluate(metrics, carry.state),
     }
 

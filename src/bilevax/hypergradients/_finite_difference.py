@@ -110,6 +110,6 @@ class FiniteDifference(AbstractTwoStage):
             share = jnp.asarray(along, flat.dtype) / (num * distance)
             return axpy(share, directions[j], total), tally.add(cost, spent)
 
-        start = jnp.zeros_like(flat), Cost().wide()
+        start = jnp.zeros_like(flat), tally.start
         total, cost = jax.lax.fori_loop(0, num, add, start)
         return unravel(total), tally.total(cost, jnp.uint32(num))

@@ -243,7 +243,7 @@ class AbstractIterativeSolver(AbstractSolver):
         if whole:
             watch = watch.end(self.steady(run.equation), self.converged(state))
         else:
-            watch = watch.end_moved(norm(optax.tree.sub(u, start)))
+            watch = watch.end_moved(jnp.asarray(optax.tree.norm(optax.tree.sub(u, start))))
         watch, calls = jax.lax.stop_gradient(watch), 0
         if not whole or callable(self.num_steps) or self.num_steps == 1:
             # Such a solve shows no growth of its own: perhaps x moves faster and faster.
