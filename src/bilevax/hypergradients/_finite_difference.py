@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax.tree
 from jax.flatten_util import ravel_pytree
 
-from .._core.cost import Cost, Tally
+from .._core.cost import Tally
 from .._core.numbers import as_count, as_positive
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import axpy
