@@ -47,7 +47,7 @@ class Neumann(AbstractIterativeSolver):
     sampler: AbstractSampler
     randomized: bool = eqx.field(static=True)
     lengths: Int[Array, "terms"] | None
-    _longest: int | None = eqx.field(static=True)
+    _longest: int | None = eqx.field(static=True, repr=False)  # of the lengths
 
     def __init__(
         self,
@@ -86,8 +86,9 @@ class Neumann(AbstractIterativeSolver):
 
     @property
     def most_steps(self):
-        known = self.randomized and isinstance(self.num_steps, int)
-        return self._longest if self.lengths is not None or not known else self.num_steps - 1
+        if self.lengths is not None or not isinstance(self.num_steps, int):
+            return self._longest
+        return self.num_steps - 1
 
     def begin(self, equation, u, state):
         del u
