@@ -87,7 +87,7 @@ def logistic(steps: int, num=20_032, d=100) -> Setting:
     )
 
     def slope(y, data, rows):
-        a, b = (data[0], data[1]) if rows is None else (data[0][rows], data[1][rows])
+        a, b = data if rows is None else (read(leaf, rows) for leaf in data)
         return a, -b * jax.nn.sigmoid(-b * (a @ y))
 
     def gradient(x, y, z, rows):
@@ -107,6 +107,13 @@ def logistic(steps: int, num=20_032, d=100) -> Setting:
     return Setting(problem, zero, zero, num, steps, gradient, hvp, cross, outer)
 
 
+def read(leaf, rows):
+    """Rows by their numbers, or a block of them by its own."""
+    if rows.ndim:
+        return leaf[rows]
+    return jax.lax.dynamic_slice_in_dim(leaf, rows * SIZE, SIZE)
+
+
 def bare(setting: Setting, name: str, counts: tuple[int, ...], algorithm):
     """A program of a scan over steps of so many products, each moving what it is of."""
     if isinstance(algorithm.hypergradient, Joint):
@@ -119,7 +126,10 @@ def bare(setting: Setting, name: str, counts: tuple[int, ...], algorithm):
     if setting.num_rows is not None and draws(name):
         rng = np.random.default_rng(1)
         shape = setting.steps, batches, SIZE
-        rows = jnp.asarray(rng.integers(0, setting.num_rows, shape), jnp.int32)
+        if name == "saba":  # which reads blocks
+            shape = setting.steps, batches
+        num = setting.num_rows if len(shape) == 3 else setting.num_rows // SIZE
+        rows = jnp.asarray(rng.integers(0, num, shape), jnp.int32)
     w = setting.x, setting.y, setting.y
     start = (w, w) if isinstance(algorithm.hypergradient, Joint) else w
     run = jax.jit(lambda rows: jax.lax.scan(step, start, rows, length=setting.steps)[0])
