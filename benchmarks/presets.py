@@ -3,8 +3,14 @@
 The bare scan makes as many gradients, Hessian products, cross products and outer gradients as
 the preset counts, on given rows, and nothing else: on the dense quadratic of 2,000 x 1,000,
 which has no rows, and on logistic regression with 20,032 rows of 100 numbers, in batches of 64.
-Where a preset reads one batch for several products, so does the scan. `ba` is left out: a dense
-solve is no scan of products.
+It is what one would write by hand: where a preset reads one batch for several products, or
+makes them at one point, so does the scan, and nothing that they share is computed twice. What a
+single-loop method reads stands in `turns`. `ba` is left out: a dense solve is no scan of
+products.
+
+A step is the difference between two runs of one compiled program, divided by the steps that
+one has more: what a call of `bx.minimize` takes by itself, some 8 ms for its checks and its
+first chunks, is not part of a step.
 
 Process CPU time; run it on one core and one thread:
 
@@ -26,7 +32,7 @@ import bilevax as bx
 from bilevax.algorithms._facts import FACTS
 from bilevax.hypergradients import Joint
 
-T, N, P, SIZE, REPEATS = 10, 10, 4, 64, 5
+T, N, P, SIZE, REPEATS = 10, 10, 4, 64, 7
 # What stands in the formulas of the table of presets; growing T and drawn p are fixed.
 LETTERS = {"T": T, "N": N, "p": P, "T_k": T, "L": 5, "Q": 10}
 TABLES = ("saba", "srba", "mrbo", "vrbo", "sustain", "fsla", "amigo_sag")
@@ -81,7 +87,7 @@ def logistic(steps: int, num=20_032, d=100) -> Setting:
     )
 
     def slope(y, data, rows):
-        a, b = (data[0], data[1]) if rows is None else (data[0][rows], data[1][rows])
+        a, b = data if rows is None else (read(leaf, rows) for leaf in data)
         return a, -b * jax.nn.sigmoid(-b * (a @ y))
 
     def gradient(x, y, z, rows):
@@ -101,18 +107,47 @@ def logistic(steps: int, num=20_032, d=100) -> Setting:
     return Setting(problem, zero, zero, num, steps, gradient, hvp, cross, outer)
 
 
-def bare(setting: Setting, counts: tuple[int, ...], shared: bool, one: bool, rows):
-    """A program of a scan over steps of so many products, each moving what it is of.
+def read(leaf, rows):
+    """Rows by their numbers, or a block of them by its own."""
+    if rows.ndim:
+        return leaf[rows]
+    return jax.lax.dynamic_slice_in_dim(leaf, rows * SIZE, SIZE)
 
-    `shared`: all on one batch a step; `one`: one batch for all Hessian products.
-    """
+
+def bare(setting: Setting, name: str, counts: tuple[int, ...], algorithm):
+    """A program of a scan over steps of so many products, each moving what it is of."""
+    if isinstance(algorithm.hypergradient, Joint):
+        step, batches = single_loop_step(setting, turns(name, counts))
+    else:
+        linear = getattr(algorithm.hypergradient, "linear", None)
+        one = getattr(linear, "one_batch_per_solve", False)
+        step, batches = two_stage_step(setting, counts, one)
+    rows = None
+    if setting.num_rows is not None and draws(name):
+        rng = np.random.default_rng(1)
+        shape = setting.steps, batches, SIZE
+        if name == "saba":  # which reads blocks
+            shape = setting.steps, batches
+        num = setting.num_rows if len(shape) == 3 else setting.num_rows // SIZE
+        rows = jnp.asarray(rng.integers(0, num, shape), jnp.int32)
+    w = setting.x, setting.y, setting.y
+    start = (w, w) if isinstance(algorithm.hypergradient, Joint) else w
+    run = jax.jit(lambda rows: jax.lax.scan(step, start, rows, length=setting.steps)[0])
+    return functools.partial(run, rows)
+
+
+def move(u, d):
+    return u - 1e-4 * d
+
+
+def two_stage_step(setting: Setting, counts: tuple[int, ...], one: bool):
+    """Products on a batch each; with `one`, the Hessian products on one batch together."""
     num_g, num_h, num_j, num_f = counts
     place = (lambda i: num_g) if one else (lambda i: num_g + i)
 
-    def step(carry, rows):
-        x, y, z = carry
-        some = lambda i: None if rows is None else rows[0 if shared else i]
-        move = lambda u, d: u - 1e-4 * d
+    def step(w, rows):
+        x, y, z = w
+        some = lambda i: None if rows is None else rows[i]
         y = jax.lax.fori_loop(
             0, num_g, lambda i, y: move(y, setting.gradient(x, y, z, some(i))), y
         )
@@ -127,9 +162,56 @@ def bare(setting: Setting, counts: tuple[int, ...], shared: bool, one: bool, row
             x, z = move(x, f_x), move(z, f_y)
         return (x, y, z), None
 
-    start = setting.x, setting.y, setting.y
-    run = jax.jit(lambda rows: jax.lax.scan(step, start, rows, length=setting.steps)[0])
-    return functools.partial(run, rows)
+    return step, sum(counts)
+
+
+class Turn(NamedTuple):
+    """So many products at one point on one batch; 2 `points` where the last one counts too."""
+
+    gradients: int
+    products: int
+    crosses: int
+    outers: int
+    points: int
+
+
+def turns(name: str, counts: tuple[int, ...]) -> list[Turn]:
+    """What an outer step of a single-loop method evaluates, a batch after the other."""
+    if name == "fsla":
+        return [Turn(1, 0, 0, 0, 1), Turn(0, 1, 0, 1, 1), Turn(0, 0, 1, 1, 2)]
+    batches = T + 1 if name == "vrbo" else 1
+    points = counts[0] // batches
+    return [Turn(*(count // (batches * points) for count in counts), points)] * batches
+
+
+def single_loop_step(setting: Setting, turns: list[Turn]):
+    """All products of a turn at the same point, and for a difference at the last one too."""
+
+    def directions(turn: Turn, w, rows):
+        x, y, z = w
+        d_x, d_y, d_z = (jnp.zeros_like(u) for u in w)
+        if turn.gradients:
+            d_y = setting.gradient(x, y, z, rows)
+        if turn.outers:
+            d_x, d_z = setting.outer(x, y, z, rows)
+        product = lambda _, z: move(z, setting.hvp(x, y, z, rows))
+        if turn.products:
+            d_z = d_z + jax.lax.fori_loop(0, turn.products, product, z)
+        if turn.crosses:
+            d_x = d_x + setting.cross(x, y, z, rows)
+        return d_x, d_y, d_z
+
+    def step(carry, rows):
+        w, last = carry
+        for i, turn in enumerate(turns):
+            some = None if rows is None else rows[i]
+            d = directions(turn, w, some)
+            if turn.points == 2:
+                d = jax.tree.map(jnp.subtract, d, directions(turn, last, some))
+            w, last = jax.tree.map(move, w, d), w
+        return (w, last), None
+
+    return step, len(turns)
 
 
 def preset(name: str, setting: Setting):
@@ -163,36 +245,33 @@ def preset(name: str, setting: Setting):
 
 
 class Ours:
-    """A run that goes on from where it was compiled."""
+    """Runs of one program that go on from where it was compiled."""
 
     def __init__(self, setting: Setting, algorithm):
-        self.run = lambda **start: bx.minimize(
-            setting.problem, algorithm, num_steps=setting.steps, record_every=10_000, **start
+        self.run = lambda num, **start: bx.minimize(
+            setting.problem, algorithm, num_steps=num, record_every=10**6, **start
         )
-        self.state = self.run(x0=setting.x, y0=setting.y, key=jax.random.key(0)).state
+        start = {"x0": setting.x, "y0": setting.y, "key": jax.random.key(0)}
+        self.state = self.run(1, **start).state
 
-    def __call__(self):
-        return self.run(state=self.state).x
+    def __call__(self, num: int):
+        return self.run(num, state=self.state).x
 
 
 def measure_one(name: str, setting: Setting, label: str) -> Row:
-    rng, algorithm = np.random.default_rng(1), preset(name, setting)
+    algorithm = preset(name, setting)
     letters = LETTERS | {"m": setting.y.size}
     counts = tuple(eval(formula, {}, letters) for formula in FACTS[name].calls)
-    shared = isinstance(algorithm.hypergradient, Joint)
-    linear = getattr(algorithm.hypergradient, "linear", None)
-    one = getattr(linear, "one_batch_per_solve", False)
-    rows = None
-    if setting.num_rows is not None and draws(name):
-        shape = setting.steps, 1 if shared else sum(counts), SIZE
-        rows = jnp.asarray(rng.integers(0, setting.num_rows, shape), jnp.int32)
+    ours, few = Ours(setting, algorithm), setting.steps // 4
     jobs = {
-        "ours": Ours(setting, algorithm),
-        "bare": bare(setting, counts, shared, one, rows),
+        "few": lambda: ours(few),
+        "many": lambda: ours(few + setting.steps),
+        "bare": bare(setting, name, counts, algorithm),
     }
     spent = interleaved(jobs, REPEATS, clock=time.process_time)
     limit = 1.8 if name in TABLES else 1.6
-    seconds, ratio = spent["ours"] / setting.steps, spent["ours"] / spent["bare"]
+    seconds = (spent["many"] - spent["few"]) / setting.steps
+    ratio = seconds * setting.steps / spent["bare"]
     return Row(f"presets, {label}", name, "bare scan", seconds, ratio, limit)
 
 
@@ -201,8 +280,8 @@ def draws(name: str) -> bool:
     return "batch_sizes" in inspect.signature(getattr(bx.algorithms, name)).parameters
 
 
-def measure(steps=(8, 400)) -> list[Row]:
-    """All presets, with so many outer steps a run; of those on all rows, the fewer."""
+def measure(steps=(32, 2_000)) -> list[Row]:
+    """All presets, over so many outer steps; of those on all rows, the fewer."""
     few, many = steps
     on_batches, on_all = logistic(many), logistic(few)
     rows = []

@@ -37,7 +37,8 @@ def implicit(inner=None, linear=None, **sizes):
 ESTIMATORS = {
     "implicit": (implicit, 4),
     "unrolled": (lambda: bx.Unrolled(descent(), outer_batch_size=SIZE), 2),
-    # The outer rows only: the others are decided within the solve, or by a state.
+    # The outer rows and as many as a random term may take: how many steps y takes is decided
+    # within the solve, and the cross rows by a state.
     "mixed": (
         lambda: implicit(
             descent(lambda k: 1 + k % 2),
@@ -45,13 +46,13 @@ ESTIMATORS = {
             order="x first",
             cross_batch_size=bx.Epochs(7),
         ),
-        1,
+        2,
     ),
 }
 # Some that are not run, for how many of their samplers draw ahead.
 COUNTED = {
     "analytic": (lambda: bx.Analytic(descent(), outer_batch_size=SIZE), 2),
-    "x first": (lambda: implicit(order="x first"), 3),
+    "x first": (lambda: implicit(order="x first"), 4),
     "one batch a solve": (lambda: implicit(linear=bx.CG(2, batch_size=8)), 3),
     "blocks": (lambda: implicit(outer_batch_size=bx.Blocks(8)), 3),
     "given": (lambda: implicit(cross_batch_size=bx.Batches([[0, 1], [2, 3], [4, 5]])), 3),
@@ -120,6 +121,6 @@ def test_who_does_not():
     full = {"outer_batch_size": None, "cross_batch_size": None}
     num = lambda estimator, key: Supply(problem(), estimator, start(estimator, key)[1].loop).num
     assert num(implicit(bx.GradientDescent(STEP, 2), bx.CG(2), **full), KEY) == 0
-    assert num(implicit(descent(2000), bx.CG(2), **full), KEY) == 0
+    assert num(implicit(descent(20_000), bx.CG(2), **full), KEY) == 0
     assert num(implicit(), KEY) > 1
     assert num(implicit(), jax.random.key(0, impl="rbg")) == 0

@@ -160,6 +160,11 @@ def _joined(number: Wide):
     return high.astype(np.int64) * 2**32 + low.astype(np.int64)
 
 
+# All numbers of a cost as one array, each in two words: a loop adds and carries them as one,
+# and they leave a program sooner than many do.
+Packed = Integer[Array, "numbers words"]
+
+
 class Tally:
     """Sums the cost of the steps of a loop that is being traced.
 
@@ -169,24 +174,27 @@ class Tally:
 
     def __init__(self):
         self._constant = Cost()
+        self.start: Packed = packed(Cost())
 
-    def add(self, carried: Cost, step: Cost) -> Cost:
+    def add(self, carried: Packed, step: Cost) -> Packed:
         """What the loop carries after one step more."""
         known = lambda number: isinstance(number, int)
         keep = lambda wanted: lambda number: number if known(number) == wanted else 0
         self._constant = jax.tree.map(keep(True), step, is_leaf=is_wide)
+        if all(map(known, jax.tree.leaves(step, is_leaf=is_wide))):
+            return carried
         changing = jax.tree.map(keep(False), step, is_leaf=is_wide)
-        add = lambda a, b: a if known(b) else a + b
-        return jax.tree.map(add, carried, changing, is_leaf=is_wide)
+        total = Wide(*carried.T) + Wide(*packed(changing).T)
+        return jnp.stack((total.high, total.low), axis=1)
 
-    def total(self, carried: Cost, num_steps: Array) -> Cost:
+    def total(self, carried: Packed, num_steps: Array) -> Cost:
         """The sum over so many steps."""
         every = jax.tree.map(lambda number: Wide.multiple(num_steps, number), self._constant)
-        return carried + every
+        return every + _STRUCTURE.unflatten([Wide(*words) for words in carried])
 
 
-def packed(cost: Cost) -> Integer[Array, "numbers words"]:
-    """All numbers of a cost as one array, which leaves a program sooner than many do."""
+def packed(cost: Cost) -> Packed:
+    """All numbers of a cost as one array."""
     wide = jax.tree.leaves(cost.wide(), is_leaf=is_wide)
     return jnp.stack([jnp.stack((number.high, number.low)) for number in wide])
 

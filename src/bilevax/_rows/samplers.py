@@ -135,10 +135,10 @@ class AbstractSampler(eqx.Module):
     ) -> tuple[Stream, PyTree]:
         """The batches of one solve of `num` steps: `stream(i, state) -> batch, state`.
 
-        Where `num` is known, rows are drawn here and not in the loop that uses them,
-        where random numbers would cost as much as a step.
+        Where `num` is known, or they are drawn ahead, rows are not drawn in the loop that uses
+        them, where random numbers would cost as much as a step.
         """
-        if isinstance(num, int):
+        if isinstance(num, int) or isinstance(state, Drawn):
             tickets, state = self._next(data, state, key, num)
             return lambda i, state: (self.batch(data, ticket_at(tickets, i)), state), state
         return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
@@ -153,11 +153,26 @@ class AbstractSampler(eqx.Module):
         tickets = jax.vmap(lambda key: self.tickets(data, state, key, num)[0])(keys)
         return Drawn(state, tickets)
 
-    def _next(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num: int):
+    def drawn_singly_for(
+        self, data: PyTree, state: PyTree, keys: Keys, most: int
+    ) -> Drawn | None:
+        """The same of a `stream` of at most so many batches, whose number is not known."""
+        each = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+        singly = jax.vmap(each, in_axes=(0, None))(keys, jnp.arange(most, dtype=jnp.int32))
+        drawn = self.drawn_for(data, state, singly.reshape(-1), 1)
+        split = lambda leaf: leaf.reshape(len(keys), most, *leaf.shape[2:])
+        return drawn and Drawn(state, jax.tree.map(split, drawn.tickets))
+
+    def _next(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num):
         """The next tickets, which may be drawn already, and the new state."""
         if isinstance(state, Drawn):
             return state.tickets, state.sampler
         return self.tickets(data, state, key, num)
+
+
+def without_drawn(state: PyTree) -> PyTree:
+    """A sampler's state, where what was drawn ahead is not used."""
+    return state.sampler if isinstance(state, Drawn) else state
 
 
 def ticket_at(tickets: PyTree, i: Index) -> PyTree:

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from .._core.types import Index
 from .._rows.samplers import ticket_at
 from ..hypergradients import AbstractHypergradient
 from ..problems._base import AbstractProblem
 
 # Outer steps at most, and numbers: beyond these a draw hides what it takes to begin one.
-_STEPS, _NUMBERS = 64, 2**13
+_STEPS, _NUMBERS = 64, 2**16
 
 
 class Ahead(eqx.Module):
@@ -34,20 +35,26 @@ class Supply:
 
     def __init__(self, problem: AbstractProblem, estimator: AbstractHypergradient, state: Any):
         self._problem, self._estimator = problem, estimator
-        one = lambda: self._drawn(state, 1)
+        one = lambda: self._drawn(state, state.step, 1)
         self._of_a_step = jax.eval_shape(one) if estimator.random else None
         self.num = self._num_steps(state)
 
-    def room(self) -> Ahead:
-        """With nothing left."""
+    def room(self, state: Any) -> Ahead:
+        """With nothing left, before the step of a state."""
         zeros = lambda one: jnp.zeros((self.num, *one.shape[1:]), one.dtype)
         shapes = self._of_a_step if self.num else None
-        return Ahead(jax.tree.map(zeros, shapes), jnp.int32(-self.num))
+        return Ahead(jax.tree.map(zeros, shapes), state.step - self.num)
 
     def ready(self, ahead: Ahead, state: Any) -> Ahead:
-        """The same, or the next if the step of the state is beyond it."""
-        fresh = lambda: Ahead(self._drawn(state, self.num), state.step)
-        return jax.lax.cond(state.step < ahead.first + self.num, lambda: ahead, fresh)
+        """The same, or the next where the step of the state comes after them."""
+
+        def following(ahead):
+            first = ahead.first + self.num
+            return Ahead(self._drawn(state, first, self.num), first)
+
+        # A loop of one turn or none, in place: a conditional would copy the numbers at every
+        # step. The step is counted, since what does not change XLA takes out of a loop.
+        return jax.lax.while_loop(lambda a: state.step >= a.first + self.num, following, ahead)
 
     def given(self, ahead: Ahead, state: Any) -> PyTree:
         """The estimator's state in which samplers find what this step draws."""
@@ -62,6 +69,6 @@ class Supply:
         num = min(_STEPS, _NUMBERS // size) if size else 0
         return num if num > 1 else 0
 
-    def _drawn(self, state: Any, num: int) -> PyTree:
-        keys = jax.vmap(state.key_of)(state.step + jnp.arange(num, dtype=jnp.int32))
+    def _drawn(self, state: Any, first: Index, num: int) -> PyTree:
+        keys = jax.vmap(state.key_of)(first + jnp.arange(num, dtype=jnp.int32))
         return self._estimator.drawn_for(self._problem, state.hypergradient, keys)

@@ -11,7 +11,7 @@ import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .._core.cost import Cost, Tally, packed, unpacked
+from .._core.cost import Cost, Packed, Tally, packed, unpacked
 from .._core.growth import Growth, half_the_digits
 from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
@@ -85,16 +85,18 @@ class Carry(eqx.Module):
     state: LoopState
     ahead: Ahead
     taken: Int[Array, ""]
-    cost: Cost
+    cost: Packed
     gradient_norm: Float[Array, ""]
     converged: Bool[Array, ""]
     result: Any
 
     @classmethod
-    def start(cls, state: LoopState, ahead: Ahead, ended: Bool[Array, ""]) -> "Carry":
+    def start(
+        cls, state: LoopState, ahead: Ahead, cost: Packed, ended: Bool[Array, ""]
+    ) -> "Carry":
         """Before the first step of a chunk, of a run that may have ended before."""
         norm = jnp.zeros((), float_dtype(state.x))
-        return cls(state, ahead, jnp.int32(0), Cost().wide(), norm, ended, Result.successful)
+        return cls(state, ahead, jnp.int32(0), cost, norm, ended, Result.successful)
 
     @property
     def running(self) -> Bool[Array, ""]:
@@ -120,8 +122,8 @@ class Loop:
         self._problem, self._algorithm, self._tol = problem, algorithm, tol
         self._supply = Supply(problem, algorithm.hypergradient, state)
         self._together = side_by_side
-        self.start = Carry.start(state, self._supply.room(), ended)
         self.tally = Tally()
+        self.start = Carry.start(state, self._supply.room(state), self.tally.start, ended)
 
     def goes_on(self, carry: Carry) -> Bool[Array, ""]:
         """Whether to take another step, for this run or for one beside it."""
@@ -306,7 +308,7 @@ def records_of(loop: Loop, algorithm, metrics, every, records, stop_at, between)
         index, carry, _ = at
         return loop.goes_on(carry) & (index < records) & (carry.state.step < stop_at)
 
-    shapes = jax.eval_shape(lambda carry: row(metrics, carry, carry.cost), loop.start)
+    shapes = jax.eval_shape(lambda carry: row(metrics, carry, Cost()), loop.start)
     room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
     # As many turns as records are wanted: rows that nobody reads would take a chunk of one
     # step ten times as long.

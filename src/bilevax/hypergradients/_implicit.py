@@ -136,8 +136,7 @@ class Implicit(AbstractTwoStage):
         inner, outer = self.drawn_by_stages(problem, state, inner_keys, outer_keys)
         data, cross = problem.inner_data, self.cross_sampler
         return (
-            # Its first solve is skipped.
-            None if self.order == "x first" else inner,
+            inner,
             outer,
             self.linear.drawn_for(data, state.linear_state, linear_keys),
             cross.drawn_for(data, state.cross_sampler, cross_keys, 1),

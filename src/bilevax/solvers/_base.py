@@ -15,7 +15,7 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype, norm
 from .._core.types import Index, Keys, NumSteps, Scalar
-from .._rows.samplers import AbstractSampler, Drawn, Stream
+from .._rows.samplers import AbstractSampler, Drawn, Stream, without_drawn
 from ._directions import Clock
 from ._equation import ANY, AbstractEquation, AbstractLinearEquation, as_linear
 from ._watch import Watch
@@ -134,7 +134,8 @@ class AbstractSolver(eqx.Module):
 
         def keep():
             result = Result.where(negative, Result.negative_num_steps, Result.successful)
-            return last, state, Cost().wide(), result
+            unused = state.with_sampler(without_drawn(state.sampler))
+            return last, unused, Cost().wide(), result
 
         return jax.lax.cond(num_steps > 0, work, keep)
 
@@ -242,13 +243,12 @@ class AbstractIterativeSolver(AbstractSolver):
         if whole:
             watch = watch.end(self.steady(run.equation), self.converged(state))
         else:
-            watch = watch.end_moved(norm(optax.tree.sub(u, start)))
+            watch = watch.end_moved(jnp.asarray(optax.tree.norm(optax.tree.sub(u, start))))
         watch, calls = jax.lax.stop_gradient(watch), 0
         if not whole or callable(self.num_steps) or self.num_steps == 1:
             # Such a solve shows no growth of its own: perhaps x moves faster and faster.
-            batch, _ = run.next_batch(jnp.int32(0), state.sampler)
-            size = lambda u: norm(run.equation.residual(u, batch))
-            better = jax.lax.cond(watch.astray, lambda: size(u) < size(start), lambda: False)
+            improved = lambda: run.improved(u, state)
+            better = jax.lax.cond(watch.astray, improved, lambda: False)
             watch, calls = watch.acquit(better), 2 * watch.astray.astype(jnp.int32)
         return state.with_watch(watch), calls
 
@@ -293,12 +293,19 @@ class AbstractIterativeSolver(AbstractSolver):
         cost = self.spent(run, state) + self.cost(run, judging)
         return u, state, cost, self.result(run.equation, u, state)
 
+    @property
+    def most_steps(self) -> int | None:
+        """A bound on the steps of a solve whose number changes, where there is one."""
+        return None
+
     def drawn_for(self, data, state, keys):
         n = self.length(keys[0], jnp.int32(0))
-        if self.one_batch_per_solve or not isinstance(n, int):
+        most = n if isinstance(n, int) else self.most_steps
+        if self.one_batch_per_solve or not most:
             return None
         batch_keys = jax.vmap(jax.random.split)(keys)[:, 1]
-        return self.sampler.drawn_for(data, state.sampler, batch_keys, n)
+        draw = self.sampler.drawn_for if most is n else self.sampler.drawn_singly_for
+        return draw(data, state.sampler, batch_keys, most)
 
     def prepare(self, equation, u, state, key, k) -> "Solve":
         """All that comes before the first iteration, batches drawn."""
@@ -354,6 +361,12 @@ class Solve(NamedTuple):
         can pass."""
         iterate = self.iterate(solver)
         return jax.lax.fori_loop(0, num, lambda _, c: iterate(c), carry)
+
+    def improved(self, u: PyTree, state: SolverState) -> Bool[Array, ""]:
+        """Whether the residual at u is below that of the start, on the solve's first batch."""
+        batch, _ = self.next_batch(jnp.int32(0), state.sampler)
+        size = lambda u: norm(self.equation.residual(u, batch))
+        return size(u) < size(self.carry[0])
 
     def of(self, equation: AbstractEquation) -> "Solve":
         """The same solve, on the same batches, of another equation."""

@@ -47,6 +47,7 @@ class Neumann(AbstractIterativeSolver):
     sampler: AbstractSampler
     randomized: bool = eqx.field(static=True)
     lengths: Int[Array, "terms"] | None
+    _longest: int | None = eqx.field(static=True, repr=False)  # of the lengths
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Neumann(AbstractIterativeSolver):
         self.sampler = as_sampler(batch_size)
         self.randomized = randomized
         self.lengths = None if lengths is None else _checked_lengths(lengths, randomized)
+        self._longest = None if lengths is None else int(np.max(lengths))
 
     @property
     def random(self):
@@ -81,6 +83,12 @@ class Neumann(AbstractIterativeSolver):
         if self.lengths is not None:
             return self.lengths[k % len(self.lengths)]
         return jax.random.randint(key, (), 0, terms) if self.randomized else terms
+
+    @property
+    def most_steps(self):
+        if self.lengths is not None or not isinstance(self.num_steps, int):
+            return self._longest
+        return self.num_steps - 1
 
     def begin(self, equation, u, state):
         del u
