@@ -16,6 +16,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import PyTree
 
 from .._core.tree import is_traced
+from .._rows.data import whole
 
 
 class Parts(NamedTuple):
@@ -84,7 +85,7 @@ class Lifted:
         x_other, y_other, _ = self._others
         whole_x = eqx.combine(x, x_other, self._x_rest)
         whole_y = eqx.combine(y, y_other, self._y_rest)
-        return eqx.filter(self._function(whole_x, whole_y, *batch), eqx.is_inexact_array)
+        return eqx.filter(self._function(whole_x, whole_y, *whole(batch)), eqx.is_inexact_array)
 
     def captured(self, x: PyTree, y: PyTree, *batch: PyTree) -> Captured:
         """What the function has closed over."""

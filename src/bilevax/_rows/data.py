@@ -9,7 +9,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PyTree
 
 from .._core.tree import is_traced
-from .sparse import AbstractSparse, SparseMatrix, is_scipy, is_sparse
+from .on_disk import is_on_disk
+from .sparse import SparseMatrix, is_scipy, is_sparse
 
 
 def as_data(data: PyTree) -> PyTree:
@@ -19,13 +20,13 @@ def as_data(data: PyTree) -> PyTree:
     """
 
     def convert(leaf):
-        if isinstance(leaf, AbstractSparse):
+        if is_table(leaf):
             return leaf
         if isinstance(leaf, jax.Array) and not is_traced(leaf):
             check_axes("The mesh of the data", getattr(leaf.sharding, "mesh", None))
         return SparseMatrix(leaf) if is_scipy(leaf) else jnp.asarray(leaf)
 
-    return jax.tree.map(convert, data, is_leaf=_is_matrix)
+    return jax.tree.map(convert, data, is_leaf=lambda node: is_table(node) or is_scipy(node))
 
 
 def check_axes(name: str, mesh: Any) -> None:
@@ -40,7 +41,7 @@ def check_axes(name: str, mesh: Any) -> None:
 
 def row_leaves(data: PyTree) -> list[Any]:
     """The arrays and sparse matrices, each with one leading axis of rows."""
-    return jax.tree.leaves(data, is_leaf=is_sparse)
+    return jax.tree.leaves(data, is_leaf=is_table)
 
 
 def num_rows(data: PyTree) -> int:
@@ -53,9 +54,9 @@ def take_rows(data: PyTree, indices: Int[Array, "batch"]) -> PyTree:
     """The given rows."""
 
     def take(leaf):
-        return leaf.take(indices) if is_sparse(leaf) else _take_dense(leaf, indices)
+        return leaf.take(indices) if is_table(leaf) else _take_dense(leaf, indices)
 
-    return jax.tree.map(take, data, is_leaf=is_sparse)
+    return jax.tree.map(take, data, is_leaf=is_table)
 
 
 def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
@@ -64,14 +65,23 @@ def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
     def cut(leaf):
         if is_sparse(leaf):
             return leaf.take(start + jnp.arange(size))
+        if is_on_disk(leaf):
+            return leaf.slice(start, size)
         return jax.lax.dynamic_slice_in_dim(leaf, start, size)
 
-    return jax.tree.map(cut, data, is_leaf=is_sparse)
+    return jax.tree.map(cut, data, is_leaf=is_table)
+
+
+def whole(data: PyTree) -> PyTree:
+    """The same data, where rows on disk are all read: for shapes, of which none is."""
+    read = lambda leaf: leaf.slice(0, leaf.shape[0]) if is_on_disk(leaf) else leaf
+    return jax.tree.map(read, data, is_leaf=is_table)
 
 
 def _take_dense(leaf: ArrayLike, indices: Int[Array, "batch"]) -> Array:
     return jnp.take(leaf, indices, axis=0, mode="clip")
 
 
-def _is_matrix(leaf: Any) -> bool:
-    return is_sparse(leaf) or is_scipy(leaf)
+def is_table(node: Any) -> bool:
+    """Whether a node of a pytree of data has rows but is no array."""
+    return is_sparse(node) or is_on_disk(node)

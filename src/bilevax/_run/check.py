@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from .._core.tree import is_traced
 from .._core.types import Function
-from .._rows.sparse import is_sparse
+from .._rows.data import is_table, whole
 from ..hypergradients import AbstractHypergradient
 from ..problems._base import AbstractProblem, FixedPointProblem, ObjectiveProblem, call
 
@@ -132,7 +132,7 @@ _finite = jax.jit(lambda leaf: jnp.all(jnp.isfinite(leaf)))
 
 def check_rows(name: str, data: PyTree) -> None:
     """Raise unless all arrays of a level have the same number of rows, at least one."""
-    leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf=is_sparse)
+    leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf=is_table)
     sizes = {}
     for path, leaf in leaves:
         where = name + jax.tree_util.keystr(path)
@@ -178,7 +178,7 @@ def _output(name: str, function: Function, data: PyTree, x: PyTree, y: PyTree) -
     arguments = "(x, y)" if data is None else "(x, y, batch)"
     _check_signature(name, function, arguments)
     try:
-        return jax.eval_shape(lambda: call(function, x, y, data))
+        return jax.eval_shape(lambda: call(function, x, y, whole(data)))
     except Exception as error:
         error.add_note(
             f"This happened inside {name}{arguments}, called with x = {_shapes(x)}, "
@@ -217,5 +217,5 @@ def _describe(out: PyTree) -> str:
 
 def _shapes(tree: PyTree) -> str:
     describe = lambda leaf: f"{leaf.dtype}{list(leaf.shape)}"
-    shapes = jax.tree.map(describe, tree, is_leaf=is_sparse)
+    shapes = jax.tree.map(describe, tree, is_leaf=is_table)
     return str(shapes).replace("'", "")

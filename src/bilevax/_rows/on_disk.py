@@ -1,0 +1,176 @@
+"""Rows that stay in a file: a compiled program reads the block or the rows that it uses."""
+
+import math
+import os
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.buffer_callback import buffer_callback
+from jaxtyping import Array, Int
+
+from .._core.types import Index
+
+# Bytes that the system is asked to have ready on either side of a block.
+_AHEAD = 2**23
+
+
+class RowsOnDisk(eqx.Module):
+    """Rows of an array in a file, of which memory holds blocks: for data beyond memory.
+
+    It goes into the data of a problem where the array would go, beside others that are in
+    memory, such as labels. Full batches are walked in blocks, of `bx.FullBatch(block_size)`
+    rows or of 2 MB, and the system reads the next block while the program works on one. Random
+    rows, `bx.Epochs` and `bx.Blocks` read the rows of each batch. Blocks are read again for every
+    product and never kept, also where an estimator linearises once for many.
+
+    Objectives must be means over rows. Rows are not searched for NaN before a run; one that
+    meets them ends with its result. Sparse matrices and arrays whose rows do not lie together
+    (in Fortran's order, compressed) cannot be read like this.
+
+    **Arguments:**
+
+    - `array`: a memory-mapped array, from `numpy.load("rows.npy", mmap_mode="r")`,
+      `numpy.memmap` or `bx.datasets.load_file`, or some consecutive rows of one; or the path
+      of an NPY file.
+    - `dtype`: of the rows in a program; by default the file's, or what JAX has in its place:
+      float32 for doubles, unless 64-bit numbers are enabled.
+
+    The file must stay where and what it is. Another file is another program, which is compiled.
+
+    >>> import bilevax as bx, numpy as np, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.npy"
+    >>> np.save(path, np.arange(6.0).reshape(3, 2))
+    >>> rows = bx.RowsOnDisk(path)
+    >>> rows.shape, rows.take(np.array([2, 0])).tolist()
+    ((3, 2), [[4.0, 5.0], [0.0, 1.0]])
+    """
+
+    path: str = eqx.field(static=True)
+    offset: int = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    stored: np.dtype = eqx.field(static=True)
+    dtype: np.dtype = eqx.field(static=True)
+
+    def __init__(self, array: Any, dtype: Any = None):
+        if isinstance(array, str | os.PathLike):
+            array = np.load(array, mmap_mode="r")
+        base = _mapped(array)
+        begin = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        self.path, self.offset = os.path.abspath(base.filename), base.offset + begin
+        self.shape, self.stored = array.shape, array.dtype
+        wanted = array.dtype if dtype is None else np.dtype(dtype)
+        self.dtype = jax.dtypes.canonicalize_dtype(wanted.newbyteorder("="))
+
+    @property
+    def ndim(self) -> int:
+        """Axes, the first of which is that of rows."""
+        return len(self.shape)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row in the file."""
+        return self.stored.itemsize * math.prod(self.shape[1:])
+
+    def slice(self, start: Index, size: int) -> Array:
+        """`size` consecutive rows."""
+        return self._read(self._consecutive, size, jnp.asarray(start, jnp.int32))
+
+    def take(self, indices: Int[Array, "batch"]) -> Array:
+        """The given rows, which may repeat; beyond the last one is the last."""
+        return self._read(self._selected, len(indices), jnp.asarray(indices))
+
+    def _read(self, read: Any, size: int, places: Array) -> Array:
+        shape = jax.ShapeDtypeStruct((size, *self.shape[1:]), self.dtype)
+        if jax.default_backend() == "cpu":
+            # Into the program's own memory: the rows are copied once, from the system's cache.
+            return buffer_callback(read, shape, vmap_method="expand_dims")(places)
+        return jax.pure_callback(_Returned(read, shape), shape, places, vmap_method="sequential")
+
+    def _consecutive(self, _: Any, out: Any, start: Any) -> None:
+        """Fill blocks of rows; several where the program is that of several runs."""
+        size = out.shape[-self.ndim]
+        blocks = np.asarray(out).reshape(-1, size, *self.shape[1:])
+        with open(self.path, "rb", buffering=0) as file:
+            for rows, first in zip(blocks, np.asarray(start).ravel().tolist(), strict=True):
+                if self.stored == self.dtype:
+                    self._fill(file, rows, self.offset + first * self.row_bytes)
+                else:
+                    rows[...] = self._array()[first : first + size]
+                self._expect(file, first, first + size)
+
+    def _selected(self, _: Any, out: Any, indices: Any) -> None:
+        indices = np.clip(np.asarray(indices), 0, self.shape[0] - 1)
+        np.asarray(out)[...] = self._array()[indices]
+
+    def _fill(self, file: Any, rows: np.ndarray, place: int) -> None:
+        """A read may return less than it was asked for."""
+        file.seek(place)
+        view = memoryview(rows.reshape(-1).view(np.uint8))
+        while len(view):
+            num = file.readinto(view)
+            if not num:
+                raise OSError(f"{self.path} ends before the last of its {self.shape[0]} rows.")
+            view = view[num:]
+
+    def _expect(self, file: Any, start: int, stop: int) -> None:
+        """Have the system read what is next; it goes on by itself, whichever way."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        num = max(_AHEAD, (stop - start) * self.row_bytes)
+        first, last = (self.offset + row * self.row_bytes for row in (start, stop))
+        before = max(first - num, 0)
+        for begin, length in ((last, num), (before, first - before)):
+            os.posix_fadvise(file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)
+
+    def _array(self) -> np.ndarray:
+        """Mapped for a moment: pages that stay mapped count as the process's memory."""
+        return np.memmap(self.path, self.stored, "r", self.offset, self.shape)
+
+
+class _Returned(eqx.Module):
+    """A reader that returns new arrays."""
+
+    read: Any = eqx.field(static=True)
+    shape: Any = eqx.field(static=True)
+
+    def __call__(self, places: Any) -> np.ndarray:
+        rows = np.empty(self.shape.shape, self.shape.dtype)
+        self.read(None, rows, places)
+        return rows
+
+
+def is_on_disk(node: Any) -> bool:
+    """Whether a node of a pytree of data is rows on disk."""
+    return isinstance(node, RowsOnDisk)
+
+
+def _mapped(array: Any) -> np.memmap:
+    """The whole map of whose file an array shows rows."""
+    base = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    while isinstance(base, np.memmap) and isinstance(base.base, np.memmap):
+        base = base.base
+    if not isinstance(base, np.memmap):
+        raise TypeError(_NOT_MAPPED.format(type(array).__name__))
+    if base.filename is None or array.dtype.kind not in "biuf" or not array.ndim:
+        raise TypeError(
+            f"Rows on disk are an array of real numbers in a named file, got {array.dtype} of "
+            f"shape {array.shape}."
+        )
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            "The rows on disk do not lie one after another: write the array in C's order "
+            "(numpy.ascontiguousarray), and take all columns and rows that are consecutive."
+        )
+    return base
+
+
+_NOT_MAPPED = (
+    "Rows on disk are a memory-mapped array or the path of an NPY file, got {}. Of an array in "
+    "memory: numpy.save(path, array), then bx.RowsOnDisk(path). Arrow and Parquet files: "
+    "bx.datasets.load_file writes such a file once."
+)
