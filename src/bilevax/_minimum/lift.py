@@ -85,11 +85,12 @@ class Lifted:
         x_other, y_other, _ = self._others
         whole_x = eqx.combine(x, x_other, self._x_rest)
         whole_y = eqx.combine(y, y_other, self._y_rest)
-        return eqx.filter(self._function(whole_x, whole_y, *whole(batch)), eqx.is_inexact_array)
+        return eqx.filter(self._function(whole_x, whole_y, *batch), eqx.is_inexact_array)
 
     def captured(self, x: PyTree, y: PyTree, *batch: PyTree) -> Captured:
         """What the function has closed over."""
-        traced = self._traced(jax.make_jaxpr(self._plain)(x, y, *batch).consts, (x, y, batch))
+        consts = jax.make_jaxpr(self._plain)(x, y, *whole(batch)).consts
+        traced = self._traced(consts, (x, y, batch))
         return Captured(
             [c for c in traced if _is_real(c)], [c for c in traced if not _is_real(c)]
         )

@@ -73,9 +73,10 @@ def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
 
 
 def whole(data: PyTree) -> PyTree:
-    """The same data, where rows on disk are all read: for shapes, of which none is."""
-    read = lambda leaf: leaf.slice(0, leaf.shape[0]) if is_on_disk(leaf) else leaf
-    return jax.tree.map(read, data, is_leaf=is_table)
+    """The same data as a function is traced with, if it shall see all rows: nothing is read."""
+    shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    seen = lambda leaf: shape(leaf) if is_on_disk(leaf) else leaf
+    return jax.tree.map(seen, data, is_leaf=is_table)
 
 
 def _take_dense(leaf: ArrayLike, indices: Int[Array, "batch"]) -> Array:

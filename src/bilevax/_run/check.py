@@ -178,7 +178,7 @@ def _output(name: str, function: Function, data: PyTree, x: PyTree, y: PyTree) -
     arguments = "(x, y)" if data is None else "(x, y, batch)"
     _check_signature(name, function, arguments)
     try:
-        return jax.eval_shape(lambda: call(function, x, y, whole(data)))
+        return jax.eval_shape(lambda rows: call(function, x, y, rows), whole(data))
     except Exception as error:
         error.add_note(
             f"This happened inside {name}{arguments}, called with x = {_shapes(x)}, "
