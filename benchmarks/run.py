@@ -23,6 +23,7 @@ BENCHMARKS = {
     "quadratic_step": None,
     "many_runs": None,
     "dense_products": None,
+    "rows_on_disk": None,
     "sparse_products": None,
     "transport": None,
     "sgd_jacobian": None,

@@ -1,6 +1,6 @@
 """A process that learns from more rows than it may hold; prints what it took, as JSON.
 
-    python rows_beyond_memory.py FOLDER MEGABYTES STEPS
+    python rows_beyond_memory.py FOLDER MEGABYTES
 
 The file has holes: it reads as zeros, of which a few rows are overwritten.
 """
@@ -18,9 +18,7 @@ import numpy as np
 import bilevax as bx
 
 SIZE = 256
-METHOD = bx.algorithms.amigo_cg(
-    inner_step_size=0.1, inner_steps=2, adjoint_steps=2, outer_step_size=0.1
-)
+ESTIMATOR = bx.Implicit(bx.GradientDescent(0.1, 2), bx.CG(2))
 
 
 def loss(x, y, data):
@@ -44,11 +42,11 @@ def made(path: pathlib.Path, num: int) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def run(features, labels, steps: int) -> bx.Solution:
+def run(features, labels) -> bx.Hypergradient:
     problem = bx.BilevelProblem(
         loss, inner, outer_data=(features, labels), inner_data=(features, labels)
     )
-    return bx.minimize(problem, METHOD, jnp.zeros(()), jnp.zeros(SIZE), num_steps=steps)
+    return bx.hypergradient(problem, ESTIMATOR, jnp.zeros(()), jnp.zeros(SIZE))
 
 
 def peak() -> int:
@@ -57,18 +55,19 @@ def peak() -> int:
 
 
 def main():
-    folder, megabytes, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    folder, megabytes = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     num = megabytes * 2**20 // (4 * SIZE)
     few = made(folder / "few.npy", 20_000)
     # The same programs on few rows: what is left is what rows take.
-    run(bx.RowsOnDisk(few), np.ones(len(few), np.float32), 1)
+    run(bx.RowsOnDisk(few), np.ones(len(few), np.float32))
     before = peak()
     many = bx.RowsOnDisk(made(folder / "many.npy", num))
     start = time.perf_counter()
-    solution = run(many, jax.device_put(np.ones(num, np.float32)), steps)
+    h = run(many, jax.device_put(np.ones(num, np.float32)))
+    jax.block_until_ready(h.gradient)
     seconds = time.perf_counter() - start
     told = {"before": before, "peak": peak(), "seconds": seconds}
-    print(json.dumps(told | {"value": float(solution.history["value"][-1])}))
+    print(json.dumps(told | {"value": float(h.value)}))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from .._core.program import programs_within
 from .._core.tree import axpy
 from .._core.types import BlockSize
 from .data import num_rows, row_leaves, slice_rows
-from .samplers import Batch
 from .on_disk import is_on_disk
+from .samplers import Batch
 from .sparse import is_sparse
 
 # Bytes of a block that a core's cache holds, and of one that is worth a read; bytes of
@@ -75,7 +75,9 @@ def _readable_size(function, rows: PyTree, size: BlockSize) -> int:
     """How many rows to read at once: as asked for, or as many as suit the file and memory."""
     if not isinstance(size, int):
         files = [leaf for leaf in row_leaves(rows) if is_on_disk(leaf)]
-        size = min(_READ // max(sum(leaf.row_bytes for leaf in files), 1) + 1, num_rows(rows))
+        size = min(
+            _READ // max(sum(leaf.file.row_bytes for leaf in files), 1) + 1, num_rows(rows)
+        )
         block = jax.eval_shape(lambda: slice_rows(rows, 0, size))
         size = int(size * min(1.0, _MEMORY / max(_traffic(function, block)[0], 1)))
     return max(1, min(size, num_rows(rows)))
