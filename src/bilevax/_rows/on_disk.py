@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
-from jaxtyping import Array, Int
+from jaxtyping import Array, ArrayLike
 
 from .._core.types import Index
 
@@ -70,9 +70,10 @@ class RowsOnDisk(eqx.Module):
         """`size` consecutive rows."""
         return self._read(self.file.consecutive, size, jnp.asarray(start, jnp.int32))
 
-    def take(self, indices: Int[Array, "batch"]) -> Array:
+    def take(self, indices: ArrayLike) -> Array:
         """The given rows, which may repeat; beyond the last one is the last."""
-        return self._read(self.file.selected, len(indices), jnp.asarray(indices))
+        indices = jnp.asarray(indices, jnp.int32)
+        return self._read(self.file.selected, len(indices), indices)
 
     def _read(self, read: Callable[..., None], size: int, places: Array) -> Array:
         shape = jax.ShapeDtypeStruct((size, *self.shape[1:]), self.dtype)
@@ -133,7 +134,7 @@ class File:
 
     def _fill(self, file: Any, rows: np.ndarray) -> None:
         """A read may return less than it was asked for."""
-        view = memoryview(rows.reshape(-1).view(np.uint8))
+        view: Any = memoryview(rows.reshape(-1).view(np.uint8))  # pyright: ignore
         while len(view):
             num = file.readinto(view)
             if not num:
