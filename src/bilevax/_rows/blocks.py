@@ -78,7 +78,8 @@ def _readable_size(function, rows: PyTree, size: BlockSize) -> int:
         size = min(
             _READ // max(sum(leaf.file.row_bytes for leaf in files), 1) + 1, num_rows(rows)
         )
-        block = jax.eval_shape(lambda: slice_rows(rows, 0, size))
+        fits = size
+        block = jax.eval_shape(lambda: slice_rows(rows, 0, fits))
         size = int(size * min(1.0, _MEMORY / max(_traffic(function, block)[0], 1)))
     return max(1, min(size, num_rows(rows)))
 
