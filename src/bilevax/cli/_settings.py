@@ -65,7 +65,10 @@ class Settings:
 
     dataset: Annotated[
         str,
-        Told(f"{', '.join(DATASETS)}, or a LIBSVM, CSV, NPZ or Parquet file", spelt=_place),
+        Told(
+            f"{', '.join(DATASETS)}, or a LIBSVM, CSV, NPZ, NPY, Parquet or Arrow file",
+            spelt=_place,
+        ),
     ]
     label: Annotated[str | None, Told("Label column of a table", default="found by name")] = (
         None
