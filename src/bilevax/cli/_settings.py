@@ -70,9 +70,13 @@ class Settings:
             spelt=_place,
         ),
     ]
-    label: Annotated[str | None, Told("Label column of a table", default="found by name")] = (
-        None
-    )
+    label: Annotated[
+        str | None,
+        Told(
+            "Label column of a table, or the NPY file of an array's labels",
+            default="found by name",
+        ),
+    ] = None
     zero_based: Annotated[
         bool, Told("The indices of a LIBSVM file begin with 0", default="with 1")
     ] = False
