@@ -175,6 +175,9 @@ def test_what_needs_all_rows_at_once_is_refused(on_disk):
     with pytest.raises(TypeError, match="sees all rows at once"):
         bx.hypergradient(swept, bx.Analytic(bx.FixedPointIteration(1)), 0.0, np.ones(SIZE))
 
+    with pytest.raises(TypeError, match="needed as one array"):
+        bx.problems.RidgeRegression(data[0], 0.1)
+
 
 def test_a_file_that_got_shorter_is_said(on_disk):
     features, _ = on_disk(rows(48))

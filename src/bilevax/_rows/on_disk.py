@@ -75,6 +75,9 @@ class RowsOnDisk(eqx.Module):
         indices = jnp.asarray(indices, jnp.int32)
         return self._read(self.file.selected, len(indices), indices)
 
+    def __array__(self, *args, **kwargs):
+        raise TypeError(_NO_ARRAY)
+
     def _read(self, read: Callable[..., None], size: int, places: Array) -> Array:
         shape = jax.ShapeDtypeStruct((size, *self.shape[1:]), self.dtype)
         if jax.default_backend() == "cpu":
@@ -186,6 +189,10 @@ def _mapped(array: Any) -> np.memmap:
     return base
 
 
+_NO_ARRAY = (
+    "Here all rows are needed as one array, and rows on disk are read in blocks by objectives "
+    "that are means over rows: write the objective yourself, or pass numpy.load(path)."
+)
 _NOT_MAPPED = (
     "Rows on disk are a memory-mapped array or the path of an NPY file, got {}. Of an array in "
     "memory: numpy.save(path, array), then bx.RowsOnDisk(path). Arrow and Parquet files: "

@@ -18,6 +18,7 @@ from ._cache import keep_programs
 from ._call import Call
 from ._errors import FailedError, UnusableError
 from ._folder import RESULT, make_writable, read_json
+from ._numbers import number
 from ._session import emit
 from ._settings import Settings, check_dataset, resolved
 from ._tune import FAILED, INTERRUPTED, SUCCESS, tune_dataset
@@ -126,7 +127,7 @@ def _spread(runs: list[SweepRun]) -> dict[str, dict[str, float]]:
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+    return "" if value is None or math.isnan(value) else number(value)
 
 
 _SHOWN = {
