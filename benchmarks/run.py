@@ -24,6 +24,7 @@ BENCHMARKS = {
     "many_runs": None,
     "weak_scaling": None,
     "dense_products": None,
+    "rows_on_disk": None,
     "sparse_products": None,
     "transport": None,
     "sgd_jacobian": None,

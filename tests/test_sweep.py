@@ -1,6 +1,8 @@
 """Sweeps: each setting is run once, whatever happens, and kept."""
 
+import json
 import os
+import pathlib
 import sqlite3
 import subprocess
 import sys
@@ -8,9 +10,11 @@ import threading
 import time
 
 import jax.numpy as jnp
+import joblib
 import pytest
 
 import bilevax as bx
+from killed_sweeps import work
 
 GRID = {"a": [1, 2, 3], "seed": [0, 7]}
 
@@ -92,9 +96,12 @@ def test_a_solution_is_kept_with_cost_and_result(store):
 
 def test_a_recorded_run_costs_little(store):
     grid = {"a": list(range(100))}
-    began = time.process_time()
+    began, used = time.perf_counter(), time.process_time()
     bx.sweep(lambda a: a, grid, store=store, name="same")
-    assert (time.process_time() - began) / 100 < 0.01
+    # Beside its own work, of which it has none; a disk is waited for far longer.
+    assert (time.process_time() - used) / 100 < 0.005
+    assert (time.perf_counter() - began) / 100 < 0.02
+    assert os.listdir(store.parent) == [store.name]
 
 
 SLEEPY = """
@@ -129,6 +136,76 @@ def test_a_killed_sweep_goes_on_and_two_processes_share_a_store(tmp_path, store)
     with sqlite3.connect(store) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (40,)
+
+
+def test_a_sweep_killed_ten_times_equals_one_that_ran_through(tmp_path, store):
+    script = pathlib.Path(__file__).with_name("killed_sweeps.py")
+    told = subprocess.run(
+        [sys.executable, script, store, "10"], capture_output=True, text=True, timeout=120
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    kept = json.loads(told.stdout.splitlines()[-1])
+    # It went on each time, and was killed before it was done.
+    assert len(kept) == 10 and kept == sorted(kept) and len(set(kept)) > 5, kept
+    assert 5 <= kept[-1] < 100, kept
+    grid = {"a": list(range(25)), "seed": list(range(4))}
+    names = "settings", "status", "reason", "result", "seed", "cost", "metrics"
+    told = lambda runs: [[getattr(run, name) for name in names] for run in runs]
+    ran = lambda a, seed: pytest.fail("it had been run")
+    through = bx.sweep(work, grid, store=tmp_path / "through.db", name="work")
+    assert told(bx.sweep(ran, grid, store=store, name="work")) == told(through)
+    with sqlite3.connect(store) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (100,)
+
+
+class FullDisk(sqlite3.Connection):
+    """A connection to a file on a disk without room for a third run."""
+
+    written = 0
+
+    def execute(self, sql, *arguments):
+        if sql.startswith("INSERT"):
+            FullDisk.written += 1
+            if FullDisk.written > 2:
+                raise sqlite3.OperationalError("database or disk is full")
+        return super().execute(sql, *arguments)
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path, store, monkeypatch):
+    function, connect = Counted(tmp_path), sqlite3.connect
+    full = lambda *args, **options: connect(*args, **options, factory=FullDisk)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
+        with pytest.raises(sqlite3.OperationalError, match="disk is full") as caught:
+            bx.sweep(function, GRID, store=store, name="counted")
+    assert len(caught.value.__notes__) == 1 and str(store) in caught.value.__notes__[0]
+    assert len(function.calls) == 3
+    runs = bx.sweep(function, GRID, store=store, name="counted")
+    assert [run.metrics.get("product") for run in runs] == [0, 7, 0, None, 0, 21]
+    # The third is run again, the first two are not.
+    assert len(function.calls) == 7
+
+
+def test_runs_go_where_joblib_is_told_to_send_them(tmp_path, store):
+    function = Counted(tmp_path)
+    with joblib.parallel_config(backend="threading"):
+        runs = bx.sweep(function, GRID, store=store, name="counted", jobs=2)
+    assert [run.metrics.get("product") for run in runs] == [0, 7, 0, None, 0, 21]
+
+
+def test_dask_takes_the_runs(tmp_path, store):
+    distributed = pytest.importorskip(
+        "distributed", reason="Dask is no dependency: pip install dask distributed"
+    )
+    function = Counted(tmp_path)
+    with (
+        distributed.Client(processes=False, dashboard_address=None),
+        joblib.parallel_config(backend="dask"),
+    ):
+        runs = bx.sweep(function, GRID, store=store, name="counted", jobs=-1)
+    assert [run.metrics.get("product") for run in runs] == [0, 7, 0, None, 0, 21]
+    assert len(function.calls) == 6
 
 
 def test_several_processes_take_the_runs(tmp_path, store):

@@ -55,6 +55,8 @@ def own_problems() -> None:
     matrix = bx.SparseMatrix(SPARSE)
     assert_type(matrix @ np.ones(3), Array)
     assert_type(np.ones(4) @ matrix, Array)
+    bx.MinProblem(loss_of_rows, (bx.RowsOnDisk("rows.npy", dtype=np.float32), ROWS))
+    bx.RowsOnDisk(np.memmap("rows.bin", np.float32, "r", shape=(4, 3)))
 
 
 def ready_made_problems() -> None:

@@ -8,6 +8,7 @@ from ._core.cost import Cost
 from ._core.result import Result
 from ._minimum.argmin import argmin
 from ._minimum.minimum import minimum
+from ._rows.on_disk import RowsOnDisk
 from ._rows.samplers import Batches, Blocks, Epochs, FullBatch, RandomRows
 from ._rows.shards import shard_rows
 from ._rows.sparse import SparseMatrix
@@ -112,6 +113,7 @@ __all__ = [
     "Recommendation",
     "ReducedDescent",
     "Result",
+    "RowsOnDisk",
     "SIDConstants",
     "SIDReport",
     "Sample",

@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import PyTree
 
 from .._core.tree import is_traced
-from .._rows.data import all_rows
+from .._rows.data import all_rows, unread
 
 
 class Parts(NamedTuple):
@@ -91,7 +91,8 @@ class Lifted:
 
     def captured(self, x: PyTree, y: PyTree, *batch: PyTree) -> Captured:
         """What the function has closed over."""
-        traced = self._traced(jax.make_jaxpr(self._plain)(x, y, *batch).consts, (x, y, batch))
+        consts = jax.make_jaxpr(self._plain)(x, y, *unread(batch)).consts
+        traced = self._traced(consts, (x, y, batch))
         return Captured(
             [c for c in traced if _is_real(c)], [c for c in traced if not _is_real(c)]
         )

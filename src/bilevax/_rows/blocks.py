@@ -21,11 +21,14 @@ from .._core.program import programs_within
 from .._core.tree import axpy
 from .._core.types import BlockSize
 from .data import num_rows, row_leaves, slice_rows
+from .on_disk import is_on_disk
 from .samplers import Batch
 from .sparse import is_sparse
 
-# Bytes of a block that a core's cache holds; bytes of intermediate results to allow for.
+# Bytes of a block that a core's cache holds, and of one that is worth a read; bytes of
+# intermediate results to allow for.
 _CACHE = 2**20
+_READ = 2**21
 _MEMORY = 2**28
 
 
@@ -34,11 +37,13 @@ def mean_over_rows(function: Callable[[PyTree], PyTree], batch: Batch) -> PyTree
 
     With `block_size="auto"` data of more than 1 MB are walked in turn where the intermediate
     results would need more memory than both 256 MB and the data themselves; otherwise side
-    by side in blocks of about 1 MB, if the number of rows has a divisor near that. Rows on
-    several devices are never walked in turn by "auto", and have such blocks if these lie each
-    on one device: otherwise devices would have to send rows.
+    by side in blocks of about 1 MB, if the number of rows has a divisor near that. Rows on disk
+    are always walked in turn. Rows on several devices are never by "auto", and have such blocks
+    if these lie each on one device: otherwise devices would have to send rows.
     """
     rows, size = batch.rows, batch.block_size
+    if on_disk(rows):
+        return _in_turn(function, rows, _readable_size(function, rows, size))
     if not may_split(rows, size):
         return function(rows)
     if isinstance(size, int):
@@ -57,7 +62,27 @@ def may_split(rows: PyTree, block_size: BlockSize) -> bool:
     """Whether such a full batch may be evaluated in blocks; small ones never are."""
     if isinstance(block_size, int):
         return block_size < num_rows(rows)
+    if on_disk(rows):
+        return True
     return block_size == "auto" and _bytes(row_leaves(rows)) > _CACHE
+
+
+def on_disk(rows: PyTree) -> bool:
+    """Whether some of the rows are in files."""
+    return any(map(is_on_disk, row_leaves(rows)))
+
+
+def _readable_size(function, rows: PyTree, size: BlockSize) -> int:
+    """How many rows to read at once: as asked for, or as many as suit the file and memory."""
+    if not isinstance(size, int):
+        files = [leaf for leaf in row_leaves(rows) if is_on_disk(leaf)]
+        size = min(
+            _READ // max(sum(leaf.file.row_bytes for leaf in files), 1) + 1, num_rows(rows)
+        )
+        fits = size
+        block = jax.eval_shape(lambda: slice_rows(rows, 0, fits))
+        size = int(size * min(1.0, _MEMORY / max(_traffic(function, block)[0], 1)))
+    return max(1, min(size, num_rows(rows)))
 
 
 def _side_by_side(function, rows: PyTree, size: int) -> PyTree:

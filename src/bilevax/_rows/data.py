@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PyTree
 
 from .._core.tree import is_traced
+from .on_disk import RowsOnDisk, is_on_disk
 from .sharded import ShardedRows
 from .sparse import AbstractSparse, SparseMatrix, is_scipy, is_sparse
 
@@ -40,8 +41,9 @@ def check_axes(name: str, mesh: Any) -> None:
 
 
 def holds_rows(node: Any) -> bool:
-    """Whether a node of data that is no array stands for one: a sparse matrix, sharded rows."""
-    return isinstance(node, AbstractSparse | ShardedRows)
+    """Whether a node of data that is no array stands for one: a sparse matrix, sharded rows or
+    rows on disk."""
+    return isinstance(node, AbstractSparse | ShardedRows | RowsOnDisk)
 
 
 def row_leaves(data: PyTree) -> list[Any]:
@@ -58,6 +60,13 @@ def all_rows(data: PyTree) -> PyTree:
     """What a function of all rows sees: data without padding."""
     whole = lambda leaf: leaf.whole() if isinstance(leaf, ShardedRows) else leaf
     return jax.tree.map(whole, data, is_leaf=holds_rows)
+
+
+def unread(data: PyTree) -> PyTree:
+    """Data to trace a function of all rows with: of those on disk the shapes alone."""
+    shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    seen = lambda leaf: shape(leaf) if is_on_disk(leaf) else leaf
+    return jax.tree.map(seen, data, is_leaf=holds_rows)
 
 
 def num_rows(data: PyTree) -> int:
@@ -81,7 +90,7 @@ def slice_rows(data: PyTree, start: int | Int[Array, ""], size: int) -> PyTree:
     def cut(leaf):
         if is_sparse(leaf):
             return leaf.take(start + jnp.arange(size))
-        if isinstance(leaf, ShardedRows):
+        if holds_rows(leaf):
             return leaf.cut(start, size)
         return jax.lax.dynamic_slice_in_dim(leaf, start, size)
 

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from .data import as_data, check_axes, holds_rows
+from .on_disk import is_on_disk
 from .sharded import ShardedRows
 from .sharded_sparse import shard_matrix
 from .sparse import SparseMatrix, as_canonical, is_scipy
@@ -82,6 +83,11 @@ def _on_host(where: str, leaf: Any) -> Any:
         leaf = leaf.to_scipy()
     if is_scipy(leaf):
         leaf = as_canonical(leaf)
+    elif is_on_disk(leaf):
+        raise TypeError(
+            f"{where} is a bx.RowsOnDisk, which one device reads. To spread rows over devices "
+            "pass numpy.load(path, mmap_mode='r'): each gets its own part into memory."
+        )
     elif holds_rows(leaf) or not getattr(leaf, "is_fully_addressable", True):
         raise ValueError(
             f"{where} is spread over devices or taken from a matrix already. Pass the rows "

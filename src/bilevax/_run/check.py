@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from .._core.tree import is_traced
 from .._core.types import Function
-from .._rows.data import all_rows, holds_rows
+from .._rows.data import all_rows, holds_rows, unread
 from ..hypergradients import AbstractHypergradient
 from ..problems._base import AbstractProblem, FixedPointProblem, ObjectiveProblem, call
 
@@ -178,7 +178,7 @@ def _output(name: str, function: Function, data: PyTree, x: PyTree, y: PyTree) -
     arguments = "(x, y)" if data is None else "(x, y, batch)"
     _check_signature(name, function, arguments)
     try:
-        return jax.eval_shape(lambda: call(function, x, y, all_rows(data)))
+        return jax.eval_shape(lambda rows: call(function, x, y, all_rows(rows)), unread(data))
     except Exception as error:
         error.add_note(
             f"This happened inside {name}{arguments}, called with x = {_shapes(x)}, "

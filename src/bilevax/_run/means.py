@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from .._core.tree import is_traced
 from .._core.types import BlockSize
-from .._rows.blocks import may_split
+from .._rows.blocks import may_split, on_disk
 from .._rows.data import num_rows, slice_rows
 from .._rows.samplers import AbstractSampler, FullBatch
 from ..problems._base import FixedPointProblem, MinProblem, ObjectiveProblem
@@ -53,7 +53,8 @@ def check_means(
         if _is_mean(problem, called, name, _known(x), _known(y)):
             continue
         if split:
-            raise ValueError(_NO_MEAN.format(called) + _WHOLE.format(name))
+            remedy = _ON_DISK if on_disk(data) else _WHOLE.format(name)
+            raise ValueError(_NO_MEAN.format(called) + remedy)
         warnings.warn(_NO_MEAN.format(called), stacklevel=4)
 
 
@@ -120,6 +121,7 @@ _WHOLE = (
     " To evaluate all rows at once, pass bx.FullBatch(block_size=None) as the batch size of "
     "all that reads {0}_data."
 )
+_ON_DISK = " Rows on disk are read in blocks: to evaluate all at once, pass them as arrays."
 _ANY_NUMBER = (
     "This happened inside {0}, on the first {1} rows of {2}: an objective must take batches "
     "of any size. If x or y has an entry for each row, put the rows' indices into the data, "

@@ -64,6 +64,21 @@ class Store(NamedTuple):
             elif version != _VERSION:
                 raise ValueError(_OTHER_VERSION.format(self.path, version, _VERSION))
 
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Within, others open and close the file without waiting for the disk.
+
+        What is written goes to a log beside the file (`-wal`), which a killed process leaves as
+        it is and which is read with the file. Who closes last puts it into the file.
+        """
+        with contextlib.closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as connection:
+            # Another process may be at it; without the log all goes on, but slower.
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA journal_mode = WAL")
+                # A connection holds the log once it has read.
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield
+
     def runs(self, name: str) -> dict[str, SweepRun]:
         """All runs of a function, by their settings as text."""
         select = f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE name = ?"
@@ -122,7 +137,10 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-_REASONS = "Its disk may be full, or another program may have locked it for too long."
+_REASONS = (
+    "Its disk may be full, or another program may have locked it for too long. What was "
+    "written before is kept: called again, the sweep runs what is missing."
+)
 _NOT_OURS = "{} is no store of bx.sweep: pass the name of one, or of a new file."
 _OTHER_VERSION = (
     "{} is a store of version {}, and this is version {}: read it with the bilevax that made "

@@ -75,7 +75,8 @@ def sweep(
     open_ = [s for s in dict.fromkeys(settings) if s not in there or _again(there[s], retry)]
     kept.forget(name, [s for s in open_ if s in there])
     versions = _versions()
-    parallel(delayed(_run)(function, s, kept, name, versions) for s in open_)
+    with kept.kept_open():
+        parallel(delayed(_run)(function, s, kept, name, versions) for s in open_)
     there = kept.runs(name)
     return [there[s] for s in settings]
 

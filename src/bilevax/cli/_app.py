@@ -94,8 +94,14 @@ def tune(given: dict[str, Any], call: dict[str, Any]) -> None:
         from ._cache import keep_programs
         from ._tune import tune_dataset
 
+        called = Call(**call)
         keep_programs()
-        code = tune_dataset(given, Call(**call))
+        if called.seeds is None:
+            code = tune_dataset(given, called)
+        else:
+            from ._seeds import tune_seeds
+
+            code = tune_seeds(given, called)
     raise typer.Exit(code)
 
 

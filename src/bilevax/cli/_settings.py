@@ -65,11 +65,18 @@ class Settings:
 
     dataset: Annotated[
         str,
-        Told(f"{', '.join(DATASETS)}, or a LIBSVM, CSV, NPZ or Parquet file", spelt=_place),
+        Told(
+            f"{', '.join(DATASETS)}, or a LIBSVM, CSV, NPZ, NPY, Parquet or Arrow file",
+            spelt=_place,
+        ),
     ]
-    label: Annotated[str | None, Told("Label column of a table", default="found by name")] = (
-        None
-    )
+    label: Annotated[
+        str | None,
+        Told(
+            "Label column of a table, or the NPY file of an array's labels",
+            default="found by name",
+        ),
+    ] = None
     zero_based: Annotated[
         bool, Told("The indices of a LIBSVM file begin with 0", default="with 1")
     ] = False

@@ -3,7 +3,7 @@
 | loader | what |
 |---|---|
 | `load_digits`, `fetch_mnist`, ... | the known data sets |
-| `load_file` | a LIBSVM, CSV, NPZ or Parquet file of your own |
+| `load_file` | a LIBSVM, CSV, NPZ, NPY, Parquet or Arrow file of your own |
 | `load_features` | the same without labels, to predict |
 
 `available` tells of each known data set how large and where it is. All loaders return a

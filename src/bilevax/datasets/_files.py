@@ -6,6 +6,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
+from ._beyond_memory import read_mapped, size_of
 from ._formats import format_of, read, read_features
 from ._home import bunch
 from ._labels import classes, numbers
@@ -20,6 +21,7 @@ def load_file(
     like: Any = None,
     zero_based: bool = False,
     return_X_y: bool = False,
+    on_disk_above: int | None = None,
 ) -> Any:
     """Reads a file of rows with labels.
 
@@ -27,8 +29,9 @@ def load_file(
     |---|---|---|
     | `.svm`, `.libsvm`, `.svmlight` | LIBSVM, sparse | the first number of a line |
     | `.csv`, `.tsv` | with a line of column names | the column `label` |
-    | `.parquet` | a table | the column `label` |
+    | `.parquet`, `.feather`, `.arrow` | a table | the column `label` |
     | `.npz` | arrays `X` (dense) and `y` | `y` |
+    | `.npy` | an array of rows and features | the array in the NPY file `label` |
 
     The first two may be packed, with a further `.gz` or `.bz2`. `data` is float32, dense or
     a CSR matrix; a column whose differences single precision would lose is refused, unless
@@ -46,6 +49,11 @@ def load_file(
       same features in the same order, and the same integers for the same labels (those of
       the same letters, or else those of the same number, as 1 and 1.0).
     - `zero_based`: of a LIBSVM file: whether its indices begin with 0.
+    - `on_disk_above`: bytes above which features stay on disk: `data` is then a memory-mapped
+      array, for `bx.RowsOnDisk`. Those of an NPY file, and of an NPZ file that is not
+      compressed, are mapped where they are, in the numbers that stand there; those of a Parquet
+      or Arrow file are written once, as float32, to an NPY file beside it. They are checked
+      like others, which reads all of them. By default everything is loaded.
 
     **Raises** `OSError` or `ValueError` in words that name the line or the column.
 
@@ -62,8 +70,11 @@ def load_file(
         raise ValueError(f"task must be 'classification' or 'regression', got {task!r}.")
     kind = _checked_format(path)
     wanted = None if like is None else like.feature_names
-    data, target, names, label = read(path, kind, label, zero_based, wanted)
-    data = as_float32(path, data, names, to_fit=like is None)
+    if on_disk_above is not None and size_of(path, kind, label) > on_disk_above:
+        data, target, names, label = read_mapped(path, kind, label, wanted)
+    else:
+        data, target, names, label = read(path, kind, label, zero_based, wanted)
+        data = as_float32(path, data, names, to_fit=like is None)
     if task == "regression":
         target, words = numbers(path, target), []
     else:

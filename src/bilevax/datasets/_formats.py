@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from ._names import NumberedNames
-from ._table import read_table, table_features
+from ._table import COLUMNAR, read_table, table_features
 
 _FORMATS = {
     ".svm": "libsvm",
@@ -20,7 +20,10 @@ _FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".npz": "npz",
+    ".npy": "npy",
     ".parquet": "parquet",
+    ".feather": "arrow",
+    ".arrow": "arrow",
 }
 # The widest sets that are known have half as many.
 _MOST_FEATURES = 100_000_000
@@ -42,12 +45,13 @@ def read(path: pathlib.Path, kind: str, label: Any, zero_based: bool, wanted: An
 
     `wanted` are the names that the features must have, where known.
     """
-    if kind in ("libsvm", "npz"):
-        if label is not None:
-            raise ValueError(f"{path}: only tables have a label column to name.")
+    if kind in ("libsvm", "npz", "npy"):
+        check_label(path, kind, label)
         width = None if wanted is None else len(wanted)
-        found: Any = _libsvm(path, zero_based, width) if kind == "libsvm" else _npz(path)
-        _check_width(path, found[0], width)
+        found: Any = (
+            _libsvm(path, zero_based, width) if kind == "libsvm" else _dense(path, label)
+        )
+        check_width(path, found[0], width)
         names = NumberedNames(found[0].shape[1]) if wanted is None else wanted
         return *found, names, None
     return read_table(path, kind, None if label is None else str(label), wanted)
@@ -57,18 +61,27 @@ def read_features(
     path: pathlib.Path, kind: str, zero_based: bool, wanted: Sequence[str]
 ) -> Any:
     """The features of these names, from a file that may lack labels."""
-    if kind not in ("libsvm", "npz"):
+    if kind not in ("libsvm", "npz", "npy"):
         return table_features(path, kind, wanted)
     width = len(wanted)
     if kind == "libsvm":
         return _libsvm(path, zero_based, width)[0]
-    data = _arrays(path, "X")["X"]
+    data = _array(path) if kind == "npy" else _arrays(path, "X")["X"]
     _check_features(path, data)
-    _check_width(path, data, width)
+    check_width(path, data, width)
     return data
 
 
-def _check_width(path: pathlib.Path, data: Any, width: int | None) -> None:
+def check_label(path: pathlib.Path, kind: str, label: Any) -> None:
+    """Raise where labels are named that the file cannot have, or not where they are."""
+    if kind == "npy" and label is None:
+        raise ValueError(f"{path} has no labels: name the NPY file that has, label='y.npy'.")
+    if kind not in ("npy", "csv", "tsv", *COLUMNAR) and label is not None:
+        raise ValueError(f"{path}: only tables have a label column to name.")
+
+
+def check_width(path: pathlib.Path, data: Any, width: int | None) -> None:
+    """Raise where the features are not as many as they must be."""
     if width is not None and data.shape[1] != width:
         raise ValueError(f"{path} has {data.shape[1]} features, and not {width}.")
 
@@ -138,9 +151,22 @@ def _number(kind: Any, word: str) -> Any:
     return kind(word)
 
 
-def _npz(path: pathlib.Path):
-    arrays = _arrays(path, "X", "y")
-    data, target = arrays["X"], arrays["y"]
+def _dense(path: pathlib.Path, label: Any):
+    if label is None:
+        arrays = _arrays(path, "X", "y")
+        data, target = arrays["X"], arrays["y"]
+    else:
+        data, target = _array(path), _array(pathlib.Path(label))
+    return data, checked_target(path, data, target)
+
+
+def target_of(path: pathlib.Path, label: Any) -> np.ndarray:
+    """The labels of an NPZ file, or those that are an NPY file of their own."""
+    return _arrays(path, "y")["y"] if label is None else _array(pathlib.Path(label))
+
+
+def checked_target(path: pathlib.Path, data: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Labels that belong to features, once both were found to be what they should."""
     _check_features(path, data)
     if target.shape != data.shape[:1]:
         raise ValueError(
@@ -151,7 +177,18 @@ def _npz(path: pathlib.Path):
         raise ValueError(f"{path}: y must hold numbers or words, got {target.dtype}.")
     if target.dtype.kind == "S":
         target = np.char.decode(target, "utf-8", "backslashreplace")
-    return data, target
+    return target
+
+
+def _array(path: pathlib.Path) -> np.ndarray:
+    """The array of an NPY file."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as error:  # whatever foreign and damaged files raise
+        raise ValueError(f"{path} could not be read as an NPY file ({error}).") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} is not one array: use numpy.save.")
+    return array
 
 
 def _arrays(path: pathlib.Path, *needed: str) -> dict[str, np.ndarray]:

@@ -22,26 +22,50 @@ def as_float32(path: pathlib.Path, data: Any, names: Sequence[str], *, to_fit: b
         raise ValueError(f"{path} has no features.")
     _check_each(path, data, names)
     if to_fit:
-        _check_columns(path, data, names)
+        _check_columns(path, names, *_ranges(data))
     with np.errstate(under="ignore"):
         return data.astype(np.float32)
 
 
-def _check_each(path: pathlib.Path, data: Any, names: Sequence[str]) -> None:
+class Checks:
+    """The same checks of dense features, of which one block comes after another."""
+
+    def __init__(self, path: pathlib.Path, names: Sequence[str]):
+        self._path, self._names, self.rows = path, names, 0
+        self._low, self._high = np.inf, -np.inf
+
+    def add(self, block: np.ndarray) -> None:
+        """The next rows."""
+        _check_each(self._path, block, self._names, self.rows)
+        _, low, high = _ranges(block)
+        self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
+        self.rows += len(block)
+
+    def finish(self, *, to_fit: bool) -> None:
+        """No more rows."""
+        if not self.rows:
+            raise ValueError(f"{self._path} has no rows.")
+        if to_fit:
+            columns = np.arange(len(self._names))
+            _check_columns(self._path, self._names, columns, self._low, self._high)
+
+
+def _check_each(path: pathlib.Path, data: Any, names: Sequence[str], first: int = 0) -> None:
     values = data.data if scipy.sparse.issparse(data) else data
     bad = ~np.isfinite(values)
     if bad.any():
         row, name, _ = _place(data, bad, names)
         raise ValueError(
-            f"{path}: row {row + 1} of column {name!r} is empty, NaN or infinite. "
+            f"{path}: row {first + row + 1} of column {name!r} is empty, NaN or infinite. "
             "Clean or impute it first."
         )
     large = np.abs(values) > _SINGLE.max
     if large.any():
         row, name, value = _place(data, large, names)
         raise ValueError(
-            f"{path}: row {row + 1} of column {name!r} is {value:.3g}, and single precision "
-            f"ends at {_SINGLE.max:.2g}. Correct it, or keep the column in a larger unit."
+            f"{path}: row {first + row + 1} of column {name!r} is {value:.3g}, and single "
+            f"precision ends at {_SINGLE.max:.2g}. Correct it, or keep the column in a larger "
+            "unit."
         )
 
 
@@ -54,8 +78,7 @@ def _place(data: Any, bad: np.ndarray, names: Sequence[str]) -> tuple[int, str, 
     return int(row), names[int(column)], data[row, column]
 
 
-def _check_columns(path: pathlib.Path, data: Any, names: Sequence[str]) -> None:
-    columns, low, high = _ranges(data)
+def _check_columns(path: pathlib.Path, names: Sequence[str], columns, low, high) -> None:
     spread, largest = high - low, np.maximum(np.abs(low), np.abs(high))
     relative = 1e3 * _SINGLE.eps * largest
     bad = (spread > 0) & (

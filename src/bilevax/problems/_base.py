@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PyTree
 from .._core.numbers import as_positive
 from .._core.tree import axpy
 from .._core.types import Function, Number, Scalar
-from .._rows.blocks import mean_over_rows
+from .._rows.blocks import mean_over_rows, on_disk
 from .._rows.data import as_data
 from .._rows.samplers import Batch
 
@@ -145,6 +145,8 @@ class ObjectiveProblem(AbstractProblem):
         if self.update is None:
             raise TypeError(_NO_SWEEP)
         # A sweep need not be a mean over rows: it sees them all.
+        if on_disk(batch.rows):
+            raise TypeError(_NO_SWEEP_ON_DISK)
         return call(self.update, x, y, batch.rows)
 
     def as_fixed_point(self, step_size: Number | Callable[[Any], Any]) -> "FixedPointProblem":
@@ -367,6 +369,10 @@ _NO_SWEEP = (
     "A fixed-point iteration needs a fixed-point form of the inner problem, and this "
     "problem has none: pass `update=`, use `problem.as_fixed_point(step_size)`, or solve "
     "the inner problem with bx.GradientDescent."
+)
+_NO_SWEEP_ON_DISK = (
+    "A problem's own `update` sees all rows at once, and rows on disk are read in blocks: pass "
+    "them as arrays, or solve the inner problem with bx.GradientDescent."
 )
 _NO_VALUE = (
     "This solver or estimator needs an inner problem that minimises, and a FixedPointProblem "
