@@ -161,6 +161,9 @@ def reproduce(
     resume: Annotated[
         bool, typer.Option("--resume", help="tuning: keep the finished runs of the output.")
     ] = False,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="amigo: all settings, without budgets of time.")
+    ] = False,
     output: Annotated[pathlib.Path, _option("Folder for the results.", "results")] = (
         pathlib.Path("results")
     ),
@@ -181,7 +184,8 @@ def reproduce(
             raise typer.Exit(0)
         if paper is None:
             raise UnusableError("Say which PAPER, or --list.")
-        given = {"seeds": seeds, "data": data, "resume": resume or None}
+        flags = {"resume": resume or None, "complete": complete or None}
+        given = {"seeds": seeds, "data": data} | flags
         options = {name: value for name, value in given.items() if value is not None}
         code = reproduce_papers(paper, figure, output, quick, seed, options, html)
     raise typer.Exit(code)
