@@ -29,6 +29,7 @@ PAPERS = {
         "1d": "newsgroups",
         "2": "grid",
         "3": "unrolled",
+        "coupled": "coupled",
         "4": "batches",
         "5": "distillation",
         "modern": "modern",

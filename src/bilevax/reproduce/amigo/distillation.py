@@ -100,6 +100,7 @@ def _picture(runs: dict, images: distilled.Images) -> Figure:
                 if of == setting:
                     line(axes, method, one.history[against], one.history[name])
             axes.grid(alpha=0.3)
+            axes.locator_params(axis="x", nbins=4)
             axes.set(xlabel=_AGAINST[against], ylabel=label if column == 0 else "")
         grid[0, column].set_title(f"Fig. 5, {_TITLES[setting]}")
     below(figure, grid[0, 0], 5)
