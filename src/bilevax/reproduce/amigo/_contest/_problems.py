@@ -51,7 +51,8 @@ class Contest(NamedTuple):
         of_batches = initial_state(
             problem, soba(outer_step_size=1.0, batch_size=BATCH), x, y0, key=jax.random.key(0)
         )
-        smooth = float(of_batches.loop.smoothness.step_size)
+        measured: Any = of_batches.loop.smoothness
+        smooth = float(measured.step_size)
         scale = 1 / float(jnp.max(jnp.abs(start.gradient)))
         return cls(problem, x, y0, smooth, scale, float(start.value), start.y)
 
@@ -87,7 +88,8 @@ def _words(data: pathlib.Path | None, quick: bool) -> tuple[Rows, Rows]:
     found = posts(data, quick, 0)
     counts = np.asarray((found.train[0] != 0).sum(axis=0)).ravel()
     often = np.flatnonzero(counts >= _POSTS_WITH_WORD)
-    return tuple((features.tocsc()[:, often].tocsr(), labels) for features, labels in found[:2])
+    kept = lambda rows: (rows[0].tocsc()[:, often].tocsr(), rows[1])
+    return kept(found.train), kept(found.valid)
 
 
 def _images(data: pathlib.Path | None, quick: bool) -> tuple[Rows, Rows]:
@@ -95,8 +97,8 @@ def _images(data: pathlib.Path | None, quick: bool) -> tuple[Rows, Rows]:
     pixels, labels = (found.train[0] + 1) / 2, found.train[1]
     half = min(_IMAGES, len(labels) // 2)
     order = np.random.default_rng(0).permutation(len(labels))
-    parts = order[:half], order[half : 2 * half]
-    return tuple((np.asarray(pixels[part], np.float32), labels[part]) for part in parts)
+    chosen = lambda part: (np.asarray(pixels[part], np.float32), labels[part])
+    return chosen(order[:half]), chosen(order[half : 2 * half])
 
 
 _SOURCES = {"words": _words, "pixels": _images, "cleaning": _images}
