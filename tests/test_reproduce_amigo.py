@@ -1,17 +1,30 @@
 """The figures of AmIGO: the eigenbasis, closed forms, quick forms."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.sparse
 
 import bilevax as bx
 from bilevax import reproduce
+from bilevax._core.result import Result
 from bilevax.problems import quadratic
-from bilevax.reproduce.amigo import _adjoint, _distilled, _eigenbasis, _posts, _sweep
+from bilevax.reproduce.amigo import (
+    _adjoint,
+    _distilled,
+    _eigenbasis,
+    _learning,
+    _posts,
+    _settings,
+    _sweep,
+    modern,
+)
+from bilevax.reproduce.amigo._contest import _problems, _runs, _timed
 
 FIGURES = {entry.name: entry for entry in reproduce.figures("amigo")}
 
@@ -21,14 +34,14 @@ def quick(name):
     return reproduce.run(FIGURES[name], quick=True)[0]
 
 
-@pytest.mark.parametrize("name", ["1", "2", "3"])
+@pytest.mark.parametrize("name", ["1", "2", "3", "coupled"])
 def test_quick_forms_pass(name):
     outcome = quick(name)
     assert outcome.checks and not outcome.failed, outcome.checks
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["1d", "4", "5"])
+@pytest.mark.parametrize("name", ["1d", "4", "5", "modern"])
 def test_quick_forms_on_data_pass(name):
     outcome = quick(name)
     assert outcome.checks and not outcome.failed, outcome.checks
@@ -139,3 +152,127 @@ def test_the_reference_adjoint_is_that_of_the_problem():
     near = found.descent(10, 1.0)
     assert found.distance(solved, found.gradient(solved)) == 0
     assert 0 < found.distance(near, found.gradient(solved)) < 1
+
+
+def test_the_grid_keeps_the_least_loss_and_never_what_diverged():
+    def run(*losses):
+        history = {"step": np.arange(len(losses)), "loss": np.array(losses)}
+        history |= {name: np.zeros(len(losses)) for name in ("accuracy", "test accuracy")}
+        return _learning.Learned(history, False)
+
+    short, long = {"inner_steps": 10}, {"inner_steps": 20}
+    first, second, third = run(3.0, 2.0), run(1.0, np.nan), run(3.0, 1.0)
+    found = {
+        ("itd", 0): (short, first),
+        ("itd", 1): (long, third),
+        ("amigo_cg", 0): (short, second),
+        ("amigo_cg", 1): (long, first),
+    }
+    assert _settings.best(found) == {"itd": third, "amigo_cg": first}
+    table = _settings.table(found)
+    assert table["inner_steps"].tolist() == ["10", "20", "10", "20"]
+    assert table["adjoint_steps"].tolist() == ["-"] * 4
+    assert len(_settings.choices("amigo_gd")) == 8 and len(_settings.choices("aid_cg")) == 4
+
+
+# How far each method is from l* at its best step, and that step.
+FAKE = {"soba": (0.1, 1.0), "amigo_gd": (0.3, 0.01), "vrbo": (0.2, 0.1)}
+
+
+def fake_run(calls):
+    """Values that are least at a method's best step, and fall with the seconds."""
+
+    def one(problem, method, step, seconds, points, seed, *, data, quick):
+        calls.append((method, step, seconds, seed))
+        off, best = FAKE[method]
+        if step > best:
+            return {name: [] for name in ("seconds", "rows", "steps", "values")}
+        last = (1 + off + (seed == 4) / 100 + np.log10(best / step)) * (1 + 1 / seconds)
+        values = [last * 2**i for i in reversed(range(points))]
+        times = [seconds / 2**i for i in reversed(range(points))]
+        return {"seconds": times, "rows": times, "steps": times, "values": values}
+
+    return one
+
+
+def test_the_comparison_tunes_reports_two_seeds_and_makes_no_run_twice(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(_runs, "one", fake_run(calls))
+    plan = _runs.Plan(
+        ("pixels",), tuple(FAKE), (0.01, 0.1, 1.0), 2.0, 3, 3, tmp_path / "runs.db", None, True
+    )
+    found = _runs.compared(plan, "pixels")
+    assert found.steps == {method: best for method, (_, best) in FAKE.items()}
+    assert set(found.runs) == {(method, seed) for method in FAKE for seed in (4, 5)}
+    assert _runs.ranked(found.runs) == ["soba", "vrbo", "amigo_gd"]
+    # Ten times as long, by the two best, on the first reported seed.
+    assert calls[-2:] == [("soba", 1.0, 20.0, 4), ("vrbo", 0.1, 20.0, 4)]
+    assert found.least == pytest.approx(1.11 * 1.05)
+    assert len(calls) == 9 + 6 + 2
+    assert _runs.compared(plan, "pixels") == found and len(calls) == 17
+    # What fails before its first look is worse than anything.
+    assert _runs.end(found.runs["soba", 4] | {"values": []}) == np.inf
+
+
+def test_the_quick_comparison_is_drawn_and_says_where_its_grid_ends(monkeypatch, tmp_path):
+    monkeypatch.setattr(_runs, "one", fake_run([]))
+    outcome = modern.make(quick=True, folder=tmp_path, seconds=1.0)
+    assert {check.verdict for check in outcome.checks} == {"REPORTED"}
+    assert outcome.table["method"].tolist() == ["AmIGO-GD", "SOBA"]
+    assert outcome.notes == ["Tuned to an end of the grid: SOBA (pixels), AmIGO-GD (pixels)."]
+    values = outcome.columns["values"]
+    assert outcome.columns["suboptimality"] == pytest.approx(values - values.min())
+    first = outcome.figure.axes[0]
+    # Two seeds a method, and one entry of the legend for both.
+    assert len(first.lines) == 4 and len(first.get_legend_handles_labels()[1]) == 2
+    assert (tmp_path / "contest.db").exists()
+
+
+def test_a_timed_run_is_looked_at_as_its_seconds_double(monkeypatch):
+    """A step takes a hundredth of a second, half of that after a while, and may fail."""
+
+    def runs(fails_at):
+        def part(contest, algorithm, state, steps):
+            pace = 0.01 if state < 100 else 0.005
+            failed = state + steps >= fails_at
+            result = Result.outer_nonfinite if failed else Result.successful
+            told = types.SimpleNamespace(state=state + steps, result=result)
+            return steps * pace, told
+
+        monkeypatch.setattr(_timed, "initial_state", lambda *args, **more: 0)
+        monkeypatch.setattr(_timed, "_part", part)
+        contest = _problems.Contest(None, None, None, 1.0, 1.0, 0.0, None)
+        algorithm = bx.algorithms.amigo_gd(outer_step_size=1.0)
+        return list(_timed.timed(contest, algorithm, 4.0, 4, 0))
+
+    seen = runs(np.inf)
+    assert [one.seconds for one in seen] == pytest.approx([0.5, 1, 2, 4], rel=0.02)
+    assert [one.solution.state for one in seen] == pytest.approx([50, 100, 300, 700], rel=0.02)
+    assert [round(one.seconds, 1) for one in runs(120)] == [0.5, 1.0]
+
+
+@pytest.mark.slow
+def test_the_value_function_of_the_comparison_is_that_of_scipy():
+    with jax.enable_x64(False):
+        found = _problems.contest("pixels", None, True)
+        (A, b), (V, c) = (
+            tuple(np.asarray(part, float) for part in data)
+            for data in (found.problem.inner_data, found.problem.outer_data)
+        )
+        x, start = np.asarray(found.x, float), np.zeros(found.y0.shape)
+    weight = 0.5 / start.size * np.exp(x)[:, None]
+
+    def loss(rows, labels, y):
+        scores = rows @ y
+        chosen = scores[np.arange(len(labels)), labels.astype(int)]
+        return np.mean(scipy.special.logsumexp(scores, axis=1) - chosen)
+
+    def objective(flat):
+        y = flat.reshape(start.shape)
+        off = scipy.special.softmax(A @ y, axis=1) - np.eye(y.shape[1])[b.astype(int)]
+        slope = A.T @ off / len(b) + 2 * weight * y
+        return loss(A, b, y) + np.sum(weight * y**2), slope.ravel()
+
+    options = {"maxiter": 5000, "gtol": 1e-8, "ftol": 1e-15}
+    end = scipy.optimize.minimize(objective, start.ravel(), jac=True, options=options)
+    assert found.value == pytest.approx(loss(V, c, end.x.reshape(start.shape)), rel=1e-3)

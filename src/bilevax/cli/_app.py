@@ -167,6 +167,18 @@ def reproduce(
     resume: Annotated[
         bool, typer.Option("--resume", help="tuning: keep the finished runs of the output.")
     ] = False,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="amigo: all settings, without budgets of time.")
+    ] = False,
+    modern: Annotated[
+        bool,
+        typer.Option(
+            "--modern", help="amigo: compare eleven stochastic methods; the same as a figure."
+        ),
+    ] = False,
+    seconds: Annotated[
+        float | None, _option("amigo, modern: CPU seconds a run.", "30", min=0.001)
+    ] = None,
     output: Annotated[pathlib.Path, _option("Folder for the results.", "results")] = (
         pathlib.Path("results")
     ),
@@ -187,7 +199,11 @@ def reproduce(
             raise typer.Exit(0)
         if paper is None:
             raise UnusableError("Say which PAPER, or --list.")
-        given = {"seeds": seeds, "data": data, "resume": resume or None}
+        if modern and (paper, figure) != ("amigo", None):
+            raise UnusableError("--modern is of amigo, and a figure of its own.")
+        figure = "modern" if modern else figure
+        flags = {"resume": resume or None, "complete": complete or None}
+        given = {"seeds": seeds, "data": data, "seconds": seconds} | flags
         options = {name: value for name, value in given.items() if value is not None}
         code = reproduce_papers(paper, figure, output, quick, seed, options, html)
     raise typer.Exit(code)

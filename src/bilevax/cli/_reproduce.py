@@ -75,7 +75,8 @@ def _chosen(paper: str, figure: str | None) -> list[Any]:
     """The figures of a paper, or the one that is named or has the panel that is."""
     entries = reproduce.figures(paper)
     if figure is None:
-        return entries
+        apart = reproduce.APART.get(paper, ())
+        return [entry for entry in entries if entry.name not in apart]
     panels = reproduce.PANELS[paper]
     one_of("--figure", figure, [*(entry.name for entry in entries), *panels])
     return [entry for entry in entries if entry.name == panels.get(figure, figure)]

@@ -8,9 +8,10 @@ Needs `pip install "bilevax[cli]"`.
 """
 
 from ._outcome import Check, Outcome, at_most, reported, within
-from ._papers import PANELS, PAPERS, figures, run
+from ._papers import APART, PANELS, PAPERS, figures, run
 
 __all__ = [
+    "APART",
     "PANELS",
     "PAPERS",
     "Check",

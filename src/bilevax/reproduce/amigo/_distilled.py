@@ -15,6 +15,7 @@ from ...datasets import fetch_mnist, load_digits
 from ...datasets._mnist import mnist_place
 from ...problems import distillation
 from .._outcome import Check, at_least, at_most, reported, within
+from ._clock import Clock
 from ._records import measured
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -79,13 +80,14 @@ def run(found: Images, method: str, setting: str, steps: int, seed: int) -> Lear
         **options,
     )
     rows = [jax.device_put(part) for part in (found.train, found.test)]
-    go = functools.partial(minimize, task.problem, algorithm, metrics=Partial(measured, *rows))
+    more = {"metrics": Partial(measured, *rows), "callback": (clock := Clock())}
+    go = functools.partial(minimize, task.problem, algorithm, **more)
     # The loss after one step is what D2 compares with.
     first = go(task.x0, task.y0, num_steps=1, key=jax.random.key(seed))
-    more = max(1, steps // _RECORDS)
-    last = go(num_steps=steps - 1, record_every=more, state=first.state)
+    every = max(1, steps // _RECORDS)
+    last = go(num_steps=steps - 1, record_every=every, state=first.state)
     joined = {n: np.concatenate([first.history[n], last.history[n]]) for n in last.history}
-    return Learned(joined, np.asarray(last.x.rows))
+    return Learned(joined | {"seconds": clock.seconds}, np.asarray(last.x.rows))
 
 
 def condition(found: Images, seed: int, judged: bool) -> Check:

@@ -21,6 +21,11 @@ STYLES: dict[str, tuple[str, Any, str]] = {
     "ttsa": ("#999933", "--", "TTSA"),
     "mrbo": ("#882255", "-", "MRBO"),
     "vrbo": ("#332288", ":", "VRBO"),
+    "soba": ("#000000", "-", "SOBA"),
+    "ma_soba": ("#777777", "--", "MA-SOBA"),
+    "saba": ("#D55E00", "-", "SABA"),
+    "srba": ("#E69F00", "-", "SRBA"),
+    "f2sa": ("#009E73", "-", "F2SA"),
 }
 
 

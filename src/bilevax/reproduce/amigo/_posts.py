@@ -12,6 +12,7 @@ from ...datasets import fetch_20newsgroups, load_digits
 from ...datasets._newsgroups import newsgroups_place
 
 Rows = tuple[Any, np.ndarray]
+HEADERS = ("headers", "footers", "quotes")
 _MISSING = (
     "20 Newsgroups is not in {0}: let bilevax.datasets.fetch_20newsgroups() fetch it where "
     "there is a network. Shown are scikit-learn's digits, their pixels as counts."

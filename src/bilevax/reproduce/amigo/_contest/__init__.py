@@ -1,0 +1,1 @@
+"""Stochastic methods on equal terms: as many CPU seconds, as many settings tried."""
