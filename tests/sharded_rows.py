@@ -243,7 +243,7 @@ def main():
     even = {"num": 64, "outer": 32, "dtype": np.float32}
     single = estimated("FullBatch", "Unrolled", np.float32)
     # The last has its rows in blocks too.
-    sizes = (66, 4), (66, 4, "sparse"), (40000, 2)
+    sizes = (66, 4), (40000, 2)
     found = {
         "table": {", ".join(names): entry(*names) for names in TESTED},
         "single": difference(single, **even),

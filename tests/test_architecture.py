@@ -94,6 +94,7 @@ HOOKS = {
         "extra_calls",
         "init",
         "length",
+        "most_steps",
         "plain_step",
         "prepare",
         "required",

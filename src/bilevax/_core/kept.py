@@ -94,10 +94,10 @@ def call(function: Callable[..., Any], arguments: tuple) -> Any:
             write(folder / name, hashlib.sha256(content).digest() + content)
     if content == _NONE:
         return function(*arguments)
-    program, results = pickle.loads(content)
+    program, results, rest = pickle.loads(content)
     leaves = jax.tree.leaves(eqx.filter(arguments, eqx.is_array))
     found = jax.export.deserialize(bytearray(program)).call(*leaves)
-    return jax.tree.unflatten(jax.tree.structure(results), found)
+    return eqx.combine(jax.tree.unflatten(jax.tree.structure(results), found), rest)
 
 
 def _read(path: pathlib.Path) -> bytes | None:
@@ -118,17 +118,17 @@ def _forget_old(folder: pathlib.Path) -> None:
 
 
 def _made(function: Callable[..., Any], arguments: tuple) -> bytes:
-    """The program of array leaves, and what its results, a list, are put into."""
+    """The program of array leaves, what its results, a list, are put into, and what else is
+    returned."""
     moving, static = eqx.partition(arguments, eqx.is_array)
     leaves, structure = jax.tree.flatten(moving)
     results = []
 
     def of_leaves(*leaves):
         found = function(*eqx.combine(structure.unflatten(leaves), static))
-        if not all(map(eqx.is_array, jax.tree.leaves(found))):
-            raise TypeError("not all results are arrays")
-        results.append(jax.tree.map(lambda leaf: 0, found))
-        return jax.tree.leaves(found)
+        arrays, rest = eqx.partition(found, eqx.is_array)
+        results.extend((jax.tree.map(lambda leaf: 0, arrays), rest))
+        return jax.tree.leaves(arrays)
 
     # They are checked lest another release means something else by them, and this one is not
     # read by another release.
@@ -136,7 +136,7 @@ def _made(function: Callable[..., Any], arguments: tuple) -> bytes:
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=_weak(a)) for a in leaves]
     try:
         program = jax.export.export(jax.jit(of_leaves), disabled_checks=known)(*shapes)
-        return pickle.dumps((bytes(program.serialize()), results[0]))
+        return pickle.dumps((bytes(program.serialize()), *results))
     except (AttributeError, NotImplementedError, TypeError, ValueError, pickle.PicklingError):
         return _NONE
 

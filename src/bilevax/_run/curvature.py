@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
 from .._core.numbers import as_count
+from .._core.program import program
 from .._core.types import BlockSize, Count, Number
 from .._rows.data import num_rows
 from .._rows.samplers import FullBatch, full
@@ -96,7 +97,7 @@ def curvature(
     return _curvature(problem, x, y, num_products, strong_convexity, key, sampler.block_size)
 
 
-@eqx.filter_jit
+@program
 def _curvature(problem, x, y, num_products, bound, key, block_size) -> Curvature:
     flat, unravel = ravel_pytree(y)
     batch = full(problem.inner_data, block_size)

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
+from .._core.program import program
 from .._core.tree import axpy, norm
 from .._rows.data import num_rows
 from .._rows.samplers import AbstractSampler, common_block_size, full
@@ -108,7 +109,7 @@ def drawing(readers: PyTree) -> Iterator[AbstractSampler]:
             yield node
 
 
-@eqx.filter_jit
+@program
 def _probe(problem, x, y, block_size, samplers):
     batch, rows = full(problem.inner_data, block_size), num_rows(problem.inner_data)
 

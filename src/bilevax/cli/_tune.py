@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from .._core.kept import programs_kept
 from ._call import Call
 from ._errors import UnusableError
 from ._folder import (
@@ -34,6 +35,11 @@ SUCCESS, FAILED, INTERRUPTED = 0, 1, 130
 
 def tune_dataset(given: dict[str, Any], call: Call) -> int:
     """Run it, and return the exit code."""
+    with programs_kept():
+        return _tune(given, call)
+
+
+def _tune(given: dict[str, Any], call: Call) -> int:
     settings, folder = _begin(given, call)
     saved = saved_settings(folder)
     check_same(folder, saved, settings)
