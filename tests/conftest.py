@@ -26,9 +26,9 @@ if "BILEVAX_TEST_OPTIMISED" not in os.environ:
 import jax
 import pytest
 
-# Traces are millions of objects that stay; to look through them again at every step of their
-# growth took a tenth of the suite.
-gc.set_threshold(200_000, 50, 100)
+# Traces are millions of objects that stay. Only new ones are searched for garbage: to look
+# through all again at every step of their growth takes a tenth of the suite.
+gc.set_threshold(200_000, 10**6)
 
 
 def pytest_unconfigure():
@@ -56,18 +56,28 @@ def _x64():
 def _programs_are_dropped():
     """Each compiled program maps memory, of which a process has only so many pieces.
 
-    Linux allows 65,530 unless told otherwise. Until they get scarce, programs are kept: all
-    modules call the same small operations, and many the same programs on the same problems.
+    Linux allows 65,530 unless told otherwise. Until they get scarce, or memory does, programs
+    are kept: all modules call the same small operations, and many the same programs on the
+    same problems.
     """
     yield
-    if _mapped_pieces() > 25_000:
+    if _mapped_pieces() > 25_000 or _resident_bytes() > 7e9:
         jax.clear_caches()
+        gc.collect()
 
 
 def _mapped_pieces():
     """Of this process; where that is not known, too many."""
     maps = pathlib.Path("/proc/self/maps")
     return len(maps.read_bytes().splitlines()) if maps.exists() else float("inf")
+
+
+def _resident_bytes():
+    """Of this process; where that is not known, none."""
+    pages = pathlib.Path("/proc/self/statm")
+    return (
+        int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
+    )
 
 
 @pytest.fixture
@@ -101,9 +111,9 @@ def _pictures_are_drawn_where_they_are_looked_at(request, monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _the_users_cache_is_left_alone(tmp_path_factory):
-    """What the suite caches is kept for as long as it runs."""
-    folder = tmp_path_factory.mktemp("cache")
+def _the_users_cache_is_left_alone():
+    """What the suite caches is kept for as long as it runs, for all of its workers."""
+    folder = pathlib.Path(os.environ["BILEVAX_TEST_PROGRAMS"]) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pooch.os_cache", lambda project: folder / project)
         yield
