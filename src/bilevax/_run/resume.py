@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from .._core import kept
 from ..algorithms._base import Algorithm
 from ..problems._base import AbstractProblem
 from .arguments import initial_estimate
@@ -50,7 +51,10 @@ def _start(static, arrays):
     # Only ever traced, and that once for each kind of arguments, like other programs.
     structure, others = static
     leaves = [b if a is None else a for a, b in zip(arrays, others, strict=True)]
-    problem, algorithm, x, y = structure.unflatten(leaves)
+    return kept.call(_first, tuple(structure.unflatten(leaves)))
+
+
+def _first(problem: AbstractProblem, algorithm: Algorithm, x: PyTree, y: PyTree) -> PyTree:
     estimate = initial_estimate(problem, algorithm.hypergradient, x, y, None)
     return estimate, algorithm.outer.init(x), None if algorithm.output is None else x
 

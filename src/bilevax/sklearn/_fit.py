@@ -14,6 +14,7 @@ from .._core.kept import programs_kept
 from .._core.program import program
 from ._choice import Choice, Gain, Judged, choose, gain, overfits, stale
 from ._descriptions import NUM_OWN, descriptions, standardised
+from ._device import placed
 from ._penalties import Outer, Penalties
 from ._plan import Plan, everything, nested, one_split, trains
 from ._search import (
@@ -260,7 +261,7 @@ def _at(rule: Penalties, x: Outer) -> jax.Array:
 def _of_every_run(x: Outer, step: int, num_runs: int) -> Outer:
     """The mean over runs of the penalties at a step, for each of so many runs."""
     means = (part[step].mean(axis=0) for part in x)
-    return jax.device_put(Outer(*(np.broadcast_to(m, (num_runs, *m.shape)) for m in means)))
+    return placed(Outer(*(np.broadcast_to(m, (num_runs, *m.shape)) for m in means)))
 
 
 _UNUSABLE = (

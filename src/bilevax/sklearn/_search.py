@@ -18,6 +18,7 @@ from ..hypergradients import Implicit
 from ..problems._stacked import Stacked, Weights
 from ..solvers._equation import InnerEquation
 from ..solvers._separable import SeparableCG, SeparableNewton
+from ._device import placed
 from ._penalties import Outer, Penalties
 from ._task import Models, Tolerances
 
@@ -130,7 +131,7 @@ def shared_start(models: Models, grid: np.ndarray, num_descriptions: int) -> Sta
     best = np.nanargmin(losses, axis=0)
     each = list(enumerate(best[plan.run]))
     chosen = [np.stack([found[i][part][m] for m, i in each]) for part in (0, 1)]
-    return Start(np.log(grid)[best], losses, Weights(*jax.device_put(chosen)))
+    return Start(np.log(grid)[best], losses, Weights(*placed(chosen)))
 
 
 def _rises(losses: np.ndarray) -> bool:
@@ -236,7 +237,7 @@ def _trace(models: Models, x0: Outer, records: list) -> Trace:
 def _judge(models: Models, problem) -> Judge:
     features, targets, _ = problem.outer_data
     plan, room = models.plan, models.watches.room
-    parts = jax.device_put([room(plan.judge), room(plan.valid)])
+    parts = placed([room(plan.judge), room(plan.valid)])
     return Judge(problem.outer, (features, targets), *parts)
 
 

@@ -4,12 +4,12 @@ import dataclasses
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import scipy.sparse
 
 from ..problems._penalised import as_features
 from ..problems._stacked import Rows, Scaling, Stacked, Weights, stacked
+from ._device import placed
 from ._grams import Sets
 from ._moments import moments
 from ._penalties import Outer, Penalties
@@ -113,7 +113,7 @@ class Task:
     def on_device(self) -> tuple[Any, Any]:
         """Features and targets, moved once for all problems."""
         targets = filled(self.targets, self.rooms[0])
-        return self._moved(self.features), jax.device_put(targets)
+        return self._moved(self.features), placed(targets)
 
     @cached_property
     def squares_on_device(self):
@@ -124,7 +124,7 @@ class Task:
         sparse = scipy.sparse.issparse(features)
         if sparse:
             return as_features(features)
-        return jax.device_put(filled(features, *self.rooms))
+        return placed(filled(features, *self.rooms))
 
 
 class Level(NamedTuple):
@@ -139,7 +139,7 @@ class Level(NamedTuple):
 
     def of(self, weights: np.ndarray) -> Rows:
         """Its rows on the device, of such weights."""
-        return Rows(*self.task.on_device, self.room(weights))
+        return Rows(*self.task.on_device, placed(self.room(weights)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Models:
             self.trains.of(plan.train),
             self.watches.of(plan.valid),
             loss=task.loss,
-            scaling=Scaling(*jax.device_put(list(units))),
+            scaling=Scaling(*placed(list(units))),
             penalties=penalties,
             num_outputs=task.num_outputs,
         )
@@ -213,7 +213,7 @@ class Models:
         many groups as features."""
         columns = self.task.rooms[1]
         return Penalties(
-            *jax.device_put(
+            *placed(
                 [
                     self.plan.run.astype(np.int32),
                     filled(descriptions, len(descriptions), columns),
@@ -226,7 +226,7 @@ class Models:
         """The runs' variables where each has one penalty for all features."""
         runs, sizes = self.plan.num_runs, (num_descriptions, self.task.rooms[1])
         shared = np.broadcast_to(log_penalties, (runs,))
-        return jax.device_put(Outer(shared, *(np.zeros((runs, size)) for size in sizes)))
+        return placed(Outer(shared, *(np.zeros((runs, size)) for size in sizes)))
 
     def own(self, y: Weights) -> tuple[np.ndarray, np.ndarray]:
         """The weights of the features that there are, and the intercepts."""
