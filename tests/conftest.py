@@ -27,7 +27,7 @@ import jax
 import pytest
 
 # Traces are millions of objects that stay. Only new ones are searched for garbage: to look
-# through all again at every step of their growth takes a tenth of the suite.
+# through all again takes seconds, each time, in some test that has nothing to do with it.
 gc.set_threshold(200_000, 10**6)
 
 

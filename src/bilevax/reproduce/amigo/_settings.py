@@ -30,14 +30,21 @@ def choices(method: str) -> list[dict[str, Any]]:
 
 
 def tried(
-    rows: Posts, methods: tuple[str, ...], batch_size: int, steps: int, seed: int
+    rows: Posts,
+    methods: tuple[str, ...],
+    batch_size: int,
+    steps: int,
+    seed: int,
+    budget: float,
+    complete: bool,
 ) -> Found:
-    """A run of every method at every setting, without a budget of time."""
+    """A run of every method: within a budget of seconds, or complete, at every setting."""
     found = {}
     for method in methods:
-        for number, options in enumerate(choices(method)):
-            _log.info("%s, batches of %d, %s", method, batch_size, options)
-            run = learn(rows, method, batch_size, steps, seed, options=options)
+        for number, options in enumerate(choices(method) if complete else [{}]):
+            _log.info("%s, batches of %d%s", method, batch_size, f", {options}" * complete)
+            seconds = np.inf if complete else budget
+            run = learn(rows, method, batch_size, steps, seed, seconds, options)
             found[method, number] = options, run
     return found
 

@@ -9,7 +9,6 @@ Complete: all 300 steps of every curve, and of each method the best of the setti
 Quick, or where the posts are missing: digits, batches of 50 and 200, 30 steps, three methods.
 """
 
-import logging
 import pathlib
 
 import jax
@@ -19,12 +18,11 @@ from matplotlib.figure import Figure
 from .._outcome import Check, Outcome, reported, within
 from . import _post_rules as rules
 from . import _settings as settings
-from ._learning import Learned, learn
+from ._learning import Learned
 from ._picture import below, line
-from ._posts import Posts, posts
+from ._posts import posts
 from ._records import columns
 
-_log = logging.getLogger(__name__)
 _SMALL = ("amigo_cg", "amigo_gd", "aid_gd")
 _ORDERED = ("amigo_cg", "amigo_gd", "aid_gd", "aid_fp", "aid_n", "itd")
 _OTHERS = ("stocbio", "bsa", "ttsa", "mrbo", "vrbo")
@@ -45,24 +43,11 @@ def make(
         methods = _SMALL if rows.small else _ORDERED + _OTHERS
         steps, runs = 30 if rows.small else _STEPS, {}
         for size in sizes:
-            for method, one in _of(rows, methods, size, steps, seed, complete).items():
-                runs[size, method] = one
+            found = settings.tried(rows, methods, size, steps, seed, _BUDGET, complete)
+            runs |= {(size, method): one for method, one in settings.best(found).items()}
     checks = [check for size in sizes for check in _compared(runs, size)]
     notes = [] if rows.note is None else [rows.note]
     return Outcome(_columns(runs), _picture(runs, sizes), checks, notes=notes)
-
-
-def _of(
-    rows: Posts, methods: tuple[str, ...], size: int, steps: int, seed: int, complete: bool
-) -> dict[str, Learned]:
-    """Runs of all methods at a batch size."""
-    if complete:
-        return settings.best(settings.tried(rows, methods, size, steps, seed))
-    found = {}
-    for method in methods:
-        _log.info("%s, batches of %d", method, size)
-        found[method] = learn(rows, method, size, steps, seed, _BUDGET)
-    return found
 
 
 def _compared(runs: Runs, size: int) -> list[Check]:

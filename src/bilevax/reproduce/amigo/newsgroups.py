@@ -59,7 +59,9 @@ def make(
     with jax.enable_x64(False):
         rows = posts(data, quick, seed)
         plan = _QUICK if rows.small else _FULL
-        table, runs = _on_random_rows(rows, plan, seed, complete)
+        batches = plan.batch_size, plan.steps, seed, plan.budget
+        found = settings.tried(rows, plan.methods, *batches, complete)
+        runs = settings.best(found)
         checks = _ordered(runs, plan, 0.0 if rows.small else 0.03)
         runs |= _on_all_rows(rows, plan, seed, data)
         checks += rules.ahead(rows, seed)
@@ -68,21 +70,9 @@ def make(
     notes = [n for n in (rows.note, *_cut(runs, plan)) if n is not None]
     names = ("step", "rows", "calls", "seconds", "loss", "accuracy", "test accuracy")
     data_columns = columns(("run",), {(name,): one for name, one in runs.items()}, names)
+    table = settings.table(found) if complete else None
     shown = () if table is None else tuple(table)
     return Outcome(data_columns, picture(runs), checks, table, shown, notes)
-
-
-def _on_random_rows(rows: Posts, plan: _Plan, seed: int, complete: bool):
-    """At the default settings, or at the best of the grid, with the grid as a table."""
-    batches = plan.batch_size, plan.steps, seed
-    if complete:
-        found = settings.tried(rows, plan.methods, *batches)
-        return settings.table(found), settings.best(found)
-    runs = {}
-    for method in plan.methods:
-        _log.info("%s, batches of %d", method, plan.batch_size)
-        runs[method] = learn(rows, method, *batches, plan.budget)
-    return None, runs
 
 
 def _on_all_rows(
