@@ -7,8 +7,10 @@ Prints a line of JSON: relative differences by name, and collectives of compiled
 """
 
 import json
+import pathlib
 import re
 import sys
+import tempfile
 import warnings
 
 import jax
@@ -19,6 +21,8 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh
 
 import bilevax as bx
+from bilevax._core import kept
+from bilevax._core.program import program
 from bilevax._rows.sharded import ShardedRows
 from bilevax._run.loop import chunk
 
@@ -212,6 +216,15 @@ def collectives(num, devices, kind="dense"):
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in names}
 
 
+def beside():
+    """Whether programs that are kept take rows on devices beside what is free to go there."""
+    with tempfile.TemporaryDirectory() as folder:
+        token = kept._folder.set(pathlib.Path(folder))
+        found = program(jnp.matmul)(bx.shard_rows(rows(64)[0]).padded, jnp.ones(5))
+        kept._folder.reset(token)
+    return np.allclose(found, rows(64)[0].sum(1))
+
+
 def refused(place):
     try:
         place()
@@ -251,6 +264,7 @@ def main():
         "drawn": drawn(),
         "products": products(),
         "collectives": [collectives(*size) for size in sizes],
+        "beside": beside(),
         "refused": refusals(),
     }
     print(json.dumps(found))

@@ -42,6 +42,7 @@ def test_sharded_rows_give_what_one_device_gives(found):
     assert found["single"] <= 1e-6
     assert all(error <= 1e-12 for error in found["others"].values()), found["others"]
     assert all(error <= 1e-14 for error in found["products"]), found["products"]
+    assert found["beside"]
 
 
 def test_a_full_batch_step_sums_and_gathers_nothing(found):

@@ -64,12 +64,19 @@ def settled(arguments: tuple) -> tuple:
     """The same, of arrays that are bound to their device, where programs are kept.
 
     Results of a kept program are, and a call of others as the first one would compile anew.
+    Where some are on several devices, or on another one, the free ones go where those are.
     """
-    if _folder.get() is None:
+    if _folder.get() is None or len(_devices(arguments)) > 1:
         return arguments
     free, rest = eqx.partition(arguments, _is_free)
     places = jax.tree.map(lambda a: a.sharding, free)
     return eqx.combine(jax.device_put(free, places), rest)
+
+
+def _devices(arguments: tuple) -> set[Any]:
+    """All on which something is."""
+    arrays = [a for a in jax.tree.leaves(arguments) if isinstance(a, jax.Array)]
+    return {device for a in arrays if not is_traced(a) for device in a.devices()}
 
 
 def _is_free(leaf: Any) -> bool:
