@@ -31,24 +31,23 @@ class Wide(eqx.Module):
         return cls(jnp.zeros_like(number, jnp.uint32), jnp.asarray(number, jnp.uint32))
 
     @classmethod
-    def product(cls, calls: Array, rows: int) -> "Wide":
-        """calls x rows, by long multiplication with digits of 16 bits."""
-        calls = jnp.asarray(calls, jnp.uint32)
+    def product(cls, calls: Array, numbers: "int | np.ndarray") -> "Wide":
+        """calls x numbers that are known, by long multiplication with digits of 16 bits."""
+        calls, numbers = jnp.asarray(calls, jnp.uint32), np.asarray(numbers, np.uint64)
+        if np.all(numbers <= 1):
+            return cls.of(calls * numbers.astype(np.uint32))
         low, high = calls & 0xFFFF, calls >> 16
-        low_rows, high_rows = jnp.uint32(rows & 0xFFFF), jnp.uint32(rows >> 16)
-        total = cls(high * high_rows, low * low_rows)
-        for middle in (low * high_rows, high * low_rows):
+        words = numbers.astype(np.uint32)  # the lower ones
+        above = (numbers >> np.uint64(32)).astype(np.uint32)
+        low_digits, high_digits = words & np.uint32(0xFFFF), words >> np.uint32(16)
+        total = cls(high * high_digits + calls * above, low * low_digits)
+        for middle in (low * high_digits, high * low_digits):
             total = total + cls(middle >> 16, middle << 16)
         return total
 
-    @classmethod
-    def multiple(cls, calls: Array, number: int) -> "Wide":
-        """calls x number, of a number that may have more than 32 bits."""
-        product = cls.product(calls, number & 0xFFFFFFFF)
-        high = jnp.asarray(calls, jnp.uint32) * jnp.uint32(number >> 32)
-        return cls(product.high + high, product.low)
-
     def __add__(self, other: "Count") -> "Wide":
+        if isinstance(other, int) and other == 0:
+            return self
         other = Wide.of(other)
         low = self.low + other.low
         return Wide(self.high + other.high + (low < self.low).astype(jnp.uint32), low)
@@ -184,19 +183,33 @@ class Tally:
         if all(map(known, jax.tree.leaves(step, is_leaf=is_wide))):
             return carried
         changing = jax.tree.map(keep(False), step, is_leaf=is_wide)
-        total = Wide(*carried.T) + Wide(*packed(changing).T)
-        return jnp.stack((total.high, total.low), axis=1)
+        return _as_words(Wide(*carried.T) + Wide(*packed(changing).T))
 
-    def total(self, carried: Packed, num_steps: Array) -> Cost:
+    def total(self, carried: Packed, num_steps: Array) -> Packed:
         """The sum over so many steps."""
-        every = jax.tree.map(lambda number: Wide.multiple(num_steps, number), self._constant)
-        return every + _STRUCTURE.unflatten([Wide(*words) for words in carried])
+        constant = np.array(jax.tree.leaves(self._constant), np.uint64)
+        every = Wide.product(num_steps, constant)
+        return _as_words(every + Wide(*carried.T))
 
 
 def packed(cost: Cost) -> Packed:
     """All numbers of a cost as one array."""
-    wide = jax.tree.leaves(cost.wide(), is_leaf=is_wide)
-    return jnp.stack([jnp.stack((number.high, number.low)) for number in wide])
+    numbers = jax.tree.leaves(cost, is_leaf=is_wide)
+    if all(isinstance(number, int) for number in numbers):
+        return jnp.asarray([divmod(number, 2**32) for number in numbers], jnp.uint32)
+    wide = [Wide.of(number) for number in numbers]
+    columns = [jnp.stack(words) for words in ([w.high for w in wide], [w.low for w in wide])]
+    return jnp.stack(columns, axis=1)
+
+
+def _as_words(numbers: Wide) -> Packed:
+    """Many numbers as one array."""
+    return jnp.stack((numbers.high, numbers.low), axis=1)
+
+
+def wide(words: Packed) -> Cost:
+    """The cost again, in compiled code."""
+    return _STRUCTURE.unflatten([Wide(*number) for number in words])
 
 
 def unpacked(words: np.ndarray) -> Cost:

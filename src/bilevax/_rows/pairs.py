@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
+from .._core.keys import split
 from .samplers import AbstractSampler
 
 
@@ -26,7 +26,7 @@ class Pairs(AbstractSampler):
         return self.outer.rows(data[0]), self.inner.rows(data[1])
 
     def tickets(self, data, state, key: PRNGKeyArray, num):
-        keys = jax.random.split(key)
+        keys = split(key, 2, self.random)
         outer, outer_state = self.outer.tickets(data[0], state[0], keys[0], num)
         inner, inner_state = self.inner.tickets(data[1], state[1], keys[1], num)
         return (outer, inner), (outer_state, inner_state)

@@ -11,7 +11,7 @@ import numpy as np
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .._core.cost import Cost, Packed, Tally, packed, unpacked
+from .._core.cost import Cost, Packed, Tally, unpacked
 from .._core.growth import Growth, half_the_digits
 from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
@@ -68,8 +68,11 @@ class LoopState(eqx.Module):
 
     def key_of(self, step: Index) -> PRNGKeyArray:
         """The key of an outer step."""
-        key = jax.random.wrap_key_data(self.key, impl=self.key_impl)
-        return jax.random.fold_in(key, step)
+        return jax.random.fold_in(self.first_key(), step)
+
+    def first_key(self) -> PRNGKeyArray:
+        """The key that those of the steps are made from."""
+        return jax.random.wrap_key_data(self.key, impl=self.key_impl)
 
     def step_key(self) -> PRNGKeyArray:
         """The key of the next outer step."""
@@ -158,7 +161,7 @@ class Loop:
     def _prepared(self, carry: Carry) -> Carry:
         """The same, with what the next estimates draw where there is nothing left."""
         estimator, state = self._algorithm.hypergradient, carry.state
-        due, key = state.step % estimator.ahead == 0, state.step_key()
+        due, key = state.step % estimator.ahead == 0, self._key(state)
         new = estimator.ready(self._problem, state.hypergradient, key, due)
         return eqx.tree_at(lambda c: c.state.hypergradient, carry, new)
 
@@ -207,9 +210,14 @@ class Loop:
             given = state.hypergradient
             if self._supply.num:
                 given = self._supply.given(carry.ahead, state)
-            return estimator(self._problem, state.x, given, state.step_key())
+            return estimator(self._problem, state.x, given, self._key(state))
         found = estimator.estimate(self._problem, state.x, state.hypergradient)
         return *found, Result.successful
+
+    def _key(self, state: LoopState) -> PRNGKeyArray:
+        """The key of a step; where nothing is drawn, one that is there already."""
+        random = self._algorithm.hypergradient.random
+        return state.step_key() if random else state.first_key()
 
     def _output_converged(self, algorithm: Algorithm, carry: Carry, estimate, converged):
         """Whether the gradient is small at what is shown too, and what it took to know.
@@ -308,7 +316,7 @@ def records_of(loop: Loop, algorithm, metrics, every, records, stop_at, between)
         index, carry, _ = at
         return loop.goes_on(carry) & (index < records) & (carry.state.step < stop_at)
 
-    shapes = jax.eval_shape(lambda carry: row(metrics, carry, Cost()), loop.start)
+    shapes = jax.eval_shape(lambda carry: row(metrics, carry, loop.tally.start), loop.start)
     room = lambda shape: jnp.zeros((RECORDS, *shape.shape), shape.dtype)
     # As many turns as records are wanted: rows that nobody reads would take a chunk of one
     # step ten times as long.
@@ -325,7 +333,7 @@ def records_of(loop: Loop, algorithm, metrics, every, records, stop_at, between)
     )
 
 
-def row(metrics, carry: Carry, cost: Cost) -> dict[str, Any]:
+def row(metrics, carry: Carry, cost: Packed) -> dict[str, Any]:
     """What is recorded of a step, where a chunk has cost so much."""
     return {
         "taken": carry.running,
@@ -333,7 +341,7 @@ def row(metrics, carry: Carry, cost: Cost) -> dict[str, Any]:
         "value": carry.state.hypergradient.value,
         "gradient_norm": carry.gradient_norm,
         "residuals": residuals(carry.state),
-        "cost": packed(cost),
+        "cost": cost,
         "metrics": evaluate(metrics, carry.state),
     }
 

@@ -1,7 +1,6 @@
 """The analytic estimator: the outer gradient, as if y did not depend on x."""
 
-import jax
-
+from .._core.keys import split
 from .._core.result import first_failure
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ..solvers import AbstractSolver
@@ -49,7 +48,7 @@ class Analytic(AbstractTwoStage):
         self.outer_sampler = as_sampler(outer_batch_size)
 
     def __call__(self, problem, x, state, key):
-        inner_key, outer_key = jax.random.split(key)
+        inner_key, outer_key = split(key, 2, self.random)
         inner, cost, result = self.solve_inner(
             problem, x, state.inner_state, inner_key, state.k
         )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax.tree
 from jax.flatten_util import ravel_pytree
 
-from .._core.cost import Tally
+from .._core.cost import Tally, wide
 from .._core.numbers import as_count, as_positive
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import axpy
@@ -112,4 +112,4 @@ class FiniteDifference(AbstractTwoStage):
 
         start = jnp.zeros_like(flat), tally.start
         total, cost = jax.lax.fori_loop(0, num, add, start)
-        return unravel(total), tally.total(cost, jnp.uint32(num))
+        return unravel(total), wide(tally.total(cost, jnp.uint32(num)))

@@ -9,6 +9,7 @@ import optax.tree
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.cost import Cost
+from .._core.keys import split
 from .._core.result import Result, finite_or, first_failure
 from .._rows.samplers import AbstractSampler, BatchSize, FullBatch, as_sampler, full
 from ..solvers import AbstractSolver, SolverState
@@ -146,7 +147,7 @@ class Implicit(AbstractTwoStage):
         return *super().samplers(state), state.linear_state.sampler, state.cross_sampler
 
     def __call__(self, problem, x, state, key):
-        inner_key, outer_key, linear_key, cross_key = jax.random.split(key, 4)
+        inner_key, outer_key, linear_key, cross_key = split(key, 4, self.random)
         inner, inner_cost, inner_result = self.solve_inner(
             problem, x, state.inner_state, inner_key, state.k, self.order == "x first"
         )

@@ -10,6 +10,7 @@ import optax.tree
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.cost import Cost
+from .._core.keys import split
 from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
@@ -207,7 +208,7 @@ class Joint(AbstractHypergradient):
         return total
 
     def prepare(self, problem, state, key):
-        inner_key, outer_key, seed_key = jax.random.split(key, 3)
+        inner_key, outer_key, seed_key = split(key, 3, self.random)
         inner, outer = self._draws
         draw = self._draw_ahead
         inner_rows = draw(
@@ -216,7 +217,8 @@ class Joint(AbstractHypergradient):
         outer_rows = draw(
             self.outer_sampler, problem.outer_data, state.outer_rows.sampler, outer_key, outer
         )
-        drawn = inner_rows, outer_rows, jax.random.bits(seed_key, dtype=jnp.uint32)
+        seed = jax.random.bits(seed_key, dtype=jnp.uint32) if self.random else state.seed
+        drawn = inner_rows, outer_rows, seed
         return eqx.tree_at(self.drawn, state, drawn)
 
     def drawn(self, state):
@@ -258,8 +260,8 @@ class Joint(AbstractHypergradient):
 
     def _length(self, series: Neumann, k: Index, seed: Any) -> Index:
         """The products of the series, or of its random term."""
-        key = jax.random.key(seed) if series.random else jax.random.key(0)
-        return series.length(jax.random.fold_in(key, k), k)
+        key = jax.random.key(seed if series.random else 0)
+        return series.length(jax.random.fold_in(key, k) if series.random else key, k)
 
     def _readers(self, problem) -> tuple[Reader, Reader]:
         inner = Reader(problem.inner_data, self.inner_sampler)

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.cost import Cost
+from .._core.keys import split
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import axpy
 from .._core.types import Number, StepSize
@@ -158,7 +158,7 @@ class _Step:
 
     def __init__(self, penalty: Penalty, problem, x, state: PenaltyState, key):
         self._penalty, self._problem, self._x, self._state = penalty, problem, x, state
-        self._keys = jax.random.split(key, 4)
+        self._keys = split(key, 4, penalty.random)
         start = state.y if penalty.start == "penalised" else state.minimiser
         self._w, self._inner, self._cost, result = penalty.inner.solve_or_keep(
             InnerEquation(problem, x),

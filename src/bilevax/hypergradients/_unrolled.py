@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from .._core.cost import Cost
+from .._core.keys import split
 from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.types import Count
@@ -105,7 +106,7 @@ class Unrolled(AbstractTwoStage):
         self.max_num_steps = None if max_num_steps is None else int(max_num_steps)
 
     def __call__(self, problem, x, state, key):
-        inner_key, outer_key = jax.random.split(key)
+        inner_key, outer_key = split(key, 2, self.random)
         y, solver = self.start_inner(problem, x, state.inner_state)
         run = self.inner.prepare(InnerEquation(problem, x), y, solver, inner_key, state.k)
         differentiated = self._differentiated(run.num_steps)

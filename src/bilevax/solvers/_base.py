@@ -11,6 +11,7 @@ import optax.tree
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
+from .._core.keys import split
 from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype, norm
@@ -309,7 +310,7 @@ class AbstractIterativeSolver(AbstractSolver):
 
     def prepare(self, equation, u, state, key, k) -> "Solve":
         """All that comes before the first iteration, batches drawn."""
-        length_key, batch_key = jax.random.split(key)
+        length_key, batch_key = split(key, 2, self.random)
         n = self.length(length_key, k)
         if self.sampler.deterministic or self.one_batch_per_solve:
             batch, drawn = self.sampler.draw(equation.data, state.sampler, batch_key)
