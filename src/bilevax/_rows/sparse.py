@@ -34,6 +34,11 @@ class Compressed(eqx.Module):
     starts: Int[Array, "*parts rows_plus_1"]
     shape: tuple[int, int] = eqx.field(static=True)
 
+    def __check_init__(self):
+        # This gives XLA its sparse products, which a program that was traced by another process
+        # calls without `product`.
+        import jax.experimental.sparse  # noqa: F401
+
     @classmethod
     def of(cls, matrix) -> "Compressed":
         """From a SciPy CSR matrix."""
