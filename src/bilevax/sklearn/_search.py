@@ -241,21 +241,13 @@ def _judge(models: Models, problem) -> Judge:
     return Judge(problem.outer, (features, targets), *parts)
 
 
-def shared_refit(
-    models: Models, log_penalty: float, num_descriptions: int, kept: bool, found: Weights
-):
+def shared_refit(models: Models, log_penalty: float, num_descriptions: int, kept: bool):
     """The models of a plan under one penalty, and whether they are solved: to rounding, if
-    they are `kept` and not only described, or there is time for it. Where there is not, from
-    the one model that was `found` under it on some of the rows."""
+    they are `kept` and not only described, or there is time for it."""
     made, tolerances = _shared(models, num_descriptions), models.tolerances
     tol = tolerances.steps if models.large and not kept else tolerances.refit
     x = models.outer(log_penalty, num_descriptions)
-    y = made.y0
-    if models.large:
-        # Fewer rows may have had room for more features.
-        num = y.weights.shape[1]
-        y = Weights(*placed([np.asarray(found.weights)[:, :num], np.asarray(found.intercept)]))
-    return _solved(models, made.problem, x, y, tol)
+    return _solved(models, made.problem, x, made.y0, tol)
 
 
 def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
