@@ -3,6 +3,8 @@
 import importlib.util
 import io
 import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +99,33 @@ def test_only_so_many_are_kept(folder, monkeypatch):
     for size in (1, 2, 3):
         norm(jnp.ones(size))
     assert len(files(folder)) == 2
+
+
+SPARSE = """
+import pathlib, sys
+import jax, numpy as np, scipy.sparse
+from bilevax._core import kept
+from bilevax._rows.sparse import AbstractSparse, SparseMatrix
+
+def never(*_):
+    raise AssertionError("made again")
+
+kept._folder.set(folder := pathlib.Path(sys.argv[1]))
+if folder.exists():
+    kept._made = never
+matrix = SparseMatrix(scipy.sparse.csr_array(np.diag([1.0, 2.0])))
+multiply = jax.jit(lambda *given: kept.call(AbstractSparse.__matmul__, given))
+print(multiply(matrix, np.ones(2)).tolist())
+"""
+
+
+def test_sparse_products_of_another_process(tmp_path):
+    """XLA knows them there, where nothing traces one."""
+    command = [sys.executable, "-c", SPARSE, str(tmp_path / "traced")]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "[1.0, 2.0]\n"), done.stderr
+    assert len(files(tmp_path / "traced")) == 1
 
 
 def test_where(tmp_path, monkeypatch):

@@ -188,6 +188,20 @@ def test_a_solve_that_ends_too_early_says_so():
     assert bool(result == bx.Result.inner_max_steps)
 
 
+def test_each_model_starts_at_zero_where_that_is_lower():
+    stack = made("multinomial", np.arange(MODELS))
+    x = jnp.full(SIZE, -5.0)
+    random = np.random.default_rng(1)
+    far = jax.tree.map(lambda a: jnp.asarray(100 * random.standard_normal(a.shape)), stack.y0)
+    expected, found = (
+        hypergradient(stack.problem, x, y, tol=1e-10)[2] for y in (stack.y0, far)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    # From solved models there is nothing to do.
+    again = hypergradient(stack.problem, x, found, tol=1e-10)[2]
+    jax.tree.map(np.testing.assert_array_equal, again, found)
+
+
 def test_a_system_without_curvature_is_told_and_leaves_the_others_alone():
     """The first of three is indefinite: solve_separately stops there, short of its goal."""
     matrices = jnp.stack([jnp.diag(jnp.array([1.0, -2.0])), jnp.eye(2), 3 * jnp.eye(2)])

@@ -26,14 +26,32 @@ class Inverses(NamedTuple):
     penalties: Float[Array, "models size 1"]
 
 
+class Diagonal(eqx.Module):
+    """What a `Preconditioner` makes of x and y where it has no matrices: inverses that outputs
+    share, and those of what outputs have in common, each with one output."""
+
+    inverses: Weights
+    alone: Weights
+    num_rows: Float[Array, ""]
+
+    def __call__(self, r: Weights) -> Weights:
+        return jax.tree.map(self._of_part, r, self.inverses, self.alone)
+
+    def _of_part(self, r: Array, inverse: Array, alone: Array) -> Array:
+        if r.shape[-1] == 1:
+            return self.num_rows * inverse * r
+        common = jnp.mean(r, axis=-1, keepdims=True)
+        return self.num_rows * (inverse * r + (alone - inverse) * common)
+
+
 class Inverse(eqx.Module):
     """What a `Preconditioner` makes of x and y.
 
-    - `matrices`: between the scales, if they are no diagonals;
+    - `matrices`: between the scales;
     - `alone`: the curvature of what outputs have in common.
     """
 
-    matrices: Float[Array, "models *outputs size size"] | None
+    matrices: Float[Array, "models *outputs size size"]
     scales: Float[Array, "models size outputs"]
     alone: Float[Array, "models size 1"]
     num_rows: Float[Array, ""]
@@ -48,10 +66,7 @@ class Inverse(eqx.Module):
         return _split(self.num_rows * (found + common / self.alone))
 
     def _apply(self, r: Array) -> Array:
-        scaled = self.scales * r
-        if self.matrices is not None:
-            scaled = _product(self.matrices, scaled)
-        return self.scales * scaled
+        return self.scales * _product(self.matrices, self.scales * r)
 
 
 class Preconditioner(AbstractPreconditioner):
@@ -97,16 +112,16 @@ class Preconditioner(AbstractPreconditioner):
         """
         return Preconditioner(self.problem, each=self.each, frozen=_frozen(self, x, y))
 
-    def __call__(self, x, y: Weights) -> "Inverse":
+    def __call__(self, x, y: Weights) -> Diagonal | Inverse:
         penalties, num_outputs = self._penalties(x), y.intercept.shape[1]
-        if self.squares is not None:
-            matrices, scales = None, jax.lax.rsqrt(_positive(self._diagonals(y) + penalties))
-        else:
-            kept = self.inverses(x, y, None) if self.frozen is None else self.frozen
-            matrices, scales = kept.matrices, _following(kept, penalties)
         # The sum of the intercepts is held at 0 with this curvature.
         alone = penalties.at[:, -1].set(num_outputs)
-        return Inverse(matrices, scales, alone, self._inner.num_rows)
+        num_rows = self._inner.num_rows
+        if self.squares is not None:
+            inverses = 1 / _positive(self._diagonals(y) + penalties)
+            return Diagonal(_split(inverses), _split(1 / alone), num_rows)
+        kept = self.inverses(x, y, None) if self.frozen is None else self.frozen
+        return Inverse(kept.matrices, _following(kept, penalties), alone, num_rows)
 
     def _penalties(self, x) -> Float[Array, "models size 1"]:
         return jnp.pad(self._inner.penalties(x), ((0, 0), (0, 1)))[..., None]

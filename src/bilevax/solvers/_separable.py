@@ -183,6 +183,9 @@ class _Iterate(NamedTuple):
 class SeparableNewton(AbstractSeparable):
     r"""Newton's method on each problem, with conjugate gradient and a line search.
 
+    It starts at y, or at zero where that is lower: of a model whose penalties have changed much
+    rows can be wrong and sure of it, and have slopes without curvature to step by.
+
     It stops where $F^\top M F / 2 \le$ `tol` for every problem: with the inverse Hessian
     for M that is what is left to gain, in the units of g, whatever the scale of y.
     The inner objective says each problem's own value: `inner.by_model(x, y, batch)`.
@@ -211,6 +214,7 @@ class SeparableNewton(AbstractSeparable):
         values, low_values = _values(*given), _values(*self.lowered(given))
         gradient, low_gradient = _gradient(values), _gradient(low_values)
         goal, dtype = 2 * self.tol, float_dtype(u)
+        u = _lower(values, u, optax.tree.zeros_like(u))
 
         at_start = self.preconditioner(inner.x, u)
         fresh = self.preconditioner.depends_on_y
@@ -237,8 +241,9 @@ class SeparableNewton(AbstractSeparable):
 
         # The first step goes nowhere: it finds out where u is.
         none, zeros = jnp.int32(0), optax.tree.zeros_like(u)
+        tried = jnp.int32(2)  # where to start
         unknown = jnp.full_like(dots(u, u), jnp.inf)
-        start = _Iterate(none, u, unknown, zeros, unknown, zeros, none, none)
+        start = _Iterate(none, u, unknown, zeros, unknown, zeros, none, tried)
         unfinished = lambda s: (s.count <= self.num_steps) & jnp.any(s.decrement > goal)
         end = jax.lax.while_loop(unfinished, step, start)
         short = jnp.any(~(end.decrement <= goal))
@@ -264,6 +269,14 @@ def _values(problem, x: PyTree, rows: Any) -> Callable[[PyTree], _Each]:
 
 def _gradient(values: Callable[[PyTree], _Each]) -> Callable[[PyTree], PyTree]:
     return jax.grad(lambda y: jnp.sum(values(y)))
+
+
+def _lower(values: Callable[[PyTree], _Each], u: PyTree, other: PyTree) -> PyTree:
+    """Each problem's lower one of two points."""
+    better = values(other) < values(u)
+    return jax.tree.map(
+        lambda a, b: jnp.where(better.reshape((-1,) + (1,) * (a.ndim - 1)), b, a), u, other
+    )
 
 
 def _line_search(values: Callable, s: _Iterate):
