@@ -240,7 +240,8 @@ def _refitted(task: Task, searched: Models, weights, start, traces, choice, opti
     plan = everything(weights, np.zeros(1, int) if own else run)
     models = Models.of(task, plan, searched.of_one_split)
     log_shared, num = start.log_penalties[0], options.num_descriptions
-    y, converged = shared_refit(models, log_shared, num, choice.family == "shared")
+    only = choice.family == "shared"
+    y, converged = shared_refit(models, options.grid, log_shared, num, only)
     penalties = np.full(task.features.shape[1], np.exp(log_shared))
     if choice.family != "shared":
         described = _descriptions(models, models.own(y)[0], options)

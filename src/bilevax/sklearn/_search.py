@@ -241,13 +241,22 @@ def _judge(models: Models, problem) -> Judge:
     return Judge(problem.outer, (features, targets), *parts)
 
 
-def shared_refit(models: Models, log_penalty: float, num_descriptions: int, kept: bool):
+def shared_refit(
+    models: Models, grid: np.ndarray, log_penalty: float, num_descriptions: int, kept: bool
+):
     """The models of a plan under one penalty, and whether they are solved: to rounding, if
-    they are `kept` and not only described, or there is time for it."""
+    they are `kept` and not only described, or there is time for it.
+
+    Those of large data go down the grid, as the search did: from zero a small penalty takes
+    longer than all larger ones and it.
+    """
     made, tolerances = _shared(models, num_descriptions), models.tolerances
-    tol = tolerances.steps if models.large and not kept else tolerances.refit
-    x = models.outer(log_penalty, num_descriptions)
-    return _solved(models, made.problem, x, made.y0, tol)
+    tol, y = tolerances.steps if models.large and not kept else tolerances.refit, made.y0
+    larger = np.sort(np.log(grid))[::-1]
+    for each in larger[larger > log_penalty] if models.large else ():
+        x = models.outer(each, num_descriptions)
+        y, _ = _solved(models, made.problem, x, y, tolerances.grid)
+    return _solved(models, made.problem, models.outer(log_penalty, num_descriptions), y, tol)
 
 
 def refit(models: Models, penalties: Penalties, x: Outer, y: Weights):
