@@ -211,17 +211,16 @@ class CG(AbstractIterativeSolver):
 
     def _start(self, equation, z, residual) -> _CGState:
         """The state before the first product."""
-        rhs, first, rhs_norm = equation.rhs, norm(residual), norm(equation.rhs)
+        rhs, first = equation.rhs, norm(residual)
         unit, one = power_of_two(first), jnp.ones_like(first)
-        divided = lambda v: scale(1 / unit, v)
-        r = divided(residual)
+        r = scale(1 / unit, residual)
         weight = self._metric(equation, one).weight_at(r)
         metric = self._metric(equation, weight)
-        pair, rhs_size = metric.pair(r), metric.size(divided(rhs))
-        square = metric.square(pair)
-        size, reach = jnp.sqrt(square), jnp.zeros_like(first)
+        pair = metric.pair(r)
+        square, rhs_size = metric.square(pair), metric.size(rhs) / unit
+        size, reach, rhs_norm = jnp.sqrt(square), jnp.zeros_like(first), norm(rhs)
         if z is not None:
-            reach = metric.reach(divided(z), divided(optax.tree.sub(rhs, residual)))
+            reach = metric.reach(z, optax.tree.sub(rhs, residual)) / unit
         failure: Any = metric.failure(square, first)
         solved = first <= self._floor(rhs_norm)
         return _CGState(

@@ -17,7 +17,7 @@ import optax.tree
 from jaxtyping import Array, Float, PyTree
 
 from .._core.result import Result
-from .._core.tree import norm, scale
+from .._core.tree import float_dtype, norm, scale
 
 Number = Float[Array, ""]
 # A residual, and M times it where that is another vector: the first and the last.
@@ -30,6 +30,10 @@ class AbstractMetric(eqx.Module):
     @abc.abstractmethod
     def pair(self, residual: PyTree) -> Pair:
         """A residual, and last the direction along which it is reduced."""
+
+    @abc.abstractmethod
+    def weight_at(self, residual: PyTree) -> Number:
+        """The weight with which this residual is near 1, 1 where a metric has none."""
 
     @abc.abstractmethod
     def size(self, vector: PyTree) -> Number:
@@ -47,10 +51,6 @@ class AbstractMetric(eqx.Module):
     def failure(self, square: Number, euclidean: Number) -> Any:
         """Why no direction leads from a residual with these norms, if none does."""
 
-    def weight_at(self, residual: PyTree) -> Number:
-        """The weight with which this residual is near 1, where the metric has one."""
-        return power_of_two(self.size(residual))
-
     def square(self, pair: Pair) -> Number:
         """The square of the norm of a residual that is near 1 in scale."""
         return dot(pair[0], pair[-1])
@@ -61,6 +61,9 @@ class Plain(AbstractMetric):
 
     def pair(self, residual):
         return (residual,)
+
+    def weight_at(self, residual):
+        return jnp.ones((), float_dtype(residual))
 
     def size(self, vector):
         return norm(vector)
@@ -89,6 +92,9 @@ class Preconditioned(AbstractMetric):
 
     def pair(self, residual):
         return residual, self._pull(residual)
+
+    def weight_at(self, residual):
+        return power_of_two(self.size(residual))
 
     def size(self, vector):
         return _root(vector, self.inverse(vector)) / self.weight
