@@ -59,8 +59,9 @@ class CG(AbstractIterativeSolver):
     stops, unless the system is solved to half the digits already, and another product, with
     $H p$, says why: with `bx.Result.indefinite` where H takes both signs on the
     plane of p and $H p$ (of a semidefinite H, $p^\top H p = 0$ only where $H p = 0$), and
-    with `bx.Result.singular` otherwise: never with a NaN. Norms and products of unit vectors
-    neither under- nor overflow, whatever the scales of H and b.
+    with `bx.Result.singular` otherwise: never with a NaN. Nothing over- or underflows, whatever
+    the scales of H and b: a solve divides its residuals by one power of two, and takes the
+    steps where that is not enough along unit vectors.
 
     As the inner solver it is for a g that is quadratic in y: it solves $H d = -\nabla_y g$
     from where it starts, and goes to y + d. There the gradient is compared with that of a
@@ -164,8 +165,9 @@ class CG(AbstractIterativeSolver):
         steepness = jnp.sqrt((s.square + square) / s.length) / length
         stiffness = jnp.maximum(s.stiffness, steepness)
         reach = s.reach + length * jnp.sqrt(s.length)
-        z, yes = axpy(length * s.unit, s.direction, u), jnp.array(True)
-        step = _Step(z, pair, square, stiffness, reach, jnp.int32(0), yes, Result.successful)
+        z = axpy(length * s.unit, s.direction, u)
+        outcome = jnp.int32(0), jnp.array(True), Result.successful
+        step = _Step(z, pair, square, stiffness, reach, *outcome)
         # Whether rounding is small beside p^T H p, which did not underflow, and beside the
         # system at z. Nothing here is true of a NaN.
         noise = _eps(curvature) * stiffness
