@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from .types import Index
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
 def uniform_integers(
-    key: PRNGKeyArray, shape: tuple[int, ...], num: int | Array
+    key: PRNGKeyArray, shape: tuple[int, ...], num: Index
 ) -> Int[Array, "..."]:
     """`jax.random.randint(key, shape, 0, num)`, bit for bit.
 
