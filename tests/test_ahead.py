@@ -37,6 +37,7 @@ def implicit(inner=None, linear=None, **sizes):
 ESTIMATORS = {
     "implicit": (implicit, 4),
     "unrolled": (lambda: bx.Unrolled(descent(), outer_batch_size=SIZE), 2),
+    "one batch a solve": (lambda: implicit(linear=bx.CG(2, batch_size=8)), 4),
     # The outer rows and as many as a random term may take: how many steps y takes is decided
     # within the solve, and the cross rows by a state.
     "mixed": (
@@ -53,7 +54,6 @@ ESTIMATORS = {
 COUNTED = {
     "analytic": (lambda: bx.Analytic(descent(), outer_batch_size=SIZE), 2),
     "x first": (lambda: implicit(order="x first"), 4),
-    "one batch a solve": (lambda: implicit(linear=bx.CG(2, batch_size=8)), 3),
     "blocks": (lambda: implicit(outer_batch_size=bx.Blocks(8)), 3),
     "given": (lambda: implicit(cross_batch_size=bx.Batches([[0, 1], [2, 3], [4, 5]])), 3),
 }

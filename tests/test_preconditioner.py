@@ -87,6 +87,22 @@ def test_a_multiple_of_the_identity_changes_nothing():
         assert cost.on_host().hvp == plain_cost.on_host().hvp == num
 
 
+@pytest.mark.parametrize("size", [1e-20, 1e-10, 1e10, 1e20])
+def test_at_every_scale_of_single_precision(size):
+    """Of M, of the system, and of a start far from the solution or at it."""
+    spread = np.logspace(-1, 1, 40)
+    H, b = stretched(np.float32, spread)
+    exact = -np.linalg.solve(np.asarray(H, float), np.asarray(b, float))
+    near = jnp.asarray(exact, jnp.float32)
+    for inverse in (None, Stretched(jnp.asarray(spread * size, jnp.float32))):
+        solver = bx.CG(steps(60), preconditioner=inverse)
+        for scale, start in ((1.0, near), (1.0, 1e3 * near), (size, None), (size, size * near)):
+            z, _, _, result = solve(solver, H, jnp.float32(scale) * b, start)
+            assert result == bx.Result.successful
+            error = np.linalg.norm(np.asarray(z, float) / scale - exact)
+            assert error < 1e-3 * np.linalg.norm(exact)
+
+
 def test_a_preconditioned_step_is_that_of_the_textbook():
     """Nocedal and Wright, Algorithm 5.3, in NumPy."""
     H, b = (np.asarray(a) for a in stretched(spread=np.logspace(-1, 1, 40)))

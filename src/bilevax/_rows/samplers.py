@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
+from .._core.integers import uniform_integers
 from .._core.numbers import as_count
 from .._core.tree import is_traced
 from .._core.types import BlockSize, Count, Index, Keys
@@ -250,7 +251,7 @@ class RandomRows(AbstractSampler):
         return self.batch_size
 
     def tickets(self, data, state, key, num):
-        return jax.random.randint(key, (num, self.batch_size), 0, num_rows(data)), state
+        return uniform_integers(key, (num, self.batch_size), num_rows(data)), state
 
     def batch(self, data, ticket):
         return take(data, ticket)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._core.integers import uniform_integers
 from .._core.types import Index
 from .._rows.data import num_rows, row_leaves
 from .._rows.samplers import AbstractSampler, Batch, FullBatch, full, take
@@ -29,7 +30,7 @@ class Reader(eqx.Module):
         """So many random rows; all of a level without data."""
         if not row_leaves(self.data):
             return self.whole()
-        return take(self.data, jax.random.randint(key, (size,), 0, num_rows(self.data)))
+        return take(self.data, uniform_integers(key, (size,), num_rows(self.data)))
 
     def rows_of(self, size: int | None) -> int:
         """Rows of what `some` returns, or of all where the size is `None`."""

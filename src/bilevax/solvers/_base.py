@@ -300,9 +300,9 @@ class AbstractIterativeSolver(AbstractSolver):
         return None
 
     def drawn_for(self, data, state, keys):
-        n = self.length(keys[0], jnp.int32(0))
+        n = 1 if self.one_batch_per_solve else self.length(keys[0], jnp.int32(0))
         most = n if isinstance(n, int) else self.most_steps
-        if self.one_batch_per_solve or not most:
+        if not most:
             return None
         batch_keys = jax.vmap(jax.random.split)(keys)[:, 1]
         draw = self.sampler.drawn_for if most is n else self.sampler.drawn_singly_for

@@ -16,7 +16,7 @@ from .._core.types import Function, Number, NumSteps, Scalar
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
 from ._base import AbstractIterativeSolver, checked_num_steps
 from ._equation import AbstractLinearEquation, as_linear
-from ._metric import AbstractMetric, Measures, Plain, Preconditioned
+from ._metric import AbstractMetric, Pair, Plain, Preconditioned, dot, power_of_two
 from ._quadratic import at_start, is_inner, solve_quadratic
 from ._tolerance import checked_tolerance
 
@@ -24,14 +24,20 @@ _Number = Float[Array, ""]
 
 
 class _CGState(eqx.Module):
+    """Residuals and directions are divided by `unit`, near the first residual, once a solve:
+    their squares neither over- nor underflow before they are far below its rounding."""
+
     residual: PyTree  # rhs - H z
     direction: PyTree
-    size: _Number  # |residual|, here and below in the solver's metric
+    unit: _Number
+    weight: _Number  # of the metric, in which all that follows is measured
+    square: _Number  # |residual|^2
+    length: _Number  # |direction|^2
+    reach: _Number  # |z|, or more: of where it started, and of all steps since
     rhs_size: _Number
     start_size: _Number  # the larger of |rhs| and the first |residual|
     stiffness: _Number  # the largest |H p| / |p| seen, a lower bound on |H|
-    rhs_norm: _Number  # Euclidean, for the tolerance
-    measures: Measures | None  # what the metric remembers
+    rhs_norm: _Number  # Euclidean, and not divided, for the tolerance
     checks: Int[Array, ""]  # products spent on examining doubtful steps
     finished: Bool[Array, ""]
     breakdown: Result
@@ -53,8 +59,9 @@ class CG(AbstractIterativeSolver):
     stops, unless the system is solved to half the digits already, and another product, with
     $H p$, says why: with `bx.Result.indefinite` where H takes both signs on the
     plane of p and $H p$ (of a semidefinite H, $p^\top H p = 0$ only where $H p = 0$), and
-    with `bx.Result.singular` otherwise: never with a NaN. Norms and products of unit vectors
-    neither under- nor overflow, whatever the scales of H and b.
+    with `bx.Result.singular` otherwise: never with a NaN. Nothing over- or underflows, whatever
+    the scales of H and b: a solve divides its residuals by one power of two, and takes the
+    steps where that is not enough along unit vectors.
 
     As the inner solver it is for a g that is quadratic in y: it solves $H d = -\nabla_y g$
     from where it starts, and goes to y + d. There the gradient is compared with that of a
@@ -146,51 +153,31 @@ class CG(AbstractIterativeSolver):
 
     def step(self, equation, u, state, batch):
         equation, s = as_linear(equation), state.method
-        metric = self._metric(equation)
-        # Products of unit vectors and norms only: squares would over- and underflow.
-        length = metric.length(s.direction, s.measures)
-        p = scale(1 / length, s.direction)
+        metric = self._metric(equation, s.weight)
         apply = equation.operator(batch)
-        product = apply(p)
-        curvature, steepness = _dot(p, product), metric.measure(product)
+        product = apply(s.direction)
+        curvature = dot(s.direction, product)
+        length = s.square / curvature
+        residual = axpy(-length, product, s.residual)
+        pair = metric.pair(residual)
+        square = metric.square(pair)
+        # Residuals in turn are orthogonal, so that this is |H p| / |p| without its square.
+        steepness = jnp.sqrt((s.square + square) / s.length) / length
         stiffness = jnp.maximum(s.stiffness, steepness)
-        a = s.size / length * s.size / curvature
-        z = axpy(a, p, u)
-        residual = axpy(-a, product, s.residual)
-        reach = metric.reach(z, s.measures, a)
-
-        clear = lambda: (jnp.array(True), residual, jnp.int32(0), Result.successful)
-        seen = _Seen(product, curvature, steepness, stiffness)
-        examine = lambda: _examine(apply, equation, metric, s, seen, z, residual)
-        # Whether rounding is small beside p^T H p, and beside the system at z.
+        reach = s.reach + length * jnp.sqrt(s.length)
+        z = axpy(length * s.unit, s.direction, u)
+        outcome = jnp.int32(0), jnp.array(True), Result.successful
+        step = _Step(z, pair, square, stiffness, reach, *outcome)
+        # Whether rounding is small beside p^T H p, which did not underflow, and beside the
+        # system at z. Nothing here is true of a NaN.
         noise = _eps(curvature) * stiffness
-        plain = (curvature > noise) & (noise * reach <= s.start_size)
-        sound, new, checks, breakdown = jax.lax.cond(plain, clear, examine)
-        kept = lambda new, old: jax.tree.map(lambda n, o: jnp.where(sound, n, o), new, old)
-        z, residual = kept((z, new), (u, s.residual))
-
-        pulled = metric.pull(residual)
-        size = metric.size(residual, pulled)
-        share = (size / s.size) ** 2
-        direction = axpy(share, s.direction, pulled)
-        failure = first_failure(breakdown, metric.failure(residual, size))
-        euclidean = norm(residual)
-        floor = self._at_floor(euclidean, size, reach, stiffness, s)
-        finished = ~sound | floor | (failure != Result.successful)
-        method = _CGState(
-            residual,
-            direction,
-            size,
-            s.rhs_size,
-            s.start_size,
-            stiffness,
-            s.rhs_norm,
-            metric.after(reach, size, share * length),
-            s.checks + checks,
-            finished,
-            failure,
-        )
-        return z, state.tick(method, euclidean)
+        least = float(jnp.finfo(curvature.dtype).tiny) / _eps(curvature)
+        enough = curvature > jnp.maximum(noise * s.length, least)
+        plain = enough & (noise * reach <= s.start_size)
+        carefully = lambda: _step_carefully(apply, equation.rhs, metric, s, u, product)
+        step = jax.lax.cond(plain, lambda: step, carefully)
+        method, euclidean = self._after(metric, s, step)
+        return step.z, state.tick(method, euclidean)
 
     def done(self, state):
         return state.method.finished
@@ -218,47 +205,128 @@ class CG(AbstractIterativeSolver):
     def result(self, equation, u, state):
         return first_failure(super().result(equation, u, state), state.method.breakdown)
 
-    def _metric(self, equation: AbstractLinearEquation) -> AbstractMetric:
+    def _metric(self, equation: AbstractLinearEquation, weight: _Number) -> AbstractMetric:
         """How residuals and directions are measured."""
         if self.preconditioner is None:
             return Plain()
-        return Preconditioned(equation.inverse(self.preconditioner))
+        return Preconditioned(equation.inverse(self.preconditioner), weight)
 
     def _start(self, equation, z, residual) -> _CGState:
         """The state before the first product."""
-        metric, rhs = self._metric(equation), equation.rhs
-        pulled = metric.pull(residual)
-        size, euclidean, rhs_norm = metric.size(residual, pulled), norm(residual), norm(rhs)
-        rhs_size = metric.measure(rhs)
-        failure: Any = metric.failure(residual, size)
-        solved = euclidean <= self._floor(rhs_norm)
+        rhs, first = equation.rhs, norm(residual)
+        unit, one = power_of_two(first), jnp.ones_like(first)
+        r = scale(1 / unit, residual)
+        weight = self._metric(equation, one).weight_at(r)
+        metric = self._metric(equation, weight)
+        pair = metric.pair(r)
+        square, rhs_size = metric.square(pair), metric.size(rhs) / unit
+        size, reach, rhs_norm = jnp.sqrt(square), jnp.zeros_like(first), norm(rhs)
+        if z is not None:
+            reach = metric.reach(z, optax.tree.sub(rhs, residual)) / unit
+        failure: Any = metric.failure(square, first)
+        solved = first <= self._floor(rhs_norm)
         return _CGState(
-            residual,
-            pulled,
-            size,
+            r,
+            pair[-1],
+            unit,
+            weight,
+            square,
+            square,
+            reach,
             rhs_size,
             jnp.maximum(size, rhs_size),
             jnp.zeros_like(size),
             rhs_norm,
-            metric.start(z, optax.tree.sub(rhs, residual), size),
             jnp.int32(0),
             solved | (failure != Result.successful),
             failure,
         )
 
+    def _after(self, metric: AbstractMetric, s: _CGState, step: "_Step"):
+        """The state after a step, and the Euclidean norm of its residual."""
+        share = step.square / s.square
+        scaled = metric.euclidean(step.pair, step.square)
+        euclidean = s.unit * scaled
+        failure = first_failure(step.breakdown, metric.failure(step.square, scaled))
+        floor = (euclidean <= self._floor(s.rhs_norm)) | self._at_rounding(s, step)
+        method = _CGState(
+            step.pair[0],
+            axpy(share, s.direction, step.pair[-1]),
+            s.unit,
+            s.weight,
+            step.square,
+            # A residual is orthogonal to the directions before it.
+            step.square + share**2 * s.length,
+            step.reach,
+            s.rhs_size,
+            s.start_size,
+            step.stiffness,
+            s.rhs_norm,
+            s.checks + step.checks,
+            ~step.sound | floor | (failure != Result.successful),
+            failure,
+        )
+        return method, euclidean
+
     def _floor(self, rhs_norm):
         relative = jnp.maximum(jnp.asarray(self.tol, rhs_norm.dtype), _eps(rhs_norm))
         return relative * rhs_norm
 
-    def _at_floor(self, euclidean, size, reach, stiffness, s: _CGState):
-        """Whether the residual is at the tolerance, or small and at the rounding level of H z.
+    def _at_rounding(self, s: _CGState, step: "_Step"):
+        """Whether the residual is small and at the rounding level of H z, or of its own start.
 
-        The level is that of the stiffest coordinate: it may be far above the residuals
+        The level of H z is that of the stiffest coordinate: it may be far above the residuals
         of the others, so it counts only where half the digits are there already.
         """
-        rounding = _eps(size) * stiffness * reach
-        rounding = jnp.minimum(rounding, math.sqrt(_eps(size)) * s.rhs_size)
-        return (euclidean <= self._floor(s.rhs_norm)) | (size <= rounding)
+        eps = _eps(step.square)
+        rounding = jnp.minimum(eps * step.stiffness * step.reach, math.sqrt(eps) * s.rhs_size)
+        return jnp.sqrt(step.square) <= jnp.maximum(rounding, eps**2 * s.start_size)
+
+
+class _Step(NamedTuple):
+    """Where a step leads, and what it tells."""
+
+    z: PyTree
+    pair: Pair
+    square: _Number
+    stiffness: _Number
+    reach: _Number
+    checks: Int[Array, ""]
+    sound: Bool[Array, ""]
+    breakdown: Any
+
+
+def _step_carefully(
+    product: Callable,
+    rhs: PyTree,
+    metric: AbstractMetric,
+    s: _CGState,
+    u: PyTree,
+    along: PyTree,
+) -> _Step:
+    """The same step, of products of unit vectors and norms only: squares would over- and
+    underflow. What rounding may have spoiled is examined."""
+    long = jnp.sqrt(s.length)
+    p, product_p = scale(1 / long, s.direction), scale(1 / long, along)
+    curvature, steepness = dot(p, product_p), metric.size(product_p)
+    stiffness = jnp.maximum(s.stiffness, steepness)
+    length = s.square / long / curvature
+    z = axpy(length * s.unit, p, u)
+    residual = axpy(-length, product_p, s.residual)
+    reach = s.reach + jnp.abs(length)
+    noise = _eps(curvature) * stiffness
+    plain = (curvature > noise) & (noise * reach <= s.start_size)
+    clear = lambda: (jnp.array(True), residual, jnp.int32(0), Result.successful)
+    seen = _Seen(product_p, curvature, steepness, stiffness)
+    # Products are of vectors of any scale, the right-hand side's is that of residuals.
+    residual_at = lambda z: scale(1 / s.unit, optax.tree.sub(rhs, product(z)))
+    examine = lambda: _examine(product, residual_at, metric, s, seen, z, residual)
+    sound, residual, checks, breakdown = jax.lax.cond(plain, clear, examine)
+    kept = lambda new, old: jax.tree.map(lambda n, o: jnp.where(sound, n, o), new, old)
+    z, residual = kept((z, residual), (u, s.residual))
+    pair = metric.pair(residual)
+    square = metric.square(pair)
+    return _Step(z, pair, square, stiffness, reach, checks, sound, breakdown)
 
 
 class _Seen(NamedTuple):
@@ -272,7 +340,7 @@ class _Seen(NamedTuple):
 
 def _examine(
     product: Callable,
-    equation: AbstractLinearEquation,
+    residual_at: Callable,
     metric: AbstractMetric,
     s: _CGState,
     seen: _Seen,
@@ -287,22 +355,22 @@ def _examine(
     most; the true one is carried on. If it is not, the curvature along H p tells a saddle
     from a kernel.
     """
-    half = math.sqrt(_eps(s.size))  # of the digits
+    half, size = math.sqrt(_eps(s.square)), jnp.sqrt(s.square)  # half of the digits
 
     def confirm():
-        true_residual = optax.tree.sub(equation.rhs, product(z))
-        close = metric.measure(optax.tree.sub(true_residual, residual)) <= 0.1 * s.size
+        true_residual = residual_at(z)
+        close = metric.size(optax.tree.sub(true_residual, residual)) <= 0.1 * size
         return close, true_residual, jnp.int32(1)
 
     def look_across():
         unit = jnp.where(seen.steepness > 0, 1 / seen.steepness, 0)
-        along = scale(unit, metric.pull(seen.product))
-        return _is_saddle(seen, _dot(along, product(along))), jnp.int32(1)
+        along = scale(unit, metric.pair(seen.product)[-1])
+        return _is_saddle(seen, dot(along, product(along))), jnp.int32(1)
 
-    likely = (seen.curvature > 0) & (half * metric.measure(residual) <= s.size)
+    likely = (seen.curvature > 0) & (half * metric.size(residual) <= size)
     unlikely = lambda: (jnp.array(False), residual, jnp.int32(0))
     sound, residual, checks = jax.lax.cond(likely, confirm, unlikely)
-    fine = sound | (s.size <= half * s.rhs_size)  # or solved already
+    fine = sound | (size <= half * s.rhs_size)  # or solved already
     nothing = lambda: (jnp.array(False), jnp.int32(0))
     saddle, more = jax.lax.cond(fine, nothing, look_across)
     failure = Result.where(saddle, Result.indefinite, Result.singular)
@@ -322,10 +390,6 @@ def _is_saddle(seen: _Seen, across: _Number) -> Bool[Array, ""]:
     lift = _ROUNDINGS * _eps(unit)
     first, last = first + lift, last + lift
     return (first < 0) | (last < 0) | (first * last < mixed**2)
-
-
-def _dot(a: PyTree, b: PyTree) -> _Number:
-    return jnp.asarray(optax.tree.vdot(a, b))
 
 
 def _eps(number: _Number) -> float:

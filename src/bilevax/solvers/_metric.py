@@ -11,122 +11,127 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, PyTree
 
-from .._core.result import Result, all_finite
-from .._core.tree import norm, scale
+from .._core.result import Result
+from .._core.tree import float_dtype, norm, scale
 
 Number = Float[Array, ""]
-
-
-class Measures(eqx.Module):
-    """Of a direction p and of an unknown z, in the metric."""
-
-    length: Number
-    reach: Number
+# A residual, and M times it where that is another vector: the first and the last.
+Pair = tuple[PyTree, ...]
 
 
 class AbstractMetric(eqx.Module):
     """Norms of residuals, directions and unknowns."""
 
     @abc.abstractmethod
-    def pull(self, residual: PyTree) -> PyTree:
-        """The direction along which a residual is reduced."""
+    def pair(self, residual: PyTree) -> Pair:
+        """A residual, and last the direction along which it is reduced."""
 
     @abc.abstractmethod
-    def size(self, residual: PyTree, pulled: PyTree) -> Number:
-        """The norm of a residual."""
+    def weight_at(self, residual: PyTree) -> Number:
+        """The weight with which this residual is near 1, 1 where a metric has none."""
 
     @abc.abstractmethod
-    def start(self, z: PyTree | None, product: PyTree, size: Number) -> Measures | None:
-        """What is remembered before the first step, of size |r|, from z with this H z."""
+    def size(self, vector: PyTree) -> Number:
+        """The norm of a residual of any scale."""
 
     @abc.abstractmethod
-    def length(self, direction: PyTree, measures: Any) -> Number:
-        """The length of a direction."""
+    def reach(self, z: PyTree, product: PyTree) -> Number:
+        """The length of an unknown z with this H z."""
 
     @abc.abstractmethod
-    def reach(self, z: PyTree, measures: Any, step: Number) -> Number:
-        """The length of the unknown, or a little more, after a step of this length to z."""
+    def euclidean(self, pair: Pair, square: Number) -> Number:
+        """The Euclidean norm of a residual with that square."""
 
     @abc.abstractmethod
-    def after(self, reach: Number, size: Number, carried: Number) -> Measures | None:
-        """What is remembered after a step: the next direction is a residual of that size,
-        and a share of that length of the last direction."""
+    def failure(self, square: Number, euclidean: Number) -> Any:
+        """Why no direction leads from a residual with these norms, if none does."""
 
-    @abc.abstractmethod
-    def failure(self, residual: PyTree, size: Number):
-        """Why no direction leads from this residual, if none does."""
-
-    def measure(self, residual: PyTree) -> Number:
-        """The norm of a residual that was not pulled yet."""
-        return self.size(residual, self.pull(residual))
+    def square(self, pair: Pair) -> Number:
+        """The square of the norm of a residual that is near 1 in scale."""
+        return dot(pair[0], pair[-1])
 
 
 class Plain(AbstractMetric):
     """Euclidean norms."""
 
-    def pull(self, residual):
-        return residual
+    def pair(self, residual):
+        return (residual,)
 
-    def size(self, residual, pulled):
-        del pulled
-        return norm(residual)
+    def weight_at(self, residual):
+        return jnp.ones((), float_dtype(residual))
 
-    def start(self, z, product, size):
-        return None
+    def size(self, vector):
+        return norm(vector)
 
-    def length(self, direction, measures):
-        return norm(direction)
-
-    def reach(self, z, measures, step):
+    def reach(self, z, product):
+        del product
         return norm(z)
 
-    def after(self, reach, size, carried):
-        return None
+    def euclidean(self, pair, square):
+        del pair
+        return jnp.sqrt(square)
 
-    def failure(self, residual, size):
+    def failure(self, square, euclidean):
+        del square, euclidean
         return Result.successful
 
 
 class Preconditioned(AbstractMetric):
-    """The norms of a preconditioner, `inverse`."""
+    """The norms of a preconditioner, `inverse`, whose scale is taken out.
+
+    - `weight`: M is divided by its square.
+    """
 
     inverse: Callable[[PyTree], PyTree]
+    weight: Number
 
-    def pull(self, residual):
-        return self.inverse(residual)
+    def pair(self, residual):
+        return residual, self._pull(residual)
 
-    def size(self, residual, pulled):
-        # Of unit vectors, so that nothing over- or underflows.
-        lengths = norm(residual), norm(pulled)
-        units = (jnp.where(length > 0, length, 1) for length in lengths)
-        parts = zip((residual, pulled), units, strict=True)
-        cosine = optax.tree.vdot(*(scale(1 / unit, v) for v, unit in parts))
-        root = jnp.sqrt(jnp.maximum(jnp.asarray(cosine), 0))
-        return root * jnp.sqrt(lengths[0]) * jnp.sqrt(lengths[1])
+    def weight_at(self, residual):
+        return power_of_two(self.size(residual))
 
-    def start(self, z, product, size):
-        if z is None:
-            return Measures(size, jnp.zeros_like(size))
+    def size(self, vector):
+        return _root(vector, self.inverse(vector)) / self.weight
+
+    def reach(self, z, product):
         # H stands for the inverse of M, which is not at hand.
-        return Measures(size, self.size(z, product))
+        return _root(z, product) * self.weight
 
-    def length(self, direction, measures):
-        return measures.length
+    def euclidean(self, pair, square):
+        del square
+        return norm(pair[0])
 
-    def reach(self, z, measures, step):
-        return measures.reach + jnp.abs(step)
-
-    def after(self, reach, size, carried):
-        # A residual is orthogonal to the directions before it.
-        return Measures(jnp.hypot(size, carried), reach)
-
-    def failure(self, residual, size):
-        sound = (size > 0) | (norm(residual) == 0)
-        known = Result.where(
-            all_finite(residual), Result.preconditioner, Result.adjoint_nonfinite
-        )
+    def failure(self, square, euclidean):
+        sound = (square > 0) | (euclidean == 0)
+        finite = jnp.isfinite(euclidean)
+        known = Result.where(finite, Result.preconditioner, Result.adjoint_nonfinite)
         return Result.where(sound, Result.successful, known)
+
+    def _pull(self, residual):
+        return scale(1 / self.weight, scale(1 / self.weight, self.inverse(residual)))
+
+
+def dot(a: PyTree, b: PyTree) -> Number:
+    """The inner product of two trees."""
+    return jnp.asarray(optax.tree.vdot(a, b))
+
+
+def power_of_two(size: Number) -> Number:
+    """One near a quarter of a size: to divide by it rounds nothing, nor does its inverse."""
+    kind = jnp.finfo(size.dtype)
+    near = jax.lax.reduce_precision(jax.lax.stop_gradient(size) / 4, kind.nexp, 0)
+    return jnp.maximum(near, float(kind.tiny))
+
+
+def _root(a: PyTree, b: PyTree) -> Number:
+    """The root of an inner product, of unit vectors so that nothing over- or underflows."""
+    lengths = norm(a), norm(b)
+    units = (jnp.where(length > 0, length, 1) for length in lengths)
+    cosine = dot(*(scale(1 / unit, v) for v, unit in zip((a, b), units, strict=True)))
+    return jnp.sqrt(jnp.maximum(cosine, 0)) * jnp.sqrt(lengths[0]) * jnp.sqrt(lengths[1])

@@ -7,6 +7,7 @@ import numpy as np
 import optax.tree
 from jaxtyping import Array, Int
 
+from .._core.integers import uniform_integers
 from .._core.tree import axpy, norm, scale
 from .._core.types import ArrayLike, NumSteps, Refused, StepSize
 from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
@@ -82,7 +83,7 @@ class Neumann(AbstractIterativeSolver):
         terms = self.terms(k)
         if self.lengths is not None:
             return self.lengths[k % len(self.lengths)]
-        return jax.random.randint(key, (), 0, terms) if self.randomized else terms
+        return uniform_integers(key, (), terms) if self.randomized else terms
 
     @property
     def most_steps(self):

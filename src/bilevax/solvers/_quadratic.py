@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, PyTree
 from .._core.cost import Cost
 from .._core.result import Result, first_failure
 from .._core.tree import norm
+from .._rows.samplers import without_drawn
 from ._equation import ANY, AdjointEquation, InnerEquation
 
 
@@ -29,6 +30,8 @@ def solve_quadratic(solver, equation: InnerEquation, u: PyTree, state, key, k):
     than rounding at the size of $H (u + d)$, g is not quadratic. That takes two residuals
     and two products more than the linear solve.
     """
+    # Rows drawn ahead are those of a linear solve by itself, which reads a key of its own.
+    state = state.with_sampler(without_drawn(state.sampler))
     batch, _ = solver.sampler.draw(equation.data, state.sampler, key)
     residual = equation.residual(u, batch)
     system = equation.linearized(u, residual, batch)
