@@ -33,27 +33,30 @@ def uniform_integers(
     integer = jnp.result_type(int)
     word = jnp.uint64 if integer == jnp.int64 else jnp.uint32
     # A multiple of 2^bits and a remainder, each of a draw of its own.
-    high, low = (_bits(half, shape, word) for half in _halves(jax.random.key_data(key)))
+    high, low = _bits(_halves(jax.random.key_data(key)), shape, word)
     span = jnp.maximum(num, 1).astype(word)
     root = jnp.asarray(2 ** (jnp.iinfo(word).bits // 2), word) % span
     return ((high % span * (root * root % span) + low % span) % span).astype(integer)
 
 
-def _halves(key: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """`jax.random.split`, of the numbers of a key."""
-    split = lambda i: _threefry(key[0], key[1], jnp.uint32(0), jnp.uint32(i))
-    return split(0), split(1)
+def _halves(key: Array) -> tuple[Array, Array]:
+    """`jax.random.split`, of the numbers of a key: the first and the second ones of two keys."""
+    return _threefry(key[0], key[1], jnp.uint32(0), jnp.arange(2, dtype=jnp.uint32))
 
 
-def _bits(key: tuple[Array, Array], shape: tuple[int, ...], word) -> Array:
-    """`jax.random.bits`, of the numbers of a key."""
-    places = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
-    first, second = _threefry(*key, jnp.zeros_like(places), places)
+def _bits(keys: tuple[Array, Array], shape: tuple[int, ...], word) -> Array:
+    """`jax.random.bits` of each of two keys."""
+    places = jnp.arange(math.prod(shape), dtype=jnp.uint32)
+    first, second = _threefry(*(part[:, None] for part in keys), jnp.uint32(0), places)
     if word == jnp.uint32:
-        return first ^ second
-    return first.astype(word) << 32 | second.astype(word)
+        drawn = first ^ second
+    else:
+        drawn = first.astype(word) << 32 | second.astype(word)
+    return drawn.reshape(2, *shape)
 
 
+# A function of its own is traced once a shape, however many draws a program has.
+@jax.jit
 def _threefry(k0: Array, k1: Array, x0: Array, x1: Array) -> tuple[Array, Array]:
     """Threefry-2x32 with 20 rounds (Salmon et al. 2011, section 3.3)."""
     keys = k0, k1, k0 ^ k1 ^ jnp.uint32(_PARITY)
