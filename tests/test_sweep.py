@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import distributed
 import jax.numpy as jnp
 import joblib
 import pytest
@@ -195,9 +196,6 @@ def test_runs_go_where_joblib_is_told_to_send_them(tmp_path, store):
 
 
 def test_dask_takes_the_runs(tmp_path, store):
-    distributed = pytest.importorskip(
-        "distributed", reason="Dask is no dependency: pip install dask distributed"
-    )
     function = Counted(tmp_path)
     with (
         distributed.Client(processes=False, dashboard_address=None),

@@ -40,7 +40,7 @@ def uniform_integers(
 
 
 def _halves(key: Array) -> tuple[Array, Array]:
-    """`jax.random.split`, of the numbers of a key: the first and the second ones of two keys."""
+    """`jax.random.split`, of the numbers of a key: the first and second ones of two keys."""
     return _threefry(key[0], key[1], jnp.uint32(0), jnp.arange(2, dtype=jnp.uint32))
 
 
