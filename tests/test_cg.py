@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+from bilevax.solvers._equation import AdjointEquation
 from doubles import Counted, Counter
 
 
@@ -131,3 +132,18 @@ def test_all_products_are_counted():
     # The first residual, the product along p, and the one across.
     assert [extra[name] for name in ("saddle", "down", "flat")] == [3, 3, 3]
     assert extra["stiff"] > 4
+
+
+def test_before_the_first_solve_nothing_is_nan(x32):
+    """The zeros that a state starts with are known to the compiler, which may reorder them."""
+    problem = bx.BilevelProblem(lambda x, y: jnp.sum(y**2), lambda x, y: jnp.sum((y - x) ** 2))
+
+    @jax.jit
+    def start():
+        zeros = jnp.zeros(3)
+        return bx.CG(2).init(AdjointEquation(problem, zeros, zeros, zeros), zeros).method
+
+    numbers = [
+        leaf for leaf in jax.tree.leaves(start()) if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in numbers)

@@ -215,7 +215,8 @@ class CG(AbstractIterativeSolver):
         """The state before the first product."""
         rhs, first = equation.rhs, norm(residual)
         unit, one = power_of_two(first), jnp.ones_like(first)
-        r = scale(1 / unit, residual)
+        # Of zeros that it knows, XLA would take the square of 1 / unit, which overflows.
+        r = jax.lax.optimization_barrier(scale(1 / unit, residual))
         weight = self._metric(equation, one).weight_at(r)
         metric = self._metric(equation, weight)
         pair = metric.pair(r)
