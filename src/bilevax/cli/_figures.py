@@ -68,7 +68,9 @@ def judged(
     axes.set(xlabel="steps from the best shared penalty", ylabel=label)
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9, title="± one standard error of the difference", title_fontsize=8)
+    told = "± one standard error of the difference"
+    # Above, since curves may be anywhere.
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8, title=told, title_fontsize=8)
     return figure
 
 

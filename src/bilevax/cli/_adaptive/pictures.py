@@ -24,7 +24,8 @@ def pictures(fitted: Fitted, table: Table, model: Model) -> list[Picture]:
 
 
 def _searches(fitted: Fitted, table: Table) -> Iterator[tuple[str, str, Figure]]:
-    unit = " (nats)" if table.class_names else " (half the squared error)"
+    # On a line of its own where one would be longer than the axis.
+    unit = " (nats)" if table.class_names else "\n(half the squared error)"
     family = fitted.estimator.family_
     if fitted.families:
         curves = {
