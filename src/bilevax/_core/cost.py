@@ -197,9 +197,8 @@ def packed(cost: Cost) -> Packed:
     numbers = jax.tree.leaves(cost, is_leaf=is_wide)
     if all(isinstance(number, int) for number in numbers):
         return jnp.asarray([divmod(number, 2**32) for number in numbers], jnp.uint32)
-    wide = [Wide.of(number) for number in numbers]
-    columns = [jnp.stack(words) for words in ([w.high for w in wide], [w.low for w in wide])]
-    return jnp.stack(columns, axis=1)
+    each = [Wide.of(number) for number in numbers]
+    return _as_words(jax.tree.map(lambda *words: jnp.stack(words), *each))
 
 
 def _as_words(numbers: Wide) -> Packed:

@@ -37,9 +37,12 @@ def dots(a: PyTree, b: PyTree) -> _Each:
 
 def moved(u: PyTree, lengths: _Each, direction: PyTree) -> PyTree:
     """u plus each problem's length times its direction."""
-    return jax.tree.map(
-        lambda u, d: u + lengths.reshape((-1,) + (1,) * (d.ndim - 1)) * d, u, direction
-    )
+    return jax.tree.map(lambda u, d: u + _beside(lengths, d) * d, u, direction)
+
+
+def _beside(each: Array, leaf: Array) -> Array:
+    """A number of each problem, in the shape of its part of a leaf."""
+    return each.reshape((-1,) + (1,) * (leaf.ndim - 1))
 
 
 class _Progress(NamedTuple):
@@ -274,9 +277,7 @@ def _gradient(values: Callable[[PyTree], _Each]) -> Callable[[PyTree], PyTree]:
 def _lower(values: Callable[[PyTree], _Each], u: PyTree, other: PyTree) -> PyTree:
     """Each problem's lower one of two points."""
     better = values(other) < values(u)
-    return jax.tree.map(
-        lambda a, b: jnp.where(better.reshape((-1,) + (1,) * (a.ndim - 1)), b, a), u, other
-    )
+    return jax.tree.map(lambda a, b: jnp.where(_beside(better, a), b, a), u, other)
 
 
 def _line_search(values: Callable, s: _Iterate):
