@@ -49,7 +49,7 @@ class Tolerances(NamedTuple):
     adjoint: float
 
 
-EXACT, ENOUGH = Tolerances(1e-10, 1e-9, 1e-15, 1e-3), Tolerances(1e-6, 1e-5, 1e-8, 0.1)
+EXACT, ENOUGH = Tolerances(1e-8, 1e-7, 1e-15, 1e-3), Tolerances(1e-6, 1e-5, 1e-8, 0.1)
 
 
 @dataclasses.dataclass(frozen=True)

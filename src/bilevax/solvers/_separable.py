@@ -172,11 +172,17 @@ class SeparableCG(AbstractSeparable):
         )
 
 
-class _Iterate(NamedTuple):
-    count: Int[Array, ""]
+class _Point(NamedTuple):
+    """Where the problems are, their values and their gradients."""
+
     y: PyTree
     values: _Each
     gradient: PyTree
+
+
+class _Iterate(NamedTuple):
+    count: Int[Array, ""]
+    point: _Point
     decrement: _Each  # F^T M F, twice what a Newton step is expected to gain
     direction: PyTree  # of that step, which the next iterate takes
     products: Int[Array, ""]
@@ -214,22 +220,20 @@ class SeparableNewton(AbstractSeparable):
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
         inner: Any = equation
         given = inner.problem, inner.x, batch.rows
-        values, low_values = _values(*given), _values(*self.lowered(given))
-        gradient, low_gradient = _gradient(values), _gradient(low_values)
+        at, low_gradient = (
+            _evaluation(_values(*given)),
+            _gradient(_values(*self.lowered(given))),
+        )
         goal, dtype = 2 * self.tol, float_dtype(u)
-        u = _lower(values, u, optax.tree.zeros_like(u))
+        first, tried = _lower(at, u, optax.tree.zeros_like(u))
 
-        at_start = self.preconditioner(inner.x, u)
+        at_start = self.preconditioner(inner.x, first.y)
         fresh = self.preconditioner.depends_on_y
 
-        def linearised(y):
-            if not self.single:
-                return jax.linearize(gradient, y)
-            return gradient(y), jax.linearize(low_gradient, self.lowered(y))[1]
-
         def step(s: _Iterate) -> _Iterate:
-            y, found, trials = _line_search(values, s)
-            F, hvp = linearised(y)
+            point, trials = _line_search(at, s)
+            y, F = point.y, point.gradient
+            _, hvp = jax.linearize(low_gradient, self.lowered(y))
             precondition = self.preconditioner(inner.x, y) if fresh else at_start
             precondition, rhs = self.lowered(precondition), self.lowered(negative(F))
             decrement = dots(rhs, precondition(rhs))
@@ -240,26 +244,24 @@ class SeparableNewton(AbstractSeparable):
             solved = solve_separately(hvp, precondition, rhs, None, accuracy, self.num_products)
             products, trials = s.products + solved.count, s.trials + trials
             decrement, direction = cast((decrement, solved.z), dtype)
-            return _Iterate(s.count + 1, y, found, F, decrement, direction, products, trials)
+            return _Iterate(s.count + 1, point, decrement, direction, products, trials)
 
-        # The first step goes nowhere: it finds out where u is.
         none, zeros = jnp.int32(0), optax.tree.zeros_like(u)
-        tried = jnp.int32(2)  # where to start
-        unknown = jnp.full_like(dots(u, u), jnp.inf)
-        start = _Iterate(none, u, unknown, zeros, unknown, zeros, none, tried)
+        unknown = jnp.full_like(first.values, jnp.inf)
+        start = _Iterate(none, first, unknown, zeros, none, tried)
         unfinished = lambda s: (s.count <= self.num_steps) & jnp.any(s.decrement > goal)
         end = jax.lax.while_loop(unfinished, step, start)
+        y, _, gradient = end.point
         short = jnp.any(~(end.decrement <= goal))
         result = first_failure(
-            finite_or(end.y, equation.nonfinite),
+            finite_or(y, equation.nonfinite),
             Result.where(short, equation.unconverged, Result.successful),
         )
-        watch = state.watch.begin().see(norm(end.gradient))
+        watch = state.watch.begin().see(norm(gradient))
         rows = self.rows(equation)
-        # A value costs what a gradient does, at most.
-        gradients = Cost.of("inner_gradient", end.count + end.trials, rows)
+        gradients = Cost.of("inner_gradient", end.trials, rows)
         return (
-            end.y,
+            y,
             state.with_watch(watch),
             gradients + Cost.of("hvp", end.products, rows),
             result,
@@ -274,28 +276,42 @@ def _gradient(values: Callable[[PyTree], _Each]) -> Callable[[PyTree], PyTree]:
     return jax.grad(lambda y: jnp.sum(values(y)))
 
 
-def _lower(values: Callable[[PyTree], _Each], u: PyTree, other: PyTree) -> PyTree:
-    """Each problem's lower one of two points."""
-    better = values(other) < values(u)
-    return jax.tree.map(lambda a, b: jnp.where(_beside(better, a), b, a), u, other)
+def _evaluation(values: Callable[[PyTree], _Each]) -> Callable[[PyTree], _Point]:
+    def at(y):
+        found, pull = jax.vjp(values, y)
+        return _Point(y, found, pull(jnp.ones_like(found))[0])
+
+    return at
 
 
-def _line_search(values: Callable, s: _Iterate):
-    """Each problem's own step, halved until its value decreases; and the values there."""
-    slope = dots(s.gradient, s.direction)
-    rounding = 16 * jnp.finfo(slope.dtype).eps * jnp.abs(s.values)
-    enough = lambda lengths, found: found <= s.values + _SHARE * lengths * slope + rounding
+def _lower(at: Callable[[PyTree], _Point], u: PyTree, other: PyTree):
+    """Each problem's lower one of two points, and how many were evaluated."""
+    point, two, three = at(u), jnp.int32(2), jnp.int32(3)
+    better = at(other).values < point.values
+    lower = jax.tree.map(lambda a, b: jnp.where(_beside(better, a), b, a), u, other)
+    return jax.lax.cond(jnp.any(better), lambda: (at(lower), three), lambda: (point, two))
+
+
+def _line_search(at: Callable[[PyTree], _Point], s: _Iterate):
+    """Each problem's own step, halved until its value decreases; and how many were tried."""
+    slope = dots(s.point.gradient, s.direction)
+    values = s.point.values
+    rounding = 16 * jnp.finfo(slope.dtype).eps * jnp.abs(values)
+    enough = lambda lengths, found: found <= values + _SHARE * lengths * slope + rounding
 
     def unfinished(c):
-        lengths, found, _ = c
-        return jnp.any(~enough(lengths, found) & (lengths > _SHORTEST))
+        lengths, point, _ = c
+        return jnp.any(~enough(lengths, point.values) & (lengths > _SHORTEST))
 
     def halve(c):
-        lengths, found, count = c
-        lengths = jnp.where(enough(lengths, found), lengths, lengths / 2)
-        return lengths, values(moved(s.y, lengths, s.direction)), count + 1
+        lengths, point, count = c
+        lengths = jnp.where(enough(lengths, point.values), lengths, lengths / 2)
+        return lengths, at(moved(s.point.y, lengths, s.direction)), count + 1
 
-    # Twice the whole step, and nothing known of it.
-    start = jnp.full_like(slope, 2), jnp.full_like(slope, jnp.nan), jnp.int32(0)
-    lengths, found, count = jax.lax.while_loop(unfinished, halve, start)
-    return moved(s.y, lengths, s.direction), found, count
+    # Twice the whole step, and nothing known of it; but the first direction leads nowhere.
+    moves = s.count > 0
+    lengths = jnp.full_like(slope, jnp.where(moves, 2, 0))
+    known = jnp.where(moves, jnp.nan, values)
+    start = lengths, s.point._replace(values=known), jnp.int32(0)
+    _, point, count = jax.lax.while_loop(unfinished, halve, start)
+    return point, count
