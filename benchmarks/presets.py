@@ -3,10 +3,10 @@
 The bare scan makes as many gradients, Hessian products, cross products and outer gradients as
 the preset counts, on given rows, and nothing else: on the dense quadratic of 2,000 x 1,000,
 which has no rows, and on logistic regression with 20,032 rows of 100 numbers, in batches of 64.
-It is what one would write by hand: where a preset reads one batch for several products, or
-makes them at one point, so does the scan, and nothing that they share is computed twice. What a
-single-loop method reads stands in `turns`. `ba` is left out: a dense solve is no scan of
-products.
+It is what one would write in JAX: gradients are `jax.grad` of the same loss, second derivatives
+are by hand. Where a preset reads one batch for several products, or makes them at one point, so
+does the scan, and nothing that they share is computed twice. What a single-loop method reads
+stands in `turns`. `ba` is left out: a dense solve is no scan of products.
 
 A step is the difference between two runs of one compiled program, divided by the steps that
 one has more: what a call of `bx.minimize` takes by itself, some 8 ms for its checks and its
@@ -86,21 +86,19 @@ def logistic(steps: int, num=20_032, d=100) -> Setting:
         outer_data=(V, labels[1]),
     )
 
-    def slope(y, data, rows):
-        a, b = data if rows is None else (read(leaf, rows) for leaf in data)
-        return a, -b * jax.nn.sigmoid(-b * (a @ y))
+    def some(data, rows):
+        return data if rows is None else tuple(read(leaf, rows) for leaf in data)
 
     def gradient(x, y, z, rows):
-        a, s = slope(y, (A, labels[0]), rows)
-        return s @ a / len(s) + jnp.exp(x) * y / d
+        return jax.grad(inner, argnums=1)(x, y, some((A, labels[0]), rows))
 
     def hvp(x, y, z, rows):
-        a, s = slope(y, (A, labels[0]), rows)
-        return (jnp.abs(s) * (1 - jnp.abs(s)) * (a @ z)) @ a / len(s) + jnp.exp(x) * z / d
+        a, b = some((A, labels[0]), rows)
+        s = jax.nn.sigmoid(-b * (a @ y))
+        return (s * (1 - s) * (a @ z)) @ a / len(s) + jnp.exp(x) * z / d
 
     def outer(x, y, z, rows):
-        a, s = slope(y, (V, labels[1]), rows)
-        return jnp.zeros_like(x), s @ a / len(s)
+        return jnp.zeros_like(x), jax.grad(loss)(y, some((V, labels[1]), rows))
 
     cross = lambda x, y, z, rows: jnp.exp(x) * y * z / d
     zero = jnp.zeros(d, jnp.float32)

@@ -1,7 +1,8 @@
 """Run on four devices: what is computed on sharded rows beside the same on one device.
 
 Prints a line of JSON: relative differences by name, and collectives of compiled programs. With
-`--table` it prints the differences of all samplers with all estimators instead:
+`--table` it prints the differences of all samplers with all estimators instead, with `--table
+float32` those in single precision:
 
     XLA_FLAGS=--xla_force_host_platform_device_count=4 python tests/sharded_rows.py --table
 """
@@ -125,22 +126,22 @@ def estimated(sampler, estimator, dtype=np.float64):
     return compute
 
 
-def entry(sampler, estimator, kind):
+def entry(sampler, estimator, kind, dtype=np.float64):
     """A difference, or `None` where the two are no combination."""
     try:
-        return difference(estimated(sampler, estimator), kind=kind)
+        return difference(estimated(sampler, estimator, dtype), kind=kind, dtype=dtype)
     except TypeError as error:
         assert "partition" in str(error), error
         return None
 
 
-def whole_table():
+def whole_table(dtype):
     """Markdown, a line as soon as it is known."""
     print("|  |", " | ".join(ESTIMATORS), "|")
     print("|---" * (len(ESTIMATORS) + 1) + "|")
     for kind in ("dense", "sparse"):
         for sampler in SAMPLERS:
-            found = [entry(sampler, estimator, kind) for estimator in ESTIMATORS]
+            found = [entry(sampler, estimator, kind, dtype) for estimator in ESTIMATORS]
             shown = ("-" if f is None else f"{f:.0e}" for f in found)
             print(f"| {sampler}, {kind} |", " | ".join(shown), "|", flush=True)
 
@@ -271,6 +272,8 @@ def main():
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_x64", True)
+    single = sys.argv[-1] == "float32"
+    jax.config.update("jax_enable_x64", not single)
     warnings.simplefilter("error")
-    whole_table() if "--table" in sys.argv else main()
+    dtype = np.float32 if single else np.float64
+    whole_table(dtype) if "--table" in sys.argv else main()

@@ -5,6 +5,7 @@ turn reads and writes all numbers again: to draw the rows of a step took as long
 its products. Here all rounds of both words of a number stand in one expression.
 """
 
+import functools
 import math
 
 import jax
@@ -30,10 +31,17 @@ def uniform_integers(
     usual = str(jax.random.key_impl(key)) == "threefry2x32"
     if not (usual and getattr(jax.config, "jax_threefry_partitionable", False)):
         return jax.random.randint(key, shape, 0, num)
+    return _drawn(jax.random.key_data(key), jnp.asarray(num), shape)
+
+
+# A function of its own is traced once a shape, and once more for many keys, however many draws
+# a program has: what each of these takes is a good part of all its tracing.
+@functools.partial(jax.jit, static_argnames="shape")
+def _drawn(key: Array, num: Array, shape: tuple[int, ...]) -> Array:
     integer = jnp.result_type(int)
     word = jnp.uint64 if integer == jnp.int64 else jnp.uint32
     # A multiple of 2^bits and a remainder, each of a draw of its own.
-    high, low = _bits(_halves(jax.random.key_data(key)), shape, word)
+    high, low = _bits(_halves(key), shape, word)
     span = jnp.maximum(num, 1).astype(word)
     root = jnp.asarray(2 ** (jnp.iinfo(word).bits // 2), word) % span
     return ((high % span * (root * root % span) + low % span) % span).astype(integer)
@@ -47,7 +55,8 @@ def _halves(key: Array) -> tuple[Array, Array]:
 def _bits(keys: tuple[Array, Array], shape: tuple[int, ...], word) -> Array:
     """`jax.random.bits` of each of two keys."""
     places = jnp.arange(math.prod(shape), dtype=jnp.uint32)
-    first, second = _threefry(*(part[:, None] for part in keys), jnp.uint32(0), places)
+    k0, k1 = (part[:, None] for part in keys)
+    first, second = _threefry(k0, k1, jnp.uint32(0), places)
     if word == jnp.uint32:
         drawn = first ^ second
     else:
@@ -55,8 +64,6 @@ def _bits(keys: tuple[Array, Array], shape: tuple[int, ...], word) -> Array:
     return drawn.reshape(2, *shape)
 
 
-# A function of its own is traced once a shape, however many draws a program has.
-@jax.jit
 def _threefry(k0: Array, k1: Array, x0: Array, x1: Array) -> tuple[Array, Array]:
     """Threefry-2x32 with 20 rounds (Salmon et al. 2011, section 3.3)."""
     keys = k0, k1, k0 ^ k1 ^ jnp.uint32(_PARITY)

@@ -35,14 +35,15 @@ class Supply:
 
     def __init__(self, problem: AbstractProblem, estimator: AbstractHypergradient, state: Any):
         self._problem, self._estimator = problem, estimator
-        one = lambda: self._drawn(state, state.step, 1)
-        self._of_a_step = jax.eval_shape(one) if estimator.random else None
+        # Of as many steps as there will be, so that they are traced once.
+        some = lambda: self._drawn(state, state.step, _STEPS)
+        self._of_steps = jax.eval_shape(some) if estimator.random else None
         self.num = self._num_steps(state)
 
     def room(self, state: Any) -> Ahead:
         """With nothing left, before the step of a state."""
         zeros = lambda one: jnp.zeros((self.num, *one.shape[1:]), one.dtype)
-        shapes = self._of_a_step if self.num else None
+        shapes = self._of_steps if self.num else None
         return Ahead(jax.tree.map(zeros, shapes), state.step - self.num)
 
     def ready(self, ahead: Ahead, state: Any) -> Ahead:
@@ -65,8 +66,8 @@ class Supply:
         # Of other generators many keys at once make other numbers than one by one.
         if state.key_impl != "threefry2x32":
             return 0
-        size = sum(leaf.size for leaf in jax.tree.leaves(self._of_a_step))
-        num = min(_STEPS, _NUMBERS // size) if size else 0
+        size = sum(leaf.size for leaf in jax.tree.leaves(self._of_steps))
+        num = min(_STEPS, _NUMBERS * _STEPS // size) if size else 0
         return num if num > 1 else 0
 
     def _drawn(self, state: Any, first: Index, num: int) -> PyTree:
