@@ -154,6 +154,18 @@ def test_the_reference_adjoint_is_that_of_the_problem():
     assert 0 < found.distance(near, found.gradient(solved)) < 1
 
 
+def test_a_run_that_fails_keeps_what_it_had_and_says_why():
+    """It takes records back, and its readings of the time with them."""
+    hasty = _posts.posts(None, quick=True, seed=0)._replace(step_size=1e4)
+    with pytest.warns(UserWarning, match="no finite number"):
+        found = _learning.learn(hasty, "itd", 50, 60, 0)
+    assert found.failure and not found.cut
+    steps, seconds = found.history["step"], found.history["seconds"]
+    assert len(seconds) == len(steps) < 60 and np.all(np.diff(seconds) >= 0)
+    assert found.at(60, "loss") == np.inf and np.isnan(found.at(60, "accuracy"))
+    assert np.all(np.isfinite(found.history["loss"]))
+
+
 def test_the_grid_keeps_the_least_loss_and_never_what_diverged():
     def run(*losses):
         history = {"step": np.arange(len(losses)), "loss": np.array(losses)}

@@ -1,5 +1,6 @@
 """What makes a run diverge: steps, and the curvature where they were taken."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -76,6 +77,8 @@ def explain(
     used = ", ".join(f"{float(step):.3g}" for _, step in _constant_steps(algorithm))
     smoothness = float(measured.smoothness)
     nothing_yet = _NOTHING_YET.format(smoothness, 2 / smoothness, used or "none constant")
+    if not math.isfinite(smoothness):
+        nothing_yet = _NO_SMOOTHNESS.format(used or "none constant")
     for text in [str(warning.message) for warning in caught] or [nothing_yet]:
         warnings.warn(text, stacklevel=3)
 
@@ -84,6 +87,10 @@ _NOTHING_YET = (
     "At the iterate that is returned nothing is wrong yet: the smoothness is {:.3g}, and so "
     "steps below {:.3g} converge there (here: {}). The curvature grows where x goes from "
     "there: leave steps out, to have them follow it, or reduce the outer step."
+)
+_NO_SMOOTHNESS = (
+    "The curvature is no finite number at the iterate that is returned: steps were far too long "
+    "before it (here: {}). Leave steps out, to have them follow the curvature, or reduce them."
 )
 # The results that `explain` is for.
 ASTRAY = (

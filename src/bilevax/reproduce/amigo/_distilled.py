@@ -87,7 +87,8 @@ def run(found: Images, method: str, setting: str, steps: int, seed: int) -> Lear
     every = max(1, steps // _RECORDS)
     last = go(num_steps=steps - 1, record_every=every, state=first.state)
     joined = {n: np.concatenate([first.history[n], last.history[n]]) for n in last.history}
-    return Learned(joined | {"seconds": clock.seconds}, np.asarray(last.x.rows))
+    seconds = clock.seconds(joined["step"])
+    return Learned(joined | {"seconds": seconds}, np.asarray(last.x.rows))
 
 
 def condition(found: Images, seed: int, judged: bool) -> Check:

@@ -9,6 +9,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from ... import algorithms
+from ..._core.result import Result, is_code
 from ..._rows.data import as_data
 from ..._run.minimize import minimize
 from ...problems import penalised_logistic
@@ -41,16 +42,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Learned(NamedTuple):
-    """A run: what was recorded, and whether its time was up before its steps were."""
+    """A run: what was recorded, whether its time was up before its steps were, and of a run
+    that failed, why."""
 
     history: dict[str, np.ndarray]
     cut: bool
+    failure: str = ""
 
     def at(self, step: int, name: str) -> float:
-        """What was recorded last up to a step; NaN where the run has not got there."""
+        """What was recorded last up to a step; NaN where the run has not got there, and an
+        infinite loss where it has failed before."""
         taken = self.history["step"]
         if taken[-1] < step:
-            return float("nan")
+            return float("inf" if self.failure and name == "loss" else "nan")
         return float(self.history[name][np.searchsorted(taken, step, side="right") - 1])
 
 
@@ -81,8 +85,10 @@ def learn(
         metrics=Partial(measured, *arrays),
         callback=clock,
     )
-    history = solution.history | {"seconds": clock.seconds}
-    return Learned(history, int(solution.state.loop.step) < steps)
+    history = solution.history | {"seconds": clock.seconds(solution.history["step"])}
+    ended = any(is_code(solution.result, code) for code in (Result.successful, Result.stopped))
+    short = int(solution.state.loop.step) < steps
+    return Learned(history, ended and short, "" if ended else Result[solution.result])
 
 
 def algorithm(

@@ -73,4 +73,4 @@ def table(found: Found) -> dict[str, np.ndarray]:
 def _end(run: Learned) -> float:
     loss = float(run.history["loss"][-1])
     # What has diverged is the worst.
-    return loss if np.isfinite(loss) else np.inf
+    return loss if np.isfinite(loss) and not run.failure else np.inf

@@ -47,13 +47,18 @@ def make(
             runs |= {(size, method): one for method, one in settings.best(found).items()}
     checks = [check for size in sizes for check in _compared(runs, size)]
     notes = [] if rows.note is None else [rows.note]
+    notes += [
+        f"|D| = {size}: {method} ended at step {one.history['step'][-1]}: {one.failure}"
+        for (size, method), one in runs.items()
+        if one.failure
+    ]
     return Outcome(_columns(runs), _picture(runs, sizes), checks, notes=notes)
 
 
 def _compared(runs: Runs, size: int) -> list[Check]:
     """H5 and H6, after as many steps as all have made."""
     of = {method: one for (s, method), one in runs.items() if s == size}
-    step = int(min(one.history["step"][-1] for one in of.values()))
+    step = int(min(one.history["step"][-1] for one in of.values() if not one.failure))
     ordered = {method: one for method, one in of.items() if method in _ORDERED}
     checks = rules.ordered(f"H5 |D| = {size}, k = {step}:", ordered, step, 0.0)
     for method in _OTHERS:

@@ -91,7 +91,7 @@ def _on_all_rows(
 
 def _ordered(runs: dict[str, Learned], plan: _Plan, margin: float) -> list[Check]:
     """H2. Its margin belongs to all steps; where a budget was up, after those that all made."""
-    step = min(int(one.history["step"][-1]) for one in runs.values())
+    step = min(int(one.history["step"][-1]) for one in runs.values() if not one.failure)
     if step == plan.steps:
         return rules.ordered("H2", runs, step, margin)
     return rules.ordered(f"H2, cut at k = {step}:", runs, step, 0.0)
@@ -102,10 +102,14 @@ def _levels(runs: dict[str, Learned]) -> list[Check]:
 
 
 def _cut(runs: dict[str, Learned], plan: _Plan) -> list[str]:
-    return [
-        f"{name} was cut at step {one.history['step'][-1]}: its "
-        f"{plan.budget_on_all if name in (ALL_ROWS, REMOVED) else plan.budget:g} CPU seconds "
-        "were up."
+    """What ended before its steps, and why."""
+    budget = lambda name: plan.budget_on_all if name in (ALL_ROWS, REMOVED) else plan.budget
+    why = {
+        name: one.failure or f"Its {budget(name):g} CPU seconds were up."
         for name, one in runs.items()
-        if one.cut
+        if one.cut or one.failure
+    }
+    return [
+        f"{name} ended at step {runs[name].history['step'][-1]}: {said}"
+        for name, said in why.items()
     ]
