@@ -286,5 +286,7 @@ def test_the_value_function_of_the_comparison_is_that_of_scipy():
         return loss(A, b, y) + np.sum(weight * y**2), slope.ravel()
 
     options = {"maxiter": 5000, "gtol": 1e-8, "ftol": 1e-15}
-    end = scipy.optimize.minimize(objective, start.ravel(), jac=True, options=options)
+    end = scipy.optimize.minimize(
+        objective, start.ravel(), jac=True, method="L-BFGS-B", options=options
+    )
     assert found.value == pytest.approx(loss(V, c, end.x.reshape(start.shape)), rel=1e-3)

@@ -89,8 +89,9 @@ _NOTHING_YET = (
     "there: leave steps out, to have them follow it, or reduce the outer step."
 )
 _NO_SMOOTHNESS = (
-    "The curvature is no finite number at the iterate that is returned: steps were far too long "
-    "before it (here: {}). Leave steps out, to have them follow the curvature, or reduce them."
+    "The curvature is no finite number at the iterate that is returned: steps were far too "
+    "long before it (here: {}). Leave steps out, to have them follow the curvature, or reduce "
+    "them."
 )
 # The results that `explain` is for.
 ASTRAY = (
