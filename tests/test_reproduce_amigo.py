@@ -164,6 +164,9 @@ def test_a_run_that_fails_keeps_what_it_had_and_says_why():
     assert len(seconds) == len(steps) < 60 and np.all(np.diff(seconds) >= 0)
     assert found.at(60, "loss") == np.inf and np.isnan(found.at(60, "accuracy"))
     assert np.all(np.isfinite(found.history["loss"]))
+    whole = _learning.Learned({"step": np.arange(60)}, False)
+    assert _learning.common_step([found, whole]) == 59
+    assert _learning.common_step([found]) == found.last == steps[-1]
 
 
 def test_the_grid_keeps_the_least_loss_and_never_what_diverged():

@@ -74,13 +74,17 @@ def explain(
         algorithm = with_steps(algorithm, followed.step_size)
     with warnings.catch_warnings(record=True, action="always") as caught:
         measured = check_steps(problem, algorithm, x, y)
-    used = ", ".join(f"{float(step):.3g}" for _, step in _constant_steps(algorithm))
-    smoothness = float(measured.smoothness)
-    nothing_yet = _NOTHING_YET.format(smoothness, 2 / smoothness, used or "none constant")
-    if not math.isfinite(smoothness):
-        nothing_yet = _NO_SMOOTHNESS.format(used or "none constant")
-    for text in [str(warning.message) for warning in caught] or [nothing_yet]:
+    steps = ", ".join(f"{float(step):.3g}" for _, step in _constant_steps(algorithm))
+    otherwise = _nothing_yet(float(measured.smoothness), steps or "none constant")
+    for text in [str(warning.message) for warning in caught] or [otherwise]:
         warnings.warn(text, stacklevel=3)
+
+
+def _nothing_yet(smoothness: float, used: str) -> str:
+    """What is said where no step is too long as far as one can tell."""
+    if not math.isfinite(smoothness):
+        return _NO_SMOOTHNESS.format(used)
+    return _NOTHING_YET.format(smoothness, 2 / smoothness, used)
 
 
 _NOTHING_YET = (

@@ -220,10 +220,8 @@ class SeparableNewton(AbstractSeparable):
         batch, _ = self.sampler.draw(equation.data, state.sampler, key)
         inner: Any = equation
         given = inner.problem, inner.x, batch.rows
-        at, low_gradient = (
-            _evaluation(_values(*given)),
-            _gradient(_values(*self.lowered(given))),
-        )
+        at = _evaluation(_values(*given))
+        low_gradient = _gradient(_values(*self.lowered(given)))
         goal, dtype = 2 * self.tol, float_dtype(u)
         first, tried = _lower(at, u, optax.tree.zeros_like(u))
 
@@ -286,10 +284,12 @@ def _evaluation(values: Callable[[PyTree], _Each]) -> Callable[[PyTree], _Point]
 
 def _lower(at: Callable[[PyTree], _Point], u: PyTree, other: PyTree):
     """Each problem's lower one of two points, and how many were evaluated."""
-    point, two, three = at(u), jnp.int32(2), jnp.int32(3)
+    point = at(u)
     better = at(other).values < point.values
     lower = jax.tree.map(lambda a, b: jnp.where(_beside(better, a), b, a), u, other)
-    return jax.lax.cond(jnp.any(better), lambda: (at(lower), three), lambda: (point, two))
+    moves = jnp.any(better)
+    point = jax.lax.cond(moves, lambda: at(lower), lambda: point)
+    return point, jnp.where(moves, jnp.int32(3), jnp.int32(2))
 
 
 def _line_search(at: Callable[[PyTree], _Point], s: _Iterate):

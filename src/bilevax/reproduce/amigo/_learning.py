@@ -1,6 +1,6 @@
 """Runs of figures 1d-f and 4: penalties of words, learned within a budget of time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -49,13 +49,24 @@ class Learned(NamedTuple):
     cut: bool
     failure: str = ""
 
+    @property
+    def last(self) -> int:
+        """The step that was recorded last."""
+        return int(self.history["step"][-1])
+
     def at(self, step: int, name: str) -> float:
         """What was recorded last up to a step; NaN where the run has not got there, and an
         infinite loss where it has failed before."""
-        taken = self.history["step"]
-        if taken[-1] < step:
+        if self.last < step:
             return float("inf" if self.failure and name == "loss" else "nan")
-        return float(self.history[name][np.searchsorted(taken, step, side="right") - 1])
+        place = np.searchsorted(self.history["step"], step, side="right") - 1
+        return float(self.history[name][place])
+
+
+def common_step(runs: Iterable[Learned]) -> int:
+    """How far all runs got; those that failed do not count, unless all did."""
+    found = list(runs)
+    return min(one.last for one in [r for r in found if not r.failure] or found)
 
 
 def learn(

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from .._outcome import Check, Outcome, reported, within
 from . import _post_rules as rules
 from . import _settings as settings
-from ._learning import Learned
+from ._learning import Learned, common_step
 from ._picture import below, line
 from ._posts import posts
 from ._records import columns
@@ -48,7 +48,7 @@ def make(
     checks = [check for size in sizes for check in _compared(runs, size)]
     notes = [] if rows.note is None else [rows.note]
     notes += [
-        f"|D| = {size}: {method} ended at step {one.history['step'][-1]}: {one.failure}"
+        f"|D| = {size}: {method} ended at step {one.last}: {one.failure}"
         for (size, method), one in runs.items()
         if one.failure
     ]
@@ -58,7 +58,7 @@ def make(
 def _compared(runs: Runs, size: int) -> list[Check]:
     """H5 and H6, after as many steps as all have made."""
     of = {method: one for (s, method), one in runs.items() if s == size}
-    step = int(min(one.history["step"][-1] for one in of.values() if not one.failure))
+    step = common_step(of.values())
     ordered = {method: one for method, one in of.items() if method in _ORDERED}
     checks = rules.ordered(f"H5 |D| = {size}, k = {step}:", ordered, step, 0.0)
     for method in _OTHERS:

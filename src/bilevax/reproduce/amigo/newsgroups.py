@@ -24,7 +24,7 @@ import numpy as np
 from .._outcome import Check, Outcome
 from . import _post_rules as rules
 from . import _settings as settings
-from ._learning import Learned, learn
+from ._learning import Learned, common_step, learn
 from ._post_picture import ALL_ROWS, REMOVED, picture
 from ._posts import HEADERS, Posts, posts
 from ._records import columns
@@ -91,7 +91,7 @@ def _on_all_rows(
 
 def _ordered(runs: dict[str, Learned], plan: _Plan, margin: float) -> list[Check]:
     """H2. Its margin belongs to all steps; where a budget was up, after those that all made."""
-    step = min(int(one.history["step"][-1]) for one in runs.values() if not one.failure)
+    step = common_step(runs.values())
     if step == plan.steps:
         return rules.ordered("H2", runs, step, margin)
     return rules.ordered(f"H2, cut at k = {step}:", runs, step, 0.0)
@@ -109,7 +109,4 @@ def _cut(runs: dict[str, Learned], plan: _Plan) -> list[str]:
         for name, one in runs.items()
         if one.cut or one.failure
     }
-    return [
-        f"{name} ended at step {runs[name].history['step'][-1]}: {said}"
-        for name, said in why.items()
-    ]
+    return [f"{name} ended at step {runs[name].last}: {said}" for name, said in why.items()]
