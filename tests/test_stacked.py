@@ -135,7 +135,7 @@ def test_the_preconditioner_of_classes_is_that_of_its_definition(each):
     y = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.arange(3), stack.y0)
     apply = eqx.filter_jit(lambda z: Preconditioner(stack.problem, each=each)(x, y)(z))
     scaling = stack.problem.inner.loss.scaling
-    p = np.asarray(jax.nn.softmax(scaling.scores(FEATURES, y)))[:, 0]
+    p = np.asarray(jax.nn.softmax(scaling.scores(FEATURES, y), axis=1))[0].T
     curvature = p * (1 - p)
     if not each:
         curvature = np.repeat(curvature.mean(axis=1, keepdims=True), 3, axis=1)

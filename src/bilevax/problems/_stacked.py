@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from .._core.types import Numbers
+from .._rows.sparse import is_sparse
 from ._base import BilevelProblem
 from ._losses import log_losses
 from ._penalised import as_features
@@ -34,13 +35,21 @@ class Scaling(eqx.Module):
     means: Float[Array, "models features"]
     factors: Float[Array, "models features"]
 
-    def scores(self, features: Any, y: Weights) -> Float[Array, "rows models outputs"]:
-        """Every model's scores, by one product of the features as they are."""
+    def scores(self, features: Any, y: Weights) -> Float[Array, "models outputs rows"]:
+        """Every model's scores, by one product of the features as they are.
+
+        Rows come last, that what is computed of each score runs along them: for ten outputs
+        a product with the Hessian takes half as long as with outputs last.
+        """
         weights = self.factors[..., None] * y.weights
         num, size, outputs = weights.shape
-        columns = jnp.swapaxes(weights, 0, 1).reshape(size, num * outputs)
         shift = y.intercept - jnp.einsum("ki,kic->kc", self.means, weights)
-        return (features @ columns).reshape(-1, num, outputs) + shift
+        vectors = jnp.swapaxes(weights, 1, 2).reshape(num * outputs, size)
+        if is_sparse(features):
+            found = (features @ vectors.T).T
+        else:
+            found = jax.lax.dot_general(vectors, features, (((1,), (1,)), ((), ())))
+        return found.reshape(num, outputs, -1) + shift[..., None]
 
 
 class RowLosses(eqx.Module):
@@ -49,23 +58,23 @@ class RowLosses(eqx.Module):
     kind: str = eqx.field(static=True)
 
     def __call__(
-        self, scores: Float[Array, "rows models outputs"], targets: Numbers
-    ) -> Float[Array, "rows models"]:
+        self, scores: Float[Array, "models outputs rows"], targets: Numbers
+    ) -> Float[Array, "models rows"]:
         if self.kind == "multinomial":
-            labels = jnp.broadcast_to(targets[:, None], scores.shape[:2])
-            return softmax_cross_entropy_with_integer_labels(scores, labels)
-        scores, targets = scores[..., 0], targets[:, None]
+            labels = jnp.broadcast_to(targets, (len(scores), *targets.shape))
+            return softmax_cross_entropy_with_integer_labels(scores, labels, axis=1)
+        scores = scores[:, 0]
         if self.kind == "binary":
             return log_losses(scores, targets)
         return (scores - targets) ** 2 / 2
 
     def curvature(
-        self, scores: Float[Array, "rows models outputs"]
-    ) -> Float[Array, "rows models outputs"]:
+        self, scores: Float[Array, "models outputs rows"]
+    ) -> Float[Array, "models outputs rows"]:
         """The second derivative in each score."""
         if self.kind == "squared":
             return jnp.ones_like(scores)
-        p = jax.nn.sigmoid(scores) if self.kind == "binary" else jax.nn.softmax(scores)
+        p = jax.nn.sigmoid(scores) if self.kind == "binary" else jax.nn.softmax(scores, axis=1)
         return p * (1 - p)
 
 
@@ -83,7 +92,7 @@ class WeightedLoss(eqx.Module):
         """Each model's own part."""
         features, targets, weights = batch
         losses = self.losses(self.scaling.scores(features, y), targets)
-        return jnp.mean(weights * losses, axis=0)
+        return jnp.mean(weights.T * losses, axis=1)
 
 
 class PenalisedLoss(eqx.Module):

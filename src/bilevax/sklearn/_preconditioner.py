@@ -131,7 +131,8 @@ class Preconditioner(AbstractPreconditioner):
         features, _, _ = self.problem.inner_data
         loss = self._inner.loss
         found = loss.losses.curvature(loss.scaling.scores(features, y))
-        return found if self.each else jnp.mean(found, axis=2, keepdims=True)
+        found = found if self.each else jnp.mean(found, axis=1, keepdims=True)
+        return jnp.moveaxis(found, 2, 0)
 
     def _diagonals(self, y: Weights) -> Float[Array, "models size outputs"]:
         features, _, weights = self.problem.inner_data

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from .._core.program import program
 from .._core.result import Result
@@ -55,21 +55,21 @@ class Judge(eqx.Module):
 
     outer: Any
     rows: Any
-    judge: Array
-    valid: Array
+    judge: Float[Array, "models rows"]
+    valid: Float[Array, "models rows"]
 
-    def losses(self, y) -> Array:
+    def losses(self, y) -> Float[Array, "models rows"]:
         """Of every model on every row."""
         features, targets = self.rows
         return self.outer.losses(self.outer.scaling.scores(features, y), targets)
 
     def validation(self, losses: Array) -> Array:
         """Each model's mean over the rows that validate it."""
-        return _mean(self.valid, losses, axis=0)
+        return _mean(self.valid, losses, axis=1)
 
     def __call__(self, x, y) -> dict[str, Array]:
         losses = self.losses(y)
-        judged = _mean(self.judge, losses, axis=1)
+        judged = _mean(self.judge, losses, axis=0)
         return {"judged": judged, "validation": self.validation(losses), **x._asdict()}
 
 
@@ -237,7 +237,7 @@ def _trace(models: Models, x0: Outer, records: list) -> Trace:
 def _judge(models: Models, problem) -> Judge:
     features, targets, _ = problem.outer_data
     plan, room = models.plan, models.watches.room
-    parts = placed([room(plan.judge), room(plan.valid)])
+    parts = placed([room(plan.judge).T, room(plan.valid).T])
     return Judge(problem.outer, (features, targets), *parts)
 
 
