@@ -3,8 +3,8 @@
 The bare scan makes as many gradients, Hessian products, cross products and outer gradients as
 the preset counts, on given rows, and nothing else: on the dense quadratic of 2,000 x 1,000,
 which has no rows, and on logistic regression with 20,032 rows of 100 numbers, in batches of 64.
-It is what one would write in JAX: gradients are `jax.grad` of the same loss, second derivatives
-are by hand. Where a preset reads one batch for several products, or makes them at one point, so
+It is what one would write in JAX, for any loss: gradients are `jax.grad` of it, products
+with the Hessian `jax.jvp` of these, cross products `jax.vjp`. Where a preset reads one batch for several products, or makes them at one point, so
 does the scan, and nothing that they share is computed twice. What a single-loop method reads
 stands in `turns`. `ba` is left out: a dense solve is no scan of products.
 
@@ -93,14 +93,16 @@ def logistic(steps: int, num=20_032, d=100) -> Setting:
         return jax.grad(inner, argnums=1)(x, y, some((A, labels[0]), rows))
 
     def hvp(x, y, z, rows):
-        a, b = some((A, labels[0]), rows)
-        s = jax.nn.sigmoid(-b * (a @ y))
-        return (s * (1 - s) * (a @ z)) @ a / len(s) + jnp.exp(x) * z / d
+        data = some((A, labels[0]), rows)
+        return jax.jvp(lambda y: jax.grad(inner, argnums=1)(x, y, data), (y,), (z,))[1]
+
+    def cross(x, y, z, rows):
+        data = some((A, labels[0]), rows)
+        return jax.vjp(lambda x: jax.grad(inner, argnums=1)(x, y, data), x)[1](z)[0]
 
     def outer(x, y, z, rows):
         return jnp.zeros_like(x), jax.grad(loss)(y, some((V, labels[1]), rows))
 
-    cross = lambda x, y, z, rows: jnp.exp(x) * y * z / d
     zero = jnp.zeros(d, jnp.float32)
     return Setting(problem, zero, zero, num, steps, gradient, hvp, cross, outer)
 
