@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
+from bilevax._run import diagnosis
 from cases import CASES
 
 
@@ -217,6 +218,24 @@ def test_steps_can_be_checked_before_a_run():
             bx.check_steps(problem, unsafe, *where)
     with pytest.warns(UserWarning, match="does not contract here: .* about 1.2"):
         bx.check_steps(problem.as_fixed_point(0.55), bx.FixedPointIteration(3), *where)
+
+
+def test_no_step_is_too_long_without_curvature():
+    problem = bx.BilevelProblem(lambda x, y: y @ y, lambda x, y: x * jnp.sum(y))
+    found = bx.check_steps(problem, bx.GradientDescent(1e9, 3), jnp.asarray(1.0), jnp.ones(3))
+    assert float(found.smoothness) == 0
+
+
+def test_what_numpy_warns_of_while_it_measures_is_no_explanation(monkeypatch):
+    def noisy(*where, **options):
+        np.subtract(np.inf, np.inf)
+        return bx.curvature(*where, **options)
+
+    monkeypatch.setattr(diagnosis, "curvature", noisy)
+    method = bx.algorithms.amigo_gd(outer_step_size=9.0, inner_step_size=0.51)
+    with pytest.warns(UserWarning) as caught:
+        diagnosis.explain(spectrum([1.0, 4.0]), method, None, jnp.asarray(0.0), jnp.zeros(2))
+    assert [str(one.message)[:14] for one in caught] == ["A step of 0.51"]
 
 
 @pytest.mark.parametrize("scale", [1e-19, 1e20])

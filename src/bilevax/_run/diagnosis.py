@@ -54,7 +54,7 @@ def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) ->
             f"{float(measured.contraction):.3g}, and must be below 1.",
             stacklevel=2,
         )
-    limit = 2 / float(measured.smoothness)
+    limit = _limit(float(measured.smoothness))
     for name, step in _constant_steps(tree):
         if float(step) > limit:
             warnings.warn(
@@ -64,6 +64,11 @@ def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) ->
                 stacklevel=2,
             )
     return measured
+
+
+def _limit(smoothness: float) -> float:
+    """Above which steps cannot converge; nothing tells of one without curvature."""
+    return 2 / smoothness if smoothness > 0 else math.inf
 
 
 def explain(
@@ -76,7 +81,9 @@ def explain(
         measured = check_steps(problem, algorithm, x, y)
     steps = ", ".join(f"{float(step):.3g}" for _, step in _constant_steps(algorithm))
     otherwise = _nothing_yet(float(measured.smoothness), steps or "none constant")
-    for text in [str(warning.message) for warning in caught] or [otherwise]:
+    # NumPy, which measures too, may have warned of the numbers that are no longer finite.
+    ours = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+    for text in ours or [otherwise]:
         warnings.warn(text, stacklevel=3)
 
 
@@ -84,7 +91,7 @@ def _nothing_yet(smoothness: float, used: str) -> str:
     """What is said where no step is too long as far as one can tell."""
     if not math.isfinite(smoothness):
         return _NO_SMOOTHNESS.format(used)
-    return _NOTHING_YET.format(smoothness, 2 / smoothness, used)
+    return _NOTHING_YET.format(smoothness, _limit(smoothness), used)
 
 
 _NOTHING_YET = (
