@@ -13,7 +13,7 @@ import numpy as np
 from _timing import Row, interleaved
 
 import bilevax as bx
-from bilevax._rows.samplers import full
+from bilevax._rows.batch import full
 
 ROWS, FEATURES, REPEATS = 60_000, 784, 10
 

@@ -3,10 +3,11 @@
 The bare scan makes as many gradients, Hessian products, cross products and outer gradients as
 the preset counts, on given rows, and nothing else: on the dense quadratic of 2,000 x 1,000,
 which has no rows, and on logistic regression with 20,032 rows of 100 numbers, in batches of 64.
-It is what one would write in JAX, for any loss: gradients are `jax.grad` of it, products
-with the Hessian `jax.jvp` of these, cross products `jax.vjp`. Where a preset reads one batch for several products, or makes them at one point, so
-does the scan, and nothing that they share is computed twice. What a single-loop method reads
-stands in `turns`. `ba` is left out: a dense solve is no scan of products.
+It is what one would write in JAX, for any loss: gradients are `jax.grad` of it, products with
+the Hessian `jax.jvp` of these, cross products `jax.vjp`. Where a preset reads one batch for
+several products, or makes them at one point, so does the scan, and nothing that they share is
+computed twice. What a single-loop method reads stands in `turns`. `ba` is left out: a dense
+solve is no scan of products.
 
 A step is the difference between two runs of one compiled program, divided by the steps that
 one has more: what a call of `bx.minimize` takes by itself, some 8 ms for its checks and its

@@ -18,7 +18,7 @@ import numpy as np
 from _timing import Row, interleaved
 
 import bilevax as bx
-from bilevax._rows.samplers import full
+from bilevax._rows.batch import full
 from bilevax.problems._losses import scores
 
 ROWS, FEATURES, REPEATS, STEPS = 60_000, 784, 5, 100

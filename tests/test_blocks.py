@@ -12,7 +12,7 @@ import scipy.sparse
 import bilevax as bx
 import doubles
 from bilevax._rows import blocks
-from bilevax._rows.samplers import full
+from bilevax._rows.batch import full
 
 SIZES = [("auto", False), (1, False), (7, False), (199, False), (1000, False), (7, True)]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bilevax as bx
-from bilevax._rows.samplers import AbstractSampler
+from bilevax._rows.sampler import AbstractSampler
 from cases import (
     ALGORITHMS,
     BIASED,

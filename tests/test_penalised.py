@@ -8,7 +8,7 @@ import scipy.sparse
 from sklearn.metrics import roc_auc_score
 
 import bilevax as bx
-from bilevax._rows.samplers import full
+from bilevax._rows.batch import full
 
 N, D, C, STRENGTH = 14, 5, 3, 0.7
 GROUPS = np.array([0, 2, 1, 0, 2])

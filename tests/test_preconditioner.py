@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 
 import bilevax as bx
-from bilevax._rows.samplers import full
+from bilevax._rows.batch import full
 from bilevax.solvers._equation import AdjointEquation
 from cases import steps
 

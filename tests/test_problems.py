@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 import bilevax as bx
-from bilevax._rows.samplers import full
+from bilevax._rows.batch import full
 from bilevax.problems import quadratic_form
 
 

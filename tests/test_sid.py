@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import bilevax as bx
-from bilevax._rows.samplers import AbstractSampler, take
+from bilevax._rows.batch import take
+from bilevax._rows.sampler import AbstractSampler
 from bilevax.theory import sid as theory
 from cases import steps
 from sid_toy import X0, D, M, N, toy, toy_inner

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import bilevax as bx
-from bilevax._rows.samplers import AbstractSampler, take
+from bilevax._rows.batch import take
+from bilevax._rows.sampler import AbstractSampler
 from bilevax._study import sid_constants, sid_report
 from bilevax._study.sid_constants import _known, solution
 from bilevax._study.sid_report import _runs

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import bilevax as bx
-from bilevax._rows.samplers import full
+from bilevax._rows.batch import full
 from bilevax.solvers._equation import AdjointEquation, InnerEquation
 
 N, M = 40, 5

@@ -12,7 +12,8 @@ from jaxtyping import PyTree
 from .._core.result import Result, first_failure
 from .._core.tree import negative
 from .._core.types import Function, Key
-from .._rows.samplers import common_block_size, full
+from .._rows.batch import full
+from .._rows.samplers import common_block_size
 from .._run.check import check_domain
 from .._run.means import check_means
 from ..problems._base import AbstractProblem

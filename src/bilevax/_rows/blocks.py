@@ -20,9 +20,9 @@ from jaxtyping import PyTree
 from .._core.program import programs_within
 from .._core.tree import axpy
 from .._core.types import BlockSize
+from .batch import Batch
 from .data import num_rows, row_leaves, slice_rows
 from .on_disk import is_on_disk
-from .samplers import Batch
 from .sparse import is_sparse
 
 # Bytes of a block that a core's cache holds, and of one that is worth a read; bytes of

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import PRNGKeyArray, PyTree
 
 from .._core.keys import split
-from .samplers import AbstractSampler
+from .sampler import AbstractSampler
 
 
 class Pairs(AbstractSampler):

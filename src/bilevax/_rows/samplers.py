@@ -1,62 +1,21 @@
-"""Samplers: which rows of a level's data an oracle call sees."""
+"""The samplers: which rows of a level's data an oracle call sees."""
 
-import abc
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PyTree
 
 from .._core.integers import uniform_integers
 from .._core.numbers import as_count
 from .._core.tree import is_traced
-from .._core.types import BlockSize, Count, Index, Keys
-from .data import all_rows, num_parts, num_rows, row_leaves, slice_rows, take_rows
+from .._core.types import BlockSize, Count
+from .batch import Batch, Indices, full, take
+from .data import num_rows, row_leaves, slice_rows
 from .epochs import before_epochs, in_epochs
-
-Indices = Int[Array, "rows"]
-Slot = Int[Array, ""]
-Stream = Callable[[Int[Array, ""], PyTree], tuple["Batch", PyTree]]
-
-
-class Batch(eqx.Module):
-    """Rows of a level's data, and where they came from.
-
-    `rows` is what the user's function receives (`None` for a level without data);
-    `indices` are the rows' places in the data set (`None` for all rows in order);
-    `block_size` is how many of them are evaluated at once; `slot` numbers the batch where it
-    is one of a fixed partition, as a table of batches needs; `parts` is the number of devices
-    that the rows are spread over.
-    """
-
-    rows: PyTree = None
-    indices: Indices | None = None
-    block_size: BlockSize = eqx.field(static=True, default=None)
-    slot: Slot | None = None
-    parts: int = eqx.field(static=True, default=1)
-
-
-class Drawn(eqx.Module):
-    """A sampler's state, and what names the batches that it has drawn ahead.
-
-    It may stand where a state does; `draw` and `stream` then take these batches.
-    """
-
-    sampler: PyTree
-    tickets: PyTree
-
-
-def take(data: PyTree, indices: Indices) -> Batch:
-    """The batch of the given rows."""
-    return Batch(take_rows(data, indices), indices)
-
-
-def full(data: PyTree, block_size: BlockSize) -> Batch:
-    """The batch of all rows."""
-    return Batch(all_rows(data), None, block_size, jnp.int32(0), num_parts(data))
+from .sampler import AbstractSampler
 
 
 def _as_batch_size(batch_size: Count) -> int:
@@ -82,103 +41,6 @@ def _as_block_size(size: BlockSize) -> BlockSize:
     if size is None or (isinstance(size, str) and size == "auto"):
         return size
     return as_count("block_size", size, kind="an int, 'auto' or None (all rows)")
-
-
-class AbstractSampler(eqx.Module):
-    """Draws batches. Its state goes on from one solve to the next.
-
-    `deterministic` says that every draw is the whole data set, so that an equation may be
-    linearised once for a whole solve.
-    """
-
-    deterministic: ClassVar[bool] = False
-
-    @property
-    def random(self) -> bool:
-        """Whether drawing needs a key."""
-        return True
-
-    def init(self, data: PyTree) -> PyTree:
-        """The state before the first draw."""
-        del data
-        return ()
-
-    def check(self, data: PyTree) -> None:
-        """Raise where the data lack rows that it names."""
-        del data
-
-    @abc.abstractmethod
-    def rows(self, data: PyTree) -> int:
-        """Rows of one batch."""
-
-    def num_slots(self, data: PyTree) -> int:
-        """Batches of the partition, where the batches are those of one."""
-        del data
-        raise TypeError(f"The batches of {type(self).__name__} are no partition.")
-
-    @abc.abstractmethod
-    def tickets(
-        self, data: PyTree, state: PyTree, key: PRNGKeyArray, num: int
-    ) -> tuple[PyTree, PyTree]:
-        """What names the next `num` batches, one a row, and the new state."""
-
-    @abc.abstractmethod
-    def batch(self, data: PyTree, ticket: PyTree) -> Batch:
-        """The batch that a ticket names."""
-
-    def draw(self, data: PyTree, state: PyTree, key: PRNGKeyArray) -> tuple[Batch, PyTree]:
-        """The next batch, and the new state."""
-        tickets, state = self._next(data, state, key, 1)
-        return self.batch(data, ticket_at(tickets, 0)), state
-
-    def stream(
-        self, data: PyTree, state: PyTree, key: PRNGKeyArray, num
-    ) -> tuple[Stream, PyTree]:
-        """The batches of one solve of `num` steps: `stream(i, state) -> batch, state`.
-
-        Where `num` is known, or they are drawn ahead, rows are not drawn in the loop that uses
-        them, where random numbers would cost as much as a step.
-        """
-        if isinstance(num, int) or isinstance(state, Drawn):
-            tickets, state = self._next(data, state, key, num)
-            return lambda i, state: (self.batch(data, ticket_at(tickets, i)), state), state
-        return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
-
-    def drawn_for(self, data: PyTree, state: PyTree, keys: Keys, num: int) -> Drawn | None:
-        """What `draw`, or a `stream` of `num`, would draw with each of many keys, all at once.
-
-        `None` where a key does not decide that alone: such a sampler draws when it is asked.
-        """
-        if not self.random or jax.tree.leaves(state):
-            return None
-        tickets = jax.vmap(lambda key: self.tickets(data, state, key, num)[0])(keys)
-        return Drawn(state, tickets)
-
-    def drawn_singly_for(
-        self, data: PyTree, state: PyTree, keys: Keys, most: int
-    ) -> Drawn | None:
-        """The same of a `stream` of at most so many batches, whose number is not known."""
-        each = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-        singly = jax.vmap(each, in_axes=(0, None))(keys, jnp.arange(most, dtype=jnp.int32))
-        drawn = self.drawn_for(data, state, singly.reshape(-1), 1)
-        split = lambda leaf: leaf.reshape(len(keys), most, *leaf.shape[2:])
-        return drawn and Drawn(state, jax.tree.map(split, drawn.tickets))
-
-    def _next(self, data: PyTree, state: PyTree, key: PRNGKeyArray, num):
-        """The next tickets, which may be drawn already, and the new state."""
-        if isinstance(state, Drawn):
-            return state.tickets, state.sampler
-        return self.tickets(data, state, key, num)
-
-
-def without_drawn(state: PyTree) -> PyTree:
-    """A sampler's state, where what was drawn ahead is not used."""
-    return state.sampler if isinstance(state, Drawn) else state
-
-
-def ticket_at(tickets: PyTree, i: Index) -> PyTree:
-    """One of many tickets."""
-    return jax.tree.map(lambda leaf: leaf[i], tickets)
 
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from .._core.types import Index
-from .._rows.samplers import ticket_at
+from .._rows.sampler import ticket_at
 from ..hypergradients import AbstractHypergradient
 from ..problems._base import AbstractProblem
 

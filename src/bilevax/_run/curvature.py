@@ -10,8 +10,9 @@ from .._core.cost import Cost
 from .._core.numbers import as_count
 from .._core.program import program
 from .._core.types import BlockSize, Count, Number
+from .._rows.batch import full
 from .._rows.data import num_rows
-from .._rows.samplers import FullBatch, full
+from .._rows.samplers import FullBatch
 from ..problems._base import AbstractProblem, FixedPointProblem
 from .check import as_variable
 from .lanczos import lanczos

@@ -14,7 +14,8 @@ from .._core.tree import is_traced
 from .._core.types import BlockSize
 from .._rows.blocks import may_split, on_disk
 from .._rows.data import num_rows, slice_rows
-from .._rows.samplers import AbstractSampler, FullBatch
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import FullBatch
 from ..problems._base import FixedPointProblem, MinProblem, ObjectiveProblem
 from .check import check_level, check_rows
 

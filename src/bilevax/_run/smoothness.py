@@ -12,8 +12,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from .._core.cost import Cost
 from .._core.program import program
 from .._core.tree import axpy, norm
+from .._rows.batch import full
 from .._rows.data import num_rows
-from .._rows.samplers import AbstractSampler, common_block_size, full
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import common_block_size
 from ..problems._base import AbstractProblem, FixedPointProblem
 from .curvature import curvature
 from .lanczos import lanczos

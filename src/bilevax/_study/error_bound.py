@@ -17,8 +17,9 @@ import optax.tree
 from jaxtyping import PyTree
 
 from .._core.tree import norm
+from .._rows.batch import full
 from .._rows.data import num_rows
-from .._rows.samplers import common_block_size, full
+from .._rows.samplers import common_block_size
 from .._run.check import as_variable
 from .._run.curvature import curvature
 from .._run.hypergradient import Hypergradient

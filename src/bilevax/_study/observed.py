@@ -11,7 +11,8 @@ import numpy as np
 import optax.tree
 
 from .._core.result import Result
-from .._rows.samplers import common_block_size, full
+from .._rows.batch import full
+from .._rows.samplers import common_block_size
 from .._run.arguments import checked
 from .._run.hypergradient import hypergradient
 from .._run.steps import with_measured_steps

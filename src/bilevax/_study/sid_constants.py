@@ -10,7 +10,8 @@ from jaxtyping import PyTree
 from .._core.numbers import as_count
 from .._core.tree import float_dtype
 from .._core.types import Count, Key, Number
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from .._run.arguments import checked
 from .._run.curvature import curvature
 from .._run.hypergradient import Hypergradient, hypergradient

@@ -10,7 +10,8 @@ import optax.tree
 from jaxtyping import Array, PyTree
 
 from .._core.tree import axpy, norm
-from .._rows.samplers import AbstractSampler, Batch, full
+from .._rows.batch import Batch, full
+from .._rows.sampler import AbstractSampler
 from ..problems._base import FixedPointProblem
 from .spectral import spectral_norm
 

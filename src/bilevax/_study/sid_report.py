@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 from .._core.numbers import always, as_count
 from .._core.result import Result
 from .._core.types import ArrayLike, Count, Key
-from .._rows.samplers import full
+from .._rows.batch import full
 from .._run.arguments import checked
 from .._run.hypergradient import hypergradient
 from ..algorithms._base import Algorithm

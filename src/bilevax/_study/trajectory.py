@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.result import Result
 from .._core.types import Key
-from .._rows.samplers import full
+from .._rows.batch import full
 from .._run.arguments import checked
 from .._run.check import as_variable
 from ..hypergradients import Unrolled

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 
 from .. import algorithms
-from .._rows.samplers import AbstractSampler, FullBatch
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import FullBatch
 from ..hypergradients import FiniteDifference, Implicit, Joint, Penalty, Unrolled
 from ..solvers import AbstractSolver, Descent, Neumann, ReducedDescent
 from ._base import Algorithm

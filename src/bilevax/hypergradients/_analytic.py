@@ -2,7 +2,8 @@
 
 from .._core.keys import split
 from .._core.result import first_failure
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ..solvers import AbstractSolver
 from ..solvers._base import Solver, check_solver
 from ._stages import AbstractTwoStage, TwoStageState

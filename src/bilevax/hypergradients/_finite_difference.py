@@ -11,7 +11,8 @@ from .._core.numbers import as_count, as_positive
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import axpy
 from .._core.types import Count, Number, Scalar
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ..solvers import AbstractSolver
 from ..solvers._base import Solver, check_solver
 from ..solvers._equation import InnerEquation

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._core.cost import Cost
 from .._core.keys import split
 from .._core.result import Result, finite_or, first_failure
-from .._rows.samplers import AbstractSampler, BatchSize, FullBatch, as_sampler, full
+from .._rows.batch import full
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, FullBatch, as_sampler
 from ..solvers import AbstractSolver, SolverState
 from ..solvers._base import Solver, check_solver
 from ..solvers._equation import AdjointEquation

@@ -15,7 +15,8 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
 from .._core.types import Count, Index, StepSize
-from .._rows.samplers import AbstractSampler, BatchSize, Drawn, FullBatch
+from .._rows.sampler import AbstractSampler, Drawn
+from .._rows.samplers import BatchSize, FullBatch
 from ..reducers import AbstractReducer, Reader
 from ..reducers._base import check_reducer
 from ..reducers._rows import as_reduced_sampler

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from .._core.cost import Cost
 from .._core.types import Index
-from .._rows.samplers import ticket_at
+from .._rows.sampler import ticket_at
 from ..problems._base import AbstractProblem
 from ..reducers import AbstractReducer, Calls
 from ..solvers._directions import Clock

@@ -13,7 +13,8 @@ from .._core.result import Result, finite_or, first_failure
 from .._core.tree import axpy
 from .._core.types import Number, StepSize
 from .._rows.pairs import Pairs
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler, ticket_at
+from .._rows.sampler import AbstractSampler, ticket_at
+from .._rows.samplers import BatchSize, as_sampler
 from ..schedules import is_measured
 from ..solvers import AbstractSolver, Descent, SolverState
 from ..solvers._base import Solver, check_solver

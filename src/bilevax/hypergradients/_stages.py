@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
 from .._core.result import Result, finite_or
-from .._rows.samplers import AbstractSampler, full
+from .._rows.batch import full
+from .._rows.sampler import AbstractSampler
 from ..problems._base import AbstractProblem
 from ..solvers import AbstractSolver, SolverState
 from ..solvers._equation import InnerEquation

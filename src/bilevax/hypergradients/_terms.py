@@ -19,7 +19,7 @@ from .._core.cost import Cost
 from .._core.tree import axpy, scale
 from .._core.types import Calls as Number
 from .._core.types import Index
-from .._rows.samplers import Batch
+from .._rows.batch import Batch
 from ..problems._base import AbstractProblem
 from ..reducers import AbstractReducer, Average, Calls, Reader
 from ..schedules import evaluate

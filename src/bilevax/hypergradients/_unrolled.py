@@ -16,7 +16,8 @@ from .._core.keys import split
 from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.types import Count
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ..solvers import AbstractIterativeSolver, ReducedDescent, Solve
 from ..solvers._base import IterativeSolver, check_solver
 from ..solvers._equation import InnerEquation

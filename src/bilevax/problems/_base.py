@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, PyTree
 from .._core.numbers import as_positive
 from .._core.tree import axpy
 from .._core.types import Function, Number, Scalar
+from .._rows.batch import Batch
 from .._rows.blocks import mean_over_rows, on_disk
 from .._rows.data import as_data
-from .._rows.samplers import Batch
 
 
 class Linearization(eqx.Module):

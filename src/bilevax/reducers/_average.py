@@ -10,8 +10,10 @@ from jaxtyping import Array, PyTree
 
 from .._core.integers import uniform_integers
 from .._core.types import Index
+from .._rows.batch import Batch, full, take
 from .._rows.data import num_rows, row_leaves
-from .._rows.samplers import AbstractSampler, Batch, FullBatch, full, take
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import FullBatch
 
 
 class Reader(eqx.Module):

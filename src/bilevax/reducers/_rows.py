@@ -1,6 +1,7 @@
 """Which samplers go with which reducer."""
 
-from .._rows.samplers import AbstractSampler, BatchSize, Blocks, FullBatch, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, Blocks, FullBatch, as_sampler
 from ._base import AbstractReducer
 
 

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, PyTree
 from .._core.numbers import as_positive
 from .._core.tree import axpy
 from .._core.types import Number, NumSteps, Scalar, StepSize
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ..schedules import as_step_size
 from ._base import checked_num_steps
 from ._directions import SteepestDescent

@@ -16,7 +16,7 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype, norm
 from .._core.types import Index, Keys, NumSteps, Scalar
-from .._rows.samplers import AbstractSampler, Drawn, Stream, without_drawn
+from .._rows.sampler import AbstractSampler, Drawn, Stream, without_drawn
 from ._directions import Clock
 from ._equation import ANY, AbstractEquation, AbstractLinearEquation, as_linear
 from ._watch import Watch

@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from .._core.result import Result, first_failure
 from .._core.tree import axpy, negative, norm, scale
 from .._core.types import Function, Number, NumSteps, Scalar
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ._base import AbstractIterativeSolver, checked_num_steps
 from ._equation import AbstractLinearEquation, as_linear
 from ._metric import AbstractMetric, Pair, Plain, Preconditioned, dot, power_of_two

@@ -8,7 +8,8 @@ import optax
 import optax.tree
 
 from .._core.types import Number, NumSteps, Scalar, StepSize
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ..schedules import constant_step, is_measured
 from ._base import checked_num_steps
 from ._directions import (

@@ -9,7 +9,8 @@ from .._core.numbers import as_positive
 from .._core.result import Result, all_finite, finite_or, first_failure
 from .._core.tree import is_traced, norm
 from .._core.types import BlockSize, Number, Scalar
-from .._rows.samplers import AbstractSampler, FullBatch
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import FullBatch
 from ._base import AbstractSolver, SolverState
 from ._equation import as_linear
 from ._quadratic import is_inner, solve_quadratic

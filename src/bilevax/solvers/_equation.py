@@ -20,7 +20,7 @@ from jaxtyping import Array, PyTree
 from .._core.cost import Cost
 from .._core.result import Result
 from .._core.tree import negative
-from .._rows.samplers import Batch
+from .._rows.batch import Batch
 from ..problems._base import AbstractProblem, Linearization
 
 # Stands for the batch of an equation that is fixed on one already.

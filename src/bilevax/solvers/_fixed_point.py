@@ -4,7 +4,8 @@ import equinox as eqx
 import optax.tree
 
 from .._core.types import Number, NumSteps, Scalar
-from .._rows.samplers import AbstractSampler, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import as_sampler
 from ._base import checked_num_steps
 from ._tolerance import AbstractTolerantSolver, as_tolerance
 

@@ -10,7 +10,8 @@ from jaxtyping import Array, Int
 from .._core.integers import uniform_integers
 from .._core.tree import axpy, norm, scale
 from .._core.types import ArrayLike, NumSteps, Refused, StepSize
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ..schedules import as_step_size, constant_step, evaluate
 from ._base import AbstractIterativeSolver, checked_num_steps
 from ._equation import as_linear

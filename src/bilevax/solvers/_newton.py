@@ -12,7 +12,9 @@ from .._core.cost import Cost, is_wide
 from .._core.result import Result, all_finite, finite_or, first_failure
 from .._core.tree import negative, norm, scale
 from .._core.types import Number, NumSteps, Scalar
-from .._rows.samplers import AbstractSampler, as_sampler, full
+from .._rows.batch import full
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import as_sampler
 from ._base import AbstractSolver, Solver, check_solver, checked_num_steps
 from ._cg import CG
 from ._default import is_small, unit_roundoff

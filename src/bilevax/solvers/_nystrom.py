@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 from .._core.numbers import as_count, as_positive
 from .._core.result import Result, finite_or
 from .._core.types import Count, Number, Scalar
-from .._rows.samplers import AbstractSampler, BatchSize, as_sampler
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize, as_sampler
 from ._base import AbstractSolver, SolverState
 from ._equation import as_linear
 

@@ -13,7 +13,9 @@ from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import norm
 from .._core.types import Count
-from .._rows.samplers import AbstractSampler, as_sampler, full
+from .._rows.batch import full
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import as_sampler
 from ._base import AbstractSolver, SolverState
 from ._equation import InnerEquation, as_inner
 

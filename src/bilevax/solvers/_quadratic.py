@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, PyTree
 from .._core.cost import Cost
 from .._core.result import Result, first_failure
 from .._core.tree import norm
-from .._rows.samplers import without_drawn
+from .._rows.sampler import without_drawn
 from ._equation import ANY, AdjointEquation, InnerEquation
 
 

@@ -7,7 +7,8 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from .._core.types import Count, NumSteps, StepSize
-from .._rows.samplers import AbstractSampler, BatchSize
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import BatchSize
 from ..reducers import SAGA, SPIDER, AbstractReducer, Average, Calls, Reader
 from ..reducers._base import Reducer, check_reducer
 from ..reducers._rows import as_reduced_sampler

@@ -19,7 +19,8 @@ from .._core.cost import Cost
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import cast, float_dtype, negative, norm
 from .._core.types import Scalar
-from .._rows.samplers import AbstractSampler, FullBatch
+from .._rows.sampler import AbstractSampler
+from .._rows.samplers import FullBatch
 from ._base import AbstractSolver, SolverState
 from ._equation import as_linear
 from ._tolerance import checked_tolerance

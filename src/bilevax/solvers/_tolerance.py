@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 from .._core.numbers import as_nonnegative
 from .._core.result import Result
 from .._core.types import Number, Scalar
-from .._rows.samplers import AbstractSampler
+from .._rows.sampler import AbstractSampler
 from ._base import AbstractIterativeSolver
 
 
