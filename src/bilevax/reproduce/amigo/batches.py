@@ -14,6 +14,7 @@ import pathlib
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from .._outcome import Check, Outcome, reported, within
 from . import _post_rules as rules
@@ -94,6 +95,8 @@ def _picture(runs: Runs, sizes: tuple[int, ...]) -> Figure:
                 if of == size:
                     line(axes, method, one.history[against], one.history[name])
             axes.set(xscale="log" if against == "rows" else "linear", xlabel=_LABELS[against])
+            # Little more than a decade would have a label at every tick, one over the other.
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.grid(alpha=0.3)
     for axes, size in zip(grid[0], sizes, strict=True):
         axes.set_title(f"Fig. 4: |D| = {size}", fontsize=10)
