@@ -1,6 +1,7 @@
 """Estimators for scikit-learn's users, beside the estimators they know."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
 
 from bilevax.sklearn import AdaptiveLogisticRegressionCV, AdaptiveRidgeCV, _room
 from bilevax.sklearn import _fit as fit
@@ -150,6 +152,15 @@ def test_the_same_again_and_as_scikit_learns_tools_expect(ridge):
     assert named.feature_names_in_[0] == "c0" and named.n_features_in_ == 24
     kept = {"theta_judged_loss", "free_judged_loss", "mean_validation_loss"}
     assert kept <= ridge.cv_results_.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", ["dense", "sparse"])
+def test_weights_are_repetitions_as_scikit_learn_checks_it(rows):
+    """To its own tolerance, 1e-7, after folds, families and the choice between them."""
+    check = getattr(estimator_checks, f"check_sample_weight_equivalence_on_{rows}_data")
+    with warnings.catch_warnings(action="ignore"):
+        check("AdaptiveRidgeCV", AdaptiveRidgeCV())
 
 
 def test_weights_are_repetitions():
