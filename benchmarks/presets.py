@@ -90,16 +90,17 @@ def logistic(steps: int, num=20_032, d=100) -> Setting:
     def some(data, rows):
         return data if rows is None else tuple(read(leaf, rows) for leaf in data)
 
-    def gradient(x, y, z, rows):
+    def slope(x, y, rows):
         return jax.grad(inner, argnums=1)(x, y, some((A, labels[0]), rows))
 
+    def gradient(x, y, z, rows):
+        return slope(x, y, rows)
+
     def hvp(x, y, z, rows):
-        data = some((A, labels[0]), rows)
-        return jax.jvp(lambda y: jax.grad(inner, argnums=1)(x, y, data), (y,), (z,))[1]
+        return jax.jvp(lambda y: slope(x, y, rows), (y,), (z,))[1]
 
     def cross(x, y, z, rows):
-        data = some((A, labels[0]), rows)
-        return jax.vjp(lambda x: jax.grad(inner, argnums=1)(x, y, data), x)[1](z)[0]
+        return jax.vjp(lambda x: slope(x, y, rows), x)[1](z)[0]
 
     def outer(x, y, z, rows):
         return jnp.zeros_like(x), jax.grad(loss)(y, some((V, labels[1]), rows))

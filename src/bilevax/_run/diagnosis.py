@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from .._core.result import Result
@@ -44,26 +45,24 @@ def check_steps(problem: AbstractProblem, tree: PyTree, x: PyTree, y: PyTree) ->
     >>> print(str(caught[0].message)[:54])
     A step of 1.5 in SteepestDescent is above 2 / smoothne
     """
+    measured, faults = _measured(problem, tree, x, y)
+    for text in faults:
+        warnings.warn(text, stacklevel=2)
+    return measured
+
+
+def _measured(problem, tree: PyTree, x: PyTree, y: PyTree) -> tuple[Curvature, list[str]]:
+    """The curvature at (x, y), and what cannot converge there."""
     tree = tree.hypergradient if isinstance(tree, Algorithm) else tree
     measured = curvature(problem, x, y, block_size=common_block_size(tree))
     if is_traced(measured.smoothness) or not jnp.isfinite(measured.smoothness):
-        return measured
+        return measured, []
+    faults = []
     if measured.contraction is not None and measured.contraction >= 1:
-        warnings.warn(
-            f"The fixed-point map does not contract here: the norm of its Jacobian is about "
-            f"{float(measured.contraction):.3g}, and must be below 1.",
-            stacklevel=2,
-        )
+        faults.append(_NO_CONTRACTION.format(float(measured.contraction)))
     limit = _limit(float(measured.smoothness))
-    for name, step in _constant_steps(tree):
-        if float(step) > limit:
-            warnings.warn(
-                f"A step of {float(step):.3g} in {name} is above 2 / smoothness = "
-                f"{limit:.3g}, measured here: iterations with it diverge. Leave the step out "
-                "to have it measured and followed.",
-                stacklevel=2,
-            )
-    return measured
+    long = [(name, float(step)) for name, step in _constant_steps(tree) if float(step) > limit]
+    return measured, faults + [_TOO_LONG.format(step, name, limit) for name, step in long]
 
 
 def _limit(smoothness: float) -> float:
@@ -77,13 +76,12 @@ def explain(
     """Warn of what made a run diverge that ended at (x, y), with numbers."""
     if followed is not None:
         algorithm = with_steps(algorithm, followed.step_size)
-    with warnings.catch_warnings(record=True, action="always") as caught:
-        measured = check_steps(problem, algorithm, x, y)
+    # NumPy, which measures too, would warn of the numbers that are no longer finite.
+    with np.errstate(all="ignore"):
+        measured, faults = _measured(problem, algorithm, x, y)
     steps = ", ".join(f"{float(step):.3g}" for _, step in _constant_steps(algorithm))
     otherwise = _nothing_yet(float(measured.smoothness), steps or "none constant")
-    # NumPy, which measures too, may have warned of the numbers that are no longer finite.
-    ours = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
-    for text in ours or [otherwise]:
+    for text in faults or [otherwise]:
         warnings.warn(text, stacklevel=3)
 
 
@@ -94,6 +92,14 @@ def _nothing_yet(smoothness: float, used: str) -> str:
     return _NOTHING_YET.format(smoothness, _limit(smoothness), used)
 
 
+_NO_CONTRACTION = (
+    "The fixed-point map does not contract here: the norm of its Jacobian is about {:.3g}, and "
+    "must be below 1."
+)
+_TOO_LONG = (
+    "A step of {:.3g} in {} is above 2 / smoothness = {:.3g}, measured here: iterations with "
+    "it diverge. Leave the step out to have it measured and followed."
+)
 _NOTHING_YET = (
     "At the iterate that is returned nothing is wrong yet: the smoothness is {:.3g}, and so "
     "steps below {:.3g} converge there (here: {}). The curvature grows where x goes from "

@@ -45,6 +45,7 @@ class Scaling(eqx.Module):
         num, size, outputs = weights.shape
         shift = y.intercept - jnp.einsum("ki,kic->kc", self.means, weights)
         vectors = jnp.swapaxes(weights, 1, 2).reshape(num * outputs, size)
+        # Of dense features too, `(features @ vectors.T).T` would have outputs last in memory.
         if is_sparse(features):
             found = (features @ vectors.T).T
         else:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 # Okabe and Ito's palette; lines that lie on each other by an identity differ in their dashes.
 STYLES: dict[str, tuple[str, Any, str]] = {
@@ -33,6 +34,12 @@ def line(axes: Any, method: str, x: Any, y: Any, **more: Any) -> None:
     """One method's curve, in its colour."""
     color, style, name = STYLES[method]
     axes.plot(x, y, color=color, linestyle=style, label=name, **more)
+
+
+def decades_alone(axes: Any) -> None:
+    """On a logarithmic axis of x: little more than a decade would have a label at every tick,
+    one over the other."""
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def below(figure: Figure, axes: Any, columns: int) -> None:

@@ -14,13 +14,12 @@ import pathlib
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from .._outcome import Check, Outcome, reported, within
 from . import _post_rules as rules
 from . import _settings as settings
 from ._learning import Learned, common_step
-from ._picture import below, line
+from ._picture import below, decades_alone, line
 from ._posts import posts
 from ._records import columns
 
@@ -95,8 +94,7 @@ def _picture(runs: Runs, sizes: tuple[int, ...]) -> Figure:
                 if of == size:
                     line(axes, method, one.history[against], one.history[name])
             axes.set(xscale="log" if against == "rows" else "linear", xlabel=_LABELS[against])
-            # Little more than a decade would have a label at every tick, one over the other.
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            decades_alone(axes)
             axes.grid(alpha=0.3)
     for axes, size in zip(grid[0], sizes, strict=True):
         axes.set_title(f"Fig. 4: |D| = {size}", fontsize=10)

@@ -2,9 +2,8 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
-from .._picture import STYLES, below
+from .._picture import STYLES, below, decades_alone
 from ._problems import TITLES
 from ._runs import Compared, end, ranked
 
@@ -86,6 +85,5 @@ def _panel(axes, one: Compared, against: str) -> None:
         label = None if number % 2 else name
         axes.plot(run[against], shown, color=color, ls=style, marker=".", ms=4, label=label)
     axes.set(xscale="log", yscale="log")
-    # Less than a decade would have a label at every tick, one over the other.
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    decades_alone(axes)
     axes.grid(alpha=0.3)
