@@ -40,28 +40,30 @@ def uniform_integers(
 def _drawn(key: Array, num: Array, shape: tuple[int, ...]) -> Array:
     integer = jnp.result_type(int)
     word = jnp.uint64 if integer == jnp.int64 else jnp.uint32
-    # A multiple of 2^bits and a remainder, each of a draw of its own.
-    high, low = _bits(_halves(key), shape, word)
+    # A multiple of 2^bits and a remainder, each of a draw of its own. They are drawn in a loop
+    # of two turns: as one expression with their keys and remainders they take LLVM a second.
+    keys = _halves(key)
+    high, low = jax.lax.map(lambda key: _bits(key, shape, word), keys)
     span = jnp.maximum(num, 1).astype(word)
     root = jnp.asarray(2 ** (jnp.iinfo(word).bits // 2), word) % span
     return ((high % span * (root * root % span) + low % span) % span).astype(integer)
 
 
-def _halves(key: Array) -> tuple[Array, Array]:
-    """`jax.random.split`, of the numbers of a key: the first and second ones of two keys."""
-    return _threefry(key[0], key[1], jnp.uint32(0), jnp.arange(2, dtype=jnp.uint32))
+def _halves(key: Array) -> Array:
+    """`jax.random.split`, of the numbers of a key."""
+    words = _threefry(key[0], key[1], jnp.uint32(0), jnp.arange(2, dtype=jnp.uint32))
+    return jnp.stack(words, axis=1)
 
 
-def _bits(keys: tuple[Array, Array], shape: tuple[int, ...], word) -> Array:
-    """`jax.random.bits` of each of two keys."""
+def _bits(key: Array, shape: tuple[int, ...], word) -> Array:
+    """`jax.random.bits`."""
     places = jnp.arange(math.prod(shape), dtype=jnp.uint32)
-    k0, k1 = (part[:, None] for part in keys)
-    first, second = _threefry(k0, k1, jnp.uint32(0), places)
+    first, second = _threefry(key[0], key[1], jnp.uint32(0), places)
     if word == jnp.uint32:
         drawn = first ^ second
     else:
         drawn = first.astype(word) << 32 | second.astype(word)
-    return drawn.reshape(2, *shape)
+    return drawn.reshape(shape)
 
 
 def _threefry(k0: Array, k1: Array, x0: Array, x1: Array) -> tuple[Array, Array]:
