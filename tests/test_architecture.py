@@ -105,7 +105,7 @@ HOOKS = {
     },
     "AbstractProblem": {"adjoint_map", "inner_gradients", "inner_value_and_gradient"},
     "AbstractReducer": {"refresh_calls", "refresh_size", "starts_full"},
-    "AbstractSampler": {"check", "init", "num_slots", "random"},
+    "AbstractSampler": {"check", "init", "num_slots", "random", "tickets_ahead"},
     "AbstractSolver": {"drawn_for", "length_at", "random", "shortfall"},
     "AbstractSparse": {"T"},
     "AbstractTolerantSolver": {"converged", "done", "stops_early"},

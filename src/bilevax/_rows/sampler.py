@@ -92,8 +92,11 @@ class AbstractSampler(eqx.Module):
         """
         if not self.random or jax.tree.leaves(state):
             return None
-        tickets = jax.vmap(lambda key: self.tickets(data, state, key, num)[0])(keys)
-        return Drawn(state, tickets)
+        return Drawn(state, self.tickets_ahead(data, state, keys, num))
+
+    def tickets_ahead(self, data: PyTree, state: PyTree, keys: Keys, num: int) -> PyTree:
+        """The tickets of each of many keys. Each leaf may be a `Draw` in place of an array."""
+        return jax.vmap(lambda key: self.tickets(data, state, key, num)[0])(keys)
 
     def drawn_singly_for(
         self, data: PyTree, state: PyTree, keys: Keys, most: int

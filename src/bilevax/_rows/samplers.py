@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from .._core.integers import uniform_integers
+from .._core.integers import Draw, is_by_place, uniform_integers
 from .._core.numbers import as_count
 from .._core.tree import is_traced
 from .._core.types import BlockSize, Count
@@ -114,6 +114,11 @@ class RandomRows(AbstractSampler):
 
     def tickets(self, data, state, key, num):
         return uniform_integers(key, (num, self.batch_size), num_rows(data)), state
+
+    def tickets_ahead(self, data, state, keys, num):
+        if not is_by_place(keys):
+            return super().tickets_ahead(data, state, keys, num)
+        return Draw.of(keys, (num, self.batch_size), num_rows(data))
 
     def batch(self, data, ticket):
         return take(data, ticket)

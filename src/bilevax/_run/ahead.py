@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from .._core.integers import all_drawn
 from .._core.types import Index
 from .._rows.sampler import ticket_at
 from ..hypergradients import AbstractHypergradient
@@ -72,4 +73,4 @@ class Supply:
 
     def _drawn(self, state: Any, first: Index, num: int) -> PyTree:
         keys = jax.vmap(state.key_of)(first + jnp.arange(num, dtype=jnp.int32))
-        return self._estimator.drawn_for(self._problem, state.hypergradient, keys)
+        return all_drawn(self._estimator.drawn_for(self._problem, state.hypergradient, keys))
