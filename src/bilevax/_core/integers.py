@@ -1,8 +1,7 @@
 """Uniform random integers, the same as JAX's, in a kernel that keeps its numbers in registers.
 
-JAX writes Threefry as loops of a few rounds, which compile fast on every device. On a CPU each
-turn reads and writes all numbers again: to draw the rows of a step took as long as several of
-its products. Here all rounds of both words of a number stand in one expression.
+Drawing the rows of a step by JAX's loops took as long as several of its products. Here all
+rounds of both words of a number stand in one expression.
 """
 
 import dataclasses
@@ -14,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
+from .keys import is_by_place, split_words
+from .threefry import threefry
 from .types import Index, KeyOf, Keys
-
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = 0x1BD11BDA
 
 
 def uniform_integers(
@@ -103,12 +101,6 @@ def _rows(draw: Draw) -> tuple[Array, Array, Array]:
     return draw.keys.reshape(-1), draw.places.reshape(-1), nums
 
 
-def is_by_place(keys: KeyOf[Array, "..."]) -> bool:
-    """Whether what these keys draw depends on them and on the place only, as it does here."""
-    usual = str(jax.random.key_impl(keys)) == "threefry2x32"
-    return usual and getattr(jax.config, "jax_threefry_partitionable", False)
-
-
 # A function of its own is traced once a shape, and once more for many keys, however many draws
 # a program has: what each of these takes is a good part of all its tracing.
 @functools.partial(jax.jit, static_argnames="size")
@@ -120,34 +112,15 @@ def _drawn(
     # A multiple of 2^bits and a remainder, each of a draw of its own. They are drawn in a loop
     # of two turns: as one expression with their keys and remainders they take LLVM a second.
     places = places[:, None] + jnp.arange(size, dtype=jnp.uint32)
-    high, low = jax.lax.map(lambda keys: _bits(keys, places, word), _halves(keys))
+    high, low = jax.lax.map(lambda keys: _bits(keys, places, word), split_words(keys, 2))
     span = jnp.maximum(nums, 1).astype(word)[:, None]
     root = jnp.asarray(2 ** (jnp.iinfo(word).bits // 2), word) % span
     return ((high % span * (root * root % span) + low % span) % span).astype(integer)
 
 
-def _halves(keys: Int[Array, "rows 2"]) -> Int[Array, "2 rows 2"]:
-    """`jax.random.split`, of the numbers of keys."""
-    both = jnp.arange(2, dtype=jnp.uint32)[:, None]
-    return jnp.stack(_threefry(keys[:, 0], keys[:, 1], jnp.uint32(0), both), axis=2)
-
-
 def _bits(keys: Int[Array, "rows 2"], places: Int[Array, "rows size"], word) -> Array:
     """`jax.random.bits`, of the numbers at these places."""
-    first, second = _threefry(keys[:, :1], keys[:, 1:], jnp.uint32(0), places)
+    first, second = threefry(keys[:, :1], keys[:, 1:], jnp.uint32(0), places)
     if word == jnp.uint32:
         return first ^ second
     return first.astype(word) << 32 | second.astype(word)
-
-
-def _threefry(k0: Array, k1: Array, x0: Array, x1: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds (Salmon et al. 2011, section 3.3)."""
-    keys = k0, k1, k0 ^ k1 ^ jnp.uint32(_PARITY)
-    x0, x1 = x0 + k0, x1 + k1
-    for turn in range(5):
-        for by in _ROTATIONS[turn % 2]:
-            x0 = x0 + x1
-            x1 = (x1 << by | x1 >> (32 - by)) ^ x0
-        x0 = x0 + keys[(turn + 1) % 3]
-        x1 = x1 + keys[(turn + 2) % 3] + jnp.uint32(turn + 1)
-    return x0, x1

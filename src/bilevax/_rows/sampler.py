@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
+from .._core.keys import fold_in
 from .._core.types import Index, Keys
 from .batch import Batch
 
@@ -83,7 +84,7 @@ class AbstractSampler(eqx.Module):
         if isinstance(num, int) or isinstance(state, Drawn):
             tickets, state = self._next(data, state, key, num)
             return lambda i, state: (self.batch(data, ticket_at(tickets, i)), state), state
-        return lambda i, state: self.draw(data, state, jax.random.fold_in(key, i)), state
+        return lambda i, state: self.draw(data, state, fold_in(key, i)), state
 
     def drawn_for(self, data: PyTree, state: PyTree, keys: Keys, num: int) -> Drawn | None:
         """What `draw`, or a `stream` of `num`, would draw with each of many keys, all at once.
@@ -102,8 +103,7 @@ class AbstractSampler(eqx.Module):
         self, data: PyTree, state: PyTree, keys: Keys, most: int
     ) -> Drawn | None:
         """The same of a `stream` of at most so many batches, whose number is not known."""
-        each = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-        singly = jax.vmap(each, in_axes=(0, None))(keys, jnp.arange(most, dtype=jnp.int32))
+        singly = fold_in(keys[:, None], jnp.arange(most, dtype=jnp.int32))
         drawn = self.drawn_for(data, state, singly.reshape(-1), 1)
         split = lambda leaf: leaf.reshape(len(keys), most, *leaf.shape[2:])
         return drawn and Drawn(state, jax.tree.map(split, drawn.tickets))

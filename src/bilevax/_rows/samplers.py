@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from .._core.integers import Draw, is_by_place, uniform_integers
+from .._core.integers import Draw, uniform_integers
+from .._core.keys import is_by_place
 from .._core.numbers import as_count
 from .._core.tree import is_traced
 from .._core.types import BlockSize, Count

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from .._core.integers import all_drawn
+from .._core.keys import is_by_place
 from .._core.types import Index
 from .._rows.sampler import ticket_at
 from ..hypergradients import AbstractHypergradient
@@ -38,8 +39,9 @@ class Supply:
         self._problem, self._estimator = problem, estimator
         # Of as many steps as there will be, so that they are traced once.
         some = lambda: self._drawn(state, state.step, _STEPS)
-        self._of_steps = jax.eval_shape(some) if estimator.random else None
-        self.num = self._num_steps(state)
+        able = estimator.random and is_by_place(state.first_key())
+        self._of_steps = jax.eval_shape(some) if able else None
+        self.num = self._num_steps()
 
     def room(self, state: Any) -> Ahead:
         """With nothing left, before the step of a state."""
@@ -63,14 +65,11 @@ class Supply:
         drawn = ticket_at(ahead.drawn, state.step - ahead.first)
         return self._estimator.given(state.hypergradient, drawn)
 
-    def _num_steps(self, state: Any) -> int:
-        # Of other generators many keys at once make other numbers than one by one.
-        if state.key_impl != "threefry2x32":
-            return 0
+    def _num_steps(self) -> int:
         size = sum(leaf.size for leaf in jax.tree.leaves(self._of_steps))
         num = min(_STEPS, _NUMBERS * _STEPS // size) if size else 0
         return num if num > 1 else 0
 
     def _drawn(self, state: Any, first: Index, num: int) -> PyTree:
-        keys = jax.vmap(state.key_of)(first + jnp.arange(num, dtype=jnp.int32))
+        keys = state.key_of(first + jnp.arange(num, dtype=jnp.int32))
         return all_drawn(self._estimator.drawn_for(self._problem, state.hypergradient, keys))

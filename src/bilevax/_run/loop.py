@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost, Packed, Tally, unpacked
 from .._core.growth import Growth, half_the_digits
+from .._core.keys import fold_in
 from .._core.program import program
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype
@@ -68,7 +69,7 @@ class LoopState(eqx.Module):
 
     def key_of(self, step: Index) -> PRNGKeyArray:
         """The key of an outer step."""
-        return jax.random.fold_in(self.first_key(), step)
+        return fold_in(self.first_key(), step)
 
     def first_key(self) -> PRNGKeyArray:
         """The key that those of the steps are made from."""
@@ -170,7 +171,7 @@ class Loop:
         problem, algorithm, state = self._problem, self._algorithm, carry.state
         smoothness, following = state.smoothness, Cost()
         if smoothness is not None:
-            own_key = jax.random.fold_in(state.step_key(), _FOLLOWING)
+            own_key = fold_in(state.step_key(), _FOLLOWING)
             smoothness, following = smoothness.follow(
                 problem, algorithm, state.x, state.hypergradient.y, own_key
             )

@@ -7,6 +7,7 @@ import optax.tree
 from jax.flatten_util import ravel_pytree
 
 from .._core.cost import Tally, wide
+from .._core.keys import split
 from .._core.numbers import as_count, as_positive
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import axpy
@@ -77,7 +78,7 @@ class FiniteDifference(AbstractTwoStage):
         return True
 
     def __call__(self, problem, x, state, key):
-        inner_key, outer_key, own_key = jax.random.split(key, 3)
+        inner_key, outer_key, own_key = split(key, 3)
         start, solver = self.start_inner(problem, x, state.inner_state)
 
         def solve(x):

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.cost import Cost
-from .._core.keys import split
+from .._core.keys import split, split_each
 from .._core.result import Result, finite_or, first_failure
 from .._rows.batch import full
 from .._rows.sampler import AbstractSampler
@@ -134,8 +133,7 @@ class Implicit(AbstractTwoStage):
         )
 
     def drawn_for(self, problem, state, keys):
-        split = jax.vmap(lambda key: jax.random.split(key, 4), out_axes=1)
-        inner_keys, outer_keys, linear_keys, cross_keys = split(keys)
+        inner_keys, outer_keys, linear_keys, cross_keys = split_each(keys, 4)
         inner, outer = self.drawn_by_stages(problem, state, inner_keys, outer_keys)
         data, cross = problem.inner_data, self.cross_sampler
         return (

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
+from .._core.keys import split_each
 from .._core.result import Result, finite_or
 from .._rows.batch import full
 from .._rows.sampler import AbstractSampler
@@ -63,7 +64,7 @@ class AbstractTwoStage(AbstractHypergradient):
         return TwoStageState(jnp.int32(0), inner_state, no_value_yet(problem, x, y), sampler)
 
     def drawn_for(self, problem, state, keys) -> Any:
-        inner_keys, outer_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        inner_keys, outer_keys = split_each(keys, 2)
         return self.drawn_by_stages(problem, state, inner_keys, outer_keys)
 
     def drawn_by_stages(self, problem: AbstractProblem, state: Any, inner_keys, outer_keys):

@@ -11,7 +11,7 @@ import optax.tree
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from .._core.cost import Cost
-from .._core.keys import split
+from .._core.keys import split, split_each
 from .._core.numbers import as_count
 from .._core.result import Result, finite_or, first_failure
 from .._core.tree import float_dtype, norm
@@ -304,7 +304,7 @@ class AbstractIterativeSolver(AbstractSolver):
         most = n if isinstance(n, int) else self.most_steps
         if not most:
             return None
-        batch_keys = jax.vmap(jax.random.split)(keys)[:, 1]
+        batch_keys = split_each(keys, 2)[1]
         draw = self.sampler.drawn_for if most is n else self.sampler.drawn_singly_for
         return draw(data, state.sampler, batch_keys, most)
 

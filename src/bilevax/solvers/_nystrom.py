@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .._core.keys import split
 from .._core.numbers import as_count, as_positive
 from .._core.result import Result, finite_or
 from .._core.types import Count, Number, Scalar
@@ -65,7 +66,7 @@ class Nystrom(AbstractSolver):
 
     def solve(self, equation, u, state, key, k):
         del u, k
-        batch_key, column_key = jax.random.split(key)
+        batch_key, column_key = split(key, 2)
         equation = as_linear(equation)
         batch, drawn = self.sampler.draw(equation.data, state.sampler, batch_key)
         rhs, unravel = ravel_pytree(equation.rhs)
