@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bilevax._core.integers import uniform_integers
+from bilevax._core.integers import Draw, all_drawn, uniform_integers
+from bilevax._core.keys import fold_in, split, split_each
 
 SHAPES = [(), (3,), (10, 64)]
 
@@ -36,3 +37,34 @@ def test_many_keys_and_a_number_that_is_traced():
 def test_other_kinds_of_keys(key):
     theirs = jax.random.randint(key, (5,), 0, 99)
     np.testing.assert_array_equal(uniform_integers(key, (5,), 99), theirs)
+
+
+def test_keys_are_split_and_folded_as_jaxs():
+    key, kinds = jax.random.key(6), [jax.random.key(6, impl="rbg"), jax.random.PRNGKey(6)]
+    data = jax.random.key_data
+    for one in (key, *kinds):
+        np.testing.assert_array_equal(data(split(one, 3)), data(jax.random.split(one, 3)))
+        step = jnp.int32(2**30)
+        ours, theirs = fold_in(one, step), jax.random.fold_in(one, step)
+        np.testing.assert_array_equal(data(ours), data(theirs))
+    many = jax.random.split(key, 4)
+    theirs = jax.vmap(lambda one: jax.random.split(one, 3), out_axes=1)(many)
+    np.testing.assert_array_equal(data(split_each(many, 3)), data(theirs))
+    steps = jnp.arange(5, dtype=jnp.int32)
+    each = jax.vmap(lambda one: jax.vmap(lambda i: jax.random.fold_in(one, i))(steps))(many)
+    np.testing.assert_array_equal(data(fold_in(many[:, None], steps)), data(each))
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_draws_of_many_sizes_at_once(x64):
+    with jax.enable_x64(x64):
+        keys = jax.random.split(jax.random.key(7), 6)
+        shapes, nums = [(1, 4), (3, 4), (2, 5)], [9, 2**31 - 1, 77]
+        draws = [Draw.of(keys, shape, num) for shape, num in zip(shapes, nums, strict=True)]
+        draws.append(Draw.of(keys, (1, 4), 8).reshape(2, 3, 4))
+        *drawn, apart = all_drawn(draws)
+        for ours, shape, num in zip(drawn, shapes, nums, strict=True):
+            theirs = [jax.random.randint(key, shape, 0, num) for key in keys]
+            np.testing.assert_array_equal(ours, theirs)
+        assert apart.shape == (2, 3, 4)
+        np.testing.assert_array_equal(apart[1, 2], jax.random.randint(keys[5], 4, 0, 8))
