@@ -122,12 +122,19 @@ class Cost(Oracles):
         return on_host(self)
 
     def __add__(self, other: "Cost") -> "Cost":
-        numbers = jax.tree.leaves((self, other), is_leaf=is_wide)
-        return _added(self, other) if all(map(is_wide, numbers)) else _add(self, other)
+        if all(map(is_wide, [*_numbers(self), *_numbers(other)])):
+            return _added(self, other)
+        return _add(self, other)
+
+
+def _numbers(cost: Cost) -> list[Any]:
+    return jax.tree.leaves(cost, is_leaf=is_wide)
 
 
 def _add(one: Cost, other: Cost) -> Cost:
-    return jax.tree.map(lambda a, b: a + b, one, other, is_leaf=is_wide)
+    # By lists of them, since the host adds the costs of every chunk of a run.
+    pairs = zip(_numbers(one), _numbers(other), strict=True)
+    return _STRUCTURE.unflatten([a + b for a, b in pairs])
 
 
 # One step of a program that is being traced, in place of one for each word of each number.
@@ -140,6 +147,9 @@ def on_host(cost: Cost) -> Cost:
     A function, since it is called where time counts: a module's bound method is a module,
     which takes longer to make than this.
     """
+    numbers = _numbers(cost)
+    if all(isinstance(number, int) for number in numbers):
+        return cost
 
     def known(number):
         if isinstance(number, int):
@@ -149,7 +159,7 @@ def on_host(cost: Cost) -> Cost:
         number = _joined(number) if is_wide(number) else number
         return int(number) if np.ndim(number) == 0 else number
 
-    return jax.tree.map(known, cost, is_leaf=is_wide)
+    return _STRUCTURE.unflatten(map(known, numbers))
 
 
 def _joined(number: Wide):
@@ -180,7 +190,7 @@ class Tally:
         known = lambda number: isinstance(number, int)
         keep = lambda wanted: lambda number: number if known(number) == wanted else 0
         self._constant = jax.tree.map(keep(True), step, is_leaf=is_wide)
-        if all(map(known, jax.tree.leaves(step, is_leaf=is_wide))):
+        if all(map(known, _numbers(step))):
             return carried
         changing = jax.tree.map(keep(False), step, is_leaf=is_wide)
         return _as_words(Wide(*carried.T) + Wide(*packed(changing).T))
@@ -194,7 +204,7 @@ class Tally:
 
 def packed(cost: Cost) -> Packed:
     """All numbers of a cost as one array."""
-    numbers = jax.tree.leaves(cost, is_leaf=is_wide)
+    numbers = _numbers(cost)
     if all(isinstance(number, int) for number in numbers):
         return jnp.asarray([divmod(number, 2**32) for number in numbers], jnp.uint32)
     each = [Wide.of(number) for number in numbers]

@@ -77,7 +77,6 @@ def hypergradient(
         estimator = with_steps(estimator, smoothness.step_size)
     gradient, state, cost, result = _estimate(problem, estimator, x, y, adjoint, key)
     found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
-    cost = cost + estimator.init_cost(problem)
     cost = on_host(cost if measuring is None else cost + measuring)
     return Hypergradient(*found, cost, result, state)
 
@@ -86,4 +85,5 @@ def hypergradient(
 def _estimate(problem, estimator, x, y, adjoint, key):
     state = initial_estimate(problem, estimator, x, y, adjoint)
     gradient, state, cost, result = estimator(problem, x, state, key)
+    cost = cost + estimator.init_cost(problem)
     return gradient, state, cost, first_failure(result, estimator.shortfall(state))

@@ -1,7 +1,7 @@
 """Whether a state is one of this problem and algorithm, from which a run can go on."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -34,24 +34,45 @@ def check_state(
         error.add_note(_OTHER_STATE)
         raise
     unmeasured = needs_measured and state.step_size is None
-    if unmeasured or _kinds((loop.hypergradient, loop.outer, loop.shown)) != _kinds(expected):
+    if unmeasured or _kinds((loop.hypergradient, loop.outer, loop.shown)) != expected:
         raise ValueError(_OTHER_STATE)
 
 
-def _expected(problem: AbstractProblem, algorithm: Algorithm, x: PyTree, y: PyTree) -> PyTree:
-    """The shapes of what a run starts with."""
+def _expected(problem: AbstractProblem, algorithm: Algorithm, x: PyTree, y: PyTree) -> Any:
+    """What kinds of parts a run starts with."""
     leaves, structure = jax.tree.flatten((problem, algorithm, x, y))
-    arrays = [leaf if eqx.is_array(leaf) else None for leaf in leaves]
-    others = tuple(None if eqx.is_array(leaf) else leaf for leaf in leaves)
-    return _start.eval_shape((structure, others), arrays)
+    parts = [(_Kind.of(leaf), None) if eqx.is_array(leaf) else (None, leaf) for leaf in leaves]
+    arrays, others = zip(*parts, strict=True)
+    x64 = getattr(jax.config, "jax_enable_x64", False)
+    return _start(structure, arrays, others, x64)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _start(static, arrays):
-    # Only ever traced, and that once for each kind of arguments, like other programs.
-    structure, others = static
-    leaves = [b if a is None else a for a, b in zip(arrays, others, strict=True)]
-    return kept.call(_first, tuple(structure.unflatten(leaves)))
+class _Kind(NamedTuple):
+    """What a trace depends on of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    weak_type: bool
+
+    @classmethod
+    def of(cls, leaf: Any) -> "_Kind":
+        return cls(leaf.shape, leaf.dtype, bool(getattr(leaf, "weak_type", False)))
+
+
+@functools.lru_cache(maxsize=256)
+def _start(structure, arrays, others, x64: bool):
+    """Traced once for each kind of arguments, and by `jax.jit`'s own cache not fast enough:
+    where a user takes single steps, to be asked is a fifth of each."""
+    del x64
+
+    def first(shapes):
+        leaves = [b if a is None else a for a, b in zip(shapes, others, strict=True)]
+        return kept.call(_first, tuple(structure.unflatten(leaves)))
+
+    shapes = [
+        None if kind is None else jax.ShapeDtypeStruct(**kind._asdict()) for kind in arrays
+    ]
+    return _kinds(jax.eval_shape(first, shapes))
 
 
 def _first(problem: AbstractProblem, algorithm: Algorithm, x: PyTree, y: PyTree) -> PyTree:
