@@ -61,7 +61,7 @@ def _programs_are_dropped():
     same problems.
     """
     yield
-    if _mapped_pieces() > 25_000 or _resident_bytes() > 7e9:
+    if _mapped_pieces() > 40_000 or _resident_bytes() > 7e9:
         jax.clear_caches()
         gc.collect()
 

@@ -39,20 +39,22 @@ def test_other_kinds_of_keys(key):
     np.testing.assert_array_equal(uniform_integers(key, (5,), 99), theirs)
 
 
-def test_keys_are_split_and_folded_as_jaxs():
-    key, kinds = jax.random.key(6), [jax.random.key(6, impl="rbg"), jax.random.PRNGKey(6)]
-    data = jax.random.key_data
-    for one in (key, *kinds):
-        np.testing.assert_array_equal(data(split(one, 3)), data(jax.random.split(one, 3)))
-        step = jnp.int32(2**30)
-        ours, theirs = fold_in(one, step), jax.random.fold_in(one, step)
-        np.testing.assert_array_equal(data(ours), data(theirs))
-    many = jax.random.split(key, 4)
-    theirs = jax.vmap(lambda one: jax.random.split(one, 3), out_axes=1)(many)
-    np.testing.assert_array_equal(data(split_each(many, 3)), data(theirs))
-    steps = jnp.arange(5, dtype=jnp.int32)
-    each = jax.vmap(lambda one: jax.vmap(lambda i: jax.random.fold_in(one, i))(steps))(many)
-    np.testing.assert_array_equal(data(fold_in(many[:, None], steps)), data(each))
+@pytest.mark.parametrize("x64", [False, True])
+def test_keys_are_split_and_folded_as_jaxs(x64):
+    with jax.enable_x64(x64):
+        key, kinds = jax.random.key(6), [jax.random.key(6, impl="rbg"), jax.random.PRNGKey(6)]
+        data = jax.random.key_data
+        for one in (key, *kinds):
+            np.testing.assert_array_equal(data(split(one, 3)), data(jax.random.split(one, 3)))
+            for number in (2**32 - 1, jnp.int32(-1)):
+                ours, theirs = fold_in(one, number), jax.random.fold_in(one, number)
+                np.testing.assert_array_equal(data(ours), data(theirs))
+        many = jax.random.split(key, 4)
+        theirs = jax.vmap(lambda one: jax.random.split(one, 3), out_axes=1)(many)
+        np.testing.assert_array_equal(data(split_each(many, 3)), data(theirs))
+        steps = jnp.arange(5, dtype=jnp.int32)
+        each = jax.vmap(lambda one: jax.vmap(lambda i: jax.random.fold_in(one, i))(steps))
+        np.testing.assert_array_equal(data(fold_in(many[:, None], steps)), data(each(many)))
 
 
 @pytest.mark.parametrize("x64", [False, True])

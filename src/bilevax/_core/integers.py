@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree, UInt32
 
 from .keys import is_by_place, split_words
 from .threefry import threefry
@@ -45,7 +45,7 @@ class Draw:
     """
 
     keys: KeyOf[Array, "..."]
-    places: Int[Array, "..."]
+    places: UInt32[Array, "..."]
     size: int
     num: Index
 
@@ -105,7 +105,10 @@ def _rows(draw: Draw) -> tuple[Array, Array, Array]:
 # a program has: what each of these takes is a good part of all its tracing.
 @functools.partial(jax.jit, static_argnames="size")
 def _drawn(
-    keys: Int[Array, "rows 2"], places: Int[Array, "rows"], nums: Int[Array, "rows"], size: int
+    keys: UInt32[Array, "rows 2"],
+    places: UInt32[Array, "rows"],
+    nums: Int[Array, "rows"],
+    size: int,
 ) -> Int[Array, "rows size"]:
     integer = jnp.result_type(int)
     word = jnp.uint64 if integer == jnp.int64 else jnp.uint32
@@ -118,7 +121,7 @@ def _drawn(
     return ((high % span * (root * root % span) + low % span) % span).astype(integer)
 
 
-def _bits(keys: Int[Array, "rows 2"], places: Int[Array, "rows size"], word) -> Array:
+def _bits(keys: UInt32[Array, "rows 2"], places: UInt32[Array, "rows size"], word) -> Array:
     """`jax.random.bits`, of the numbers at these places."""
     first, second = threefry(keys[:, :1], keys[:, 1:], jnp.uint32(0), places)
     if word == jnp.uint32:

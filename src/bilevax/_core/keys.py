@@ -4,13 +4,13 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, UInt32
 
 from .threefry import threefry
 from .types import Index, KeyOf, Keys
 
 
-def is_by_place(keys: KeyOf[Array, "..."]) -> bool:
+def is_by_place(keys: Array) -> bool:
     """Whether what these keys draw depends on them and on a number's place only.
 
     Of other generators many keys at once make other numbers than one by one.
@@ -20,7 +20,7 @@ def is_by_place(keys: KeyOf[Array, "..."]) -> bool:
     return usual and getattr(jax.config, "jax_threefry_partitionable", False)
 
 
-def split(key: PRNGKeyArray, num: int, needed: bool = True) -> Keys | list[PRNGKeyArray]:
+def split(key: PRNGKeyArray, num: int, needed: bool = True) -> Array | list[PRNGKeyArray]:
     """Independent keys, `jax.random.split`; where none is needed, the same one for all.
 
     Splitting is a hundred operations, and the compiler finds out late that nobody reads them:
@@ -40,7 +40,7 @@ def split_each(keys: Keys, num: int) -> KeyOf[Array, "num keys"]:
     return _keys(split_words(jax.random.key_data(keys), num))
 
 
-def fold_in(keys: KeyOf[Array, "..."], numbers: Index) -> KeyOf[Array, "..."]:
+def fold_in(keys: Array, numbers: Index) -> Array:
     """`jax.random.fold_in`; of keys whose draws are by place, with numbers that broadcast.
 
     >>> from bilevax._core.keys import fold_in
@@ -49,21 +49,22 @@ def fold_in(keys: KeyOf[Array, "..."], numbers: Index) -> KeyOf[Array, "..."]:
     """
     if not is_by_place(keys):
         return jax.random.fold_in(keys, numbers)
-    return _keys(_folded(jax.random.key_data(keys), jnp.asarray(numbers)))
+    return _keys(_folded(jax.random.key_data(keys), jnp.uint32(numbers)))
 
 
-def _keys(words: Int[Array, "... 2"]) -> KeyOf[Array, "..."]:
+def _keys(words: UInt32[Array, "... 2"]) -> KeyOf[Array, "..."]:
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
 @functools.partial(jax.jit, static_argnames="num")
-def split_words(words: Int[Array, "*keys 2"], num: int) -> Int[Array, "num *keys 2"]:
+def split_words(words: UInt32[Array, "*keys 2"], num: int) -> UInt32[Array, "num *keys 2"]:
     """`split`, of the numbers of keys."""
     places = jnp.arange(num, dtype=jnp.uint32).reshape(num, *(1,) * (words.ndim - 1))
     return jnp.stack(threefry(words[..., 0], words[..., 1], jnp.uint32(0), places), axis=-1)
 
 
 @jax.jit
-def _folded(words: Int[Array, "*keys 2"], numbers: Int[Array, "..."]) -> Int[Array, "... 2"]:
-    folded = threefry(words[..., 0], words[..., 1], jnp.uint32(0), numbers.astype(jnp.uint32))
-    return jnp.stack(folded, axis=-1)
+def _folded(
+    words: UInt32[Array, "*keys 2"], numbers: UInt32[Array, "..."]
+) -> UInt32[Array, "... 2"]:
+    return jnp.stack(threefry(words[..., 0], words[..., 1], jnp.uint32(0), numbers), axis=-1)
