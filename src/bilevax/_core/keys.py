@@ -4,10 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
 from .threefry import threefry
-from .types import Index, KeyOf, Keys
+from .types import KeyOf, Keys
 
 
 def is_by_place(keys: Array) -> bool:
@@ -40,7 +40,7 @@ def split_each(keys: Keys, num: int) -> KeyOf[Array, "num keys"]:
     return _keys(split_words(jax.random.key_data(keys), num))
 
 
-def fold_in(keys: Array, numbers: Index) -> Array:
+def fold_in(keys: Array, numbers: int | Int[Array, "..."]) -> Array:
     """`jax.random.fold_in`; of keys whose draws are by place, with numbers that broadcast.
 
     >>> from bilevax._core.keys import fold_in

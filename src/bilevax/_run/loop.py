@@ -67,8 +67,8 @@ class LoopState(eqx.Module):
         """The x that a user sees."""
         return self.x if self.shown is None else self.shown
 
-    def key_of(self, step: Index) -> PRNGKeyArray:
-        """The key of an outer step."""
+    def key_of(self, step: int | Int[Array, "..."]) -> Array:
+        """The key of an outer step, or of each of many."""
         return fold_in(self.first_key(), step)
 
     def first_key(self) -> PRNGKeyArray:
