@@ -30,10 +30,8 @@ def uniform_integers(
     """
     if not is_by_place(key):
         return jax.random.randint(key, shape, 0, num)
-    words = jax.random.key_data(key)[None]
-    return _drawn(words, jnp.uint32([0]), jnp.asarray(num)[None], math.prod(shape)).reshape(
-        shape
-    )
+    row = jax.random.key_data(key)[None], jnp.zeros(1, jnp.uint32), jnp.asarray(num)[None]
+    return _drawn(*row, math.prod(shape)).reshape(shape)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,15 +51,14 @@ def make(
 
     `folder`: where the store of finished runs is, a temporary one by default.
     """
-    place = pathlib.Path(tempfile.mkdtemp()) if folder is None else folder
-    store = place / "contest.db"
     if quick:
         sizes = ("pixels",), ("soba", "amigo_gd"), (0.01, 0.1), seconds or 0.05, 2
     else:
         sizes = NAMES, tuple(STEPS), _GRID, seconds or _SECONDS, _POINTS
-    plan = Plan(*sizes, seed, store, data, quick)
     found = {}
-    with jax.enable_x64(False):
+    with tempfile.TemporaryDirectory() as temporary, jax.enable_x64(False):
+        store = pathlib.Path(folder or temporary) / "contest.db"
+        plan = Plan(*sizes, seed, store, data, quick)
         for problem in plan.problems:
             _log.info(TITLES[problem])
             found[problem] = compared(plan, problem)
