@@ -117,7 +117,7 @@ def test_room_for_more_rows_and_features_changes_nothing(ridge, compiled, monkey
     logistic = AdaptiveLogisticRegressionCV(cv=3, max_iter=3).fit(X[:90, :7], labels[:90])
     monkeypatch.setattr(task, "rooms", lambda shape: shape)
     exact = clone(logistic).fit(X[:90, :7], labels[:90])
-    assert (exact.family_, exact.n_iter_) == (logistic.family_, logistic.n_iter_)
+    assert (exact.family_, exact.step_) == (logistic.family_, logistic.step_)
     np.testing.assert_allclose(exact.coef_, logistic.coef_, rtol=1e-3, atol=1e-5)
     for name, found in exact.cv_results_.items():
         np.testing.assert_allclose(found, logistic.cv_results_[name], rtol=1e-4, atol=1e-6)
@@ -150,6 +150,8 @@ def test_the_same_again_and_as_scikit_learns_tools_expect(ridge):
     assert search.best_score_ > 0.7
     named = clone(ridge).set_params(penalty="shared").fit(frame, y)
     assert named.feature_names_in_[0] == "c0" and named.n_features_in_ == 24
+    assert (named.step_, named.n_iter_) == (0, 0)
+    assert 1 <= ridge.step_ <= ridge.n_iter_ <= ridge.max_iter
     kept = {"theta_judged_loss", "free_judged_loss", "mean_validation_loss"}
     assert kept <= ridge.cv_results_.keys()
 

@@ -77,7 +77,8 @@ class AdaptiveCV(BaseEstimator):
         self.penalties_ = found.penalties
         self.shared_penalty_ = found.shared_penalty
         self.family_ = found.choice.family
-        self.n_iter_ = found.choice.step
+        self.step_ = found.choice.step
+        self.n_iter_ = found.num_steps
         self.gain_ = found.gain
         self.cv_results_ = found.cv_results(options.grid)
         return found

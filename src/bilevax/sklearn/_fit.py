@@ -75,6 +75,11 @@ class Fitted(NamedTuple):
     judged: Judged
     converged: bool
 
+    @property
+    def num_steps(self) -> int:
+        """Of the family with the most; the first of a trace is the start."""
+        return max((len(trace.judged) - 1 for trace in self.traces.values()), default=0)
+
     def cv_results(self, grid: np.ndarray) -> dict[str, np.ndarray]:
         """Losses of the main run on the grid and at every step, and judged losses."""
         found = {"alphas": grid, "mean_validation_loss": self.start.losses[:, 0]}

@@ -57,7 +57,7 @@ class AdaptiveLogisticRegressionCV(ClassifierMixin, AdaptiveCV):
         Weights for the features as they came; for two classes, of the second.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         The intercepts, which are not penalised.
-    penalties_, shared_penalty_, family_, gain_, cv_results_, n_iter_ :
+    penalties_, shared_penalty_, family_, gain_, cv_results_, n_iter_, step_ :
         As in `AdaptiveRidgeCV`; losses are in nats a row.
     n_features_in_ : int
         Features seen in `fit`.

@@ -69,7 +69,10 @@ class AdaptiveRidgeCV(RegressorMixin, AdaptiveCV):
         that was judged its `..._validation_loss`, `..._judged_loss` and `..._judged_error`,
         the standard error of its difference to the shared start, at every step.
     n_iter_ : int
-        The step at which the family was taken: the first that is as good as the best.
+        Steps that were made, of the family with the most.
+    step_ : int
+        The step at which the family was taken: the first that is as good as the best; 0 where
+        the shared penalty was kept.
     n_features_in_ : int
         Features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -81,7 +81,7 @@ class Fitted:
     @property
     def step(self) -> int:
         """At which the model was taken."""
-        return int(self.estimator.n_iter_)
+        return int(self.estimator.step_)
 
     def history(self) -> dict[str, np.ndarray]:
         """A line a step of a family, the first being the shared start."""
