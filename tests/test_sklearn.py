@@ -166,22 +166,31 @@ def test_weights_are_repetitions_as_scikit_learn_checks_it(rows):
 
 
 def test_weights_are_repetitions():
-    """Rows that are repeated have room beside the others, so that all share their programs."""
     X, y, *_ = many_useless(0, rows=60, useless=4)
-    times = np.ones(60, int)
-    times[::20], times[5::9] = 0, 2
-    kept, rows = np.flatnonzero(times), np.repeat(np.arange(60), times)
-    part = np.arange(len(kept)) % 3
-    cv = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(3)]
-    of_all = [tuple(kept[some] for some in split) for split in cv]
-    of_repeated = [tuple(np.flatnonzero(np.isin(rows, some)) for some in s) for s in of_all]
-    fitted = lambda cv, *data: AdaptiveRidgeCV(cv=cv, max_iter=8).fit(*data)
-    weighted = fitted(cv, X[kept], y[kept], times[kept])
-    repeated = fitted(of_repeated, X[rows], y[rows])
+    times = np.arange(60) % 3
+    rows = np.repeat(np.arange(60), times)
+    folds = [(np.flatnonzero(np.arange(60) % 3 != k), np.flatnonzero(np.arange(60) % 3 == k))
+             for k in ((0, 1, 2))]  # fmt: skip
+    by_row = lambda split: tuple(np.flatnonzero(np.isin(rows, part)) for part in split)
+    options = {"max_iter": 8}
+    # Rows of weight zero are absent; three folds by the row's number, of which one has none.
+    kept = np.flatnonzero(times)
+    place = {row: i for i, row in enumerate(kept)}
+    of_kept = [
+        tuple(np.array([place[r] for r in part if r in place]) for part in split)
+        for split in folds[1:]
+    ]
+    halves = [(of_kept[0][1], of_kept[1][1]), (of_kept[1][1], of_kept[0][1])]
+    thirds = [(part[::2], part[1::2]) for part in map(np.concatenate, halves)]
+    cv = halves + thirds
+    weighted = AdaptiveRidgeCV(cv=cv, **options).fit(X[kept], y[kept], times[kept])
+    repeated_cv = [by_row(tuple(kept[part] for part in split)) for split in cv]
+    repeated = AdaptiveRidgeCV(cv=repeated_cv, **options).fit(X[rows], y[rows])
     assert weighted.family_ == repeated.family_
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6, atol=1e-9)
-    # Rows of weight zero are absent.
-    np.testing.assert_array_equal(fitted(of_all, X, y, times).coef_, weighted.coef_)
+    of_all = [tuple(kept[part] for part in split) for split in cv]
+    zeros = AdaptiveRidgeCV(cv=of_all, **options).fit(X, y, times)
+    np.testing.assert_array_equal(zeros.coef_, weighted.coef_)
 
 
 def test_groups_and_descriptions_of_features():

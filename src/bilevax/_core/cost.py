@@ -122,23 +122,21 @@ class Cost(Oracles):
         return on_host(self)
 
     def __add__(self, other: "Cost") -> "Cost":
-        if all(map(is_wide, [*_numbers(self), *_numbers(other)])):
-            return _added(self, other)
-        return _add(self, other)
+        one, two = _numbers(self), _numbers(other)
+        return _added(self, other) if all(map(is_wide, one + two)) else _sum(one, two)
 
 
 def _numbers(cost: Cost) -> list[Any]:
     return jax.tree.leaves(cost, is_leaf=is_wide)
 
 
-def _add(one: Cost, other: Cost) -> Cost:
-    # By lists of them, since the host adds the costs of every chunk of a run.
-    pairs = zip(_numbers(one), _numbers(other), strict=True)
-    return _STRUCTURE.unflatten([a + b for a, b in pairs])
+def _sum(one: list[Any], two: list[Any]) -> Cost:
+    """By lists, since the host adds the costs of every chunk of a run."""
+    return _STRUCTURE.unflatten([a + b for a, b in zip(one, two, strict=True)])
 
 
 # One step of a program that is being traced, in place of one for each word of each number.
-_added = jax.jit(_add)
+_added = jax.jit(lambda one, two: _sum(_numbers(one), _numbers(two)))
 
 
 def on_host(cost: Cost) -> Cost:

@@ -34,9 +34,8 @@ def split(key: PRNGKeyArray, num: int, needed: bool = True) -> Array | list[PRNG
 
 
 def split_each(keys: Keys, num: int) -> KeyOf[Array, "num keys"]:
-    """`jax.random.split` of each of many keys: the first ones of all, then the second ones."""
-    if not is_by_place(keys):
-        return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(keys)
+    """`jax.random.split` of each of many keys whose draws are by place: the first ones of all,
+    then the second ones."""
     return _keys(split_words(jax.random.key_data(keys), num))
 
 

@@ -89,7 +89,8 @@ class AbstractSampler(eqx.Module):
     def drawn_for(self, data: PyTree, state: PyTree, keys: Keys, num: int) -> Drawn | None:
         """What `draw`, or a `stream` of `num`, would draw with each of many keys, all at once.
 
-        `None` where a key does not decide that alone: such a sampler draws when it is asked.
+        They are keys whose draws are by place (`is_by_place`). `None` where a key does not
+        decide that alone: such a sampler draws when it is asked.
         """
         if not self.random or jax.tree.leaves(state):
             return None

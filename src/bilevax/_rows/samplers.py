@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from .._core.integers import Draw, uniform_integers
-from .._core.keys import is_by_place
 from .._core.numbers import as_count
 from .._core.tree import is_traced
 from .._core.types import BlockSize, Count
@@ -117,8 +116,6 @@ class RandomRows(AbstractSampler):
         return uniform_integers(key, (num, self.batch_size), num_rows(data)), state
 
     def tickets_ahead(self, data, state, keys, num):
-        if not is_by_place(keys):
-            return super().tickets_ahead(data, state, keys, num)
         return Draw.of(keys, (num, self.batch_size), num_rows(data))
 
     def batch(self, data, ticket):

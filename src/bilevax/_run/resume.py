@@ -1,7 +1,7 @@
 """Whether a state is one of this problem and algorithm, from which a run can go on."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -41,22 +41,12 @@ def check_state(
 def _expected(problem: AbstractProblem, algorithm: Algorithm, x: PyTree, y: PyTree) -> Any:
     """What kinds of parts a run starts with."""
     leaves, structure = jax.tree.flatten((problem, algorithm, x, y))
-    parts = [(_Kind.of(leaf), None) if eqx.is_array(leaf) else (None, leaf) for leaf in leaves]
+    parts = [
+        (jax.typeof(leaf), None) if eqx.is_array(leaf) else (None, leaf) for leaf in leaves
+    ]
     arrays, others = zip(*parts, strict=True)
     x64 = getattr(jax.config, "jax_enable_x64", False)
     return _start(structure, arrays, others, x64)
-
-
-class _Kind(NamedTuple):
-    """What a trace depends on of an array."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    weak_type: bool
-
-    @classmethod
-    def of(cls, leaf: Any) -> "_Kind":
-        return cls(leaf.shape, leaf.dtype, bool(getattr(leaf, "weak_type", False)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -65,14 +55,11 @@ def _start(structure, arrays, others, x64: bool):
     where a user takes single steps, to be asked is a fifth of each."""
     del x64
 
-    def first(shapes):
-        leaves = [b if a is None else a for a, b in zip(shapes, others, strict=True)]
+    def first(arrays):
+        leaves = [b if a is None else a for a, b in zip(arrays, others, strict=True)]
         return kept.call(_first, tuple(structure.unflatten(leaves)))
 
-    shapes = [
-        None if kind is None else jax.ShapeDtypeStruct(**kind._asdict()) for kind in arrays
-    ]
-    return _kinds(jax.eval_shape(first, shapes))
+    return _kinds(jax.eval_shape(first, arrays))
 
 
 def _first(problem: AbstractProblem, algorithm: Algorithm, x: PyTree, y: PyTree) -> PyTree:
