@@ -2,6 +2,7 @@
 
 import csv
 import functools
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -164,6 +165,46 @@ def test_the_command(tmp_path, monkeypatch):
     assert page.count('<tr class="FAIL"><th>one is two</th><td>2 to 2</td><td>1</td>') == 3
     done = run("all", "--figure", "1")
     assert done.exit_code == 2 and "name one" in done.stderr
+
+
+class Counted(Broken):
+    """A figure that tells how often it was made."""
+
+    made: ClassVar = []
+
+    @classmethod
+    def make(cls, quick, seed=0, data=None):
+        cls.made.append(seed)
+        checks = [reproduce.reported("lost", np.nan), reproduce.within("one", 1, 1, 1)]
+        table = {"name": np.array(["a"]), "size": np.array([0.5]), "left_out": np.ones(1)}
+        return reproduce.Outcome({}, Figure(), checks, table, ("name", "size"), ["A note."])
+
+
+def test_finished_figures_are_kept(tmp_path, monkeypatch):
+    """Asked to resume, a figure of the same settings, versions and data is not made again."""
+    run = lambda *a: CliRunner().invoke(
+        app, ["reproduce", "superefficiency", *a, "--output", str(tmp_path)]
+    )
+    counted = entry("1")._replace(name="0", module=Counted)
+    monkeypatch.setattr(reproduce, "figures", lambda paper: [counted])
+    monkeypatch.setattr(Counted, "made", [])
+    first, again = run("--resume"), run("--resume")
+    assert len(Counted.made) == 1 and first.exit_code == again.exit_code == 0, again.output
+    assert again.stdout == first.stdout and "0.5000" in again.stdout
+    assert "1 PASS, 1 REPORTED kept" in again.stderr and "A note." in again.stderr
+    other = ("--resume", "--seed", "1", "--quick", "--data", str(tmp_path))
+    for arguments in ((), other[:3], other[:4], other):
+        run(*arguments)
+    assert Counted.made == [0, 0, 1, 1, 1]
+    record = tmp_path / "superefficiency" / "figure_0.json"
+    for spoil in (
+        lambda: record.write_text(record.read_text().replace('"jax": "', '"jax": "9')),
+        lambda: record.write_text(record.read_text()[:-9]),
+        lambda: record.with_suffix(".png").unlink(),
+    ):
+        spoil()
+        assert [run(*other).exit_code for _ in "ab"] == [0, 0]
+    assert len(Counted.made) == 8
 
 
 def test_files_of_a_figure_are_written_whole(tmp_path, monkeypatch):

@@ -1,11 +1,9 @@
 """A function over a grid of settings, on joblib."""
 
-import importlib.metadata
 import itertools
 import json
 import os
 import pickle
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import numpy as np
 from .._core.numbers import as_count
 from .._core.result import Result
 from .._core.types import Count
+from .._core.versions import versions
 from .store import Store, SweepRun
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
@@ -74,9 +73,8 @@ def sweep(
     there = kept.runs(name)
     open_ = [s for s in dict.fromkeys(settings) if s not in there or _again(there[s], retry)]
     kept.forget(name, [s for s in open_ if s in there])
-    versions = _versions()
     with kept.kept_open():
-        parallel(delayed(_run)(function, s, kept, name, versions) for s in open_)
+        parallel(delayed(_run)(function, s, kept, name) for s in open_)
     there = kept.runs(name)
     return [there[s] for s in settings]
 
@@ -85,7 +83,7 @@ def _again(run: SweepRun, retry: bool) -> bool:
     return retry and run.status == "failed"
 
 
-def _run(function: Callable[..., Any], text: str, store: Store, name: str, versions) -> None:
+def _run(function: Callable[..., Any], text: str, store: Store, name: str) -> None:
     """One run, from its call to its row, unless another process has finished it meanwhile."""
     if store.has(name, text):
         return
@@ -98,7 +96,7 @@ def _run(function: Callable[..., Any], text: str, store: Store, name: str, versi
         run = run._replace(**_told(function(**settings)))
     except Exception as error:
         run = run._replace(status="failed", reason=f"{type(error).__name__}: {error}")
-    store.write(name, text, run._replace(seconds=time.perf_counter() - began), versions)
+    store.write(name, text, run._replace(seconds=time.perf_counter() - began), versions())
 
 
 def _told(returned: Any) -> dict[str, Any]:
@@ -172,10 +170,3 @@ def _joblib(jobs: Count):
     except ImportError as error:
         raise ImportError("bx.sweep needs joblib: pip install 'bilevax[sweep]'.") from error
     return joblib.Parallel(n_jobs=jobs), joblib.delayed
-
-
-def _versions() -> dict[str, str]:
-    names = "bilevax", "jax", "jaxlib", "numpy"
-    return {name: importlib.metadata.version(name) for name in names} | {
-        "python": platform.python_version()
-    }

@@ -165,7 +165,7 @@ def reproduce(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="tuning: keep the finished runs of the output.")
+        bool, typer.Option("--resume", help="Keep what the output has, if of these settings.")
     ] = False,
     complete: Annotated[
         bool, typer.Option("--complete", help="amigo: all settings, without budgets of time.")

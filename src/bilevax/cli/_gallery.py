@@ -1,25 +1,26 @@
 """One page of figures and their checks, which needs nothing else."""
 
 import inspect
+import pathlib
 from typing import NamedTuple
 
-from ..reproduce._outcome import Outcome, text
+from ..reproduce._outcome import text
 from ..reproduce._papers import Entry, title
+from ._made import Made, stem
 from ._report import environment
 
 
-class Made(NamedTuple):
-    """A figure of a paper, remade in so many seconds."""
+class Exhibit(NamedTuple):
+    """A figure on the page: what it is, what was found, and where its picture is."""
 
-    paper: str
     entry: Entry
-    outcome: Outcome
-    seconds: float
+    made: Made
+    folder: pathlib.Path
 
     @property
     def picture(self) -> bytes:
         """As a PNG file."""
-        return self.outcome.picture("png", dpi=110)
+        return (self.folder / f"{stem(self.made.figure)}.png").read_bytes()
 
     @property
     def about(self) -> list[str]:
@@ -27,14 +28,14 @@ class Made(NamedTuple):
         return inspect.cleandoc(self.entry.module.__doc__ or "").split("\n\n")[1:]
 
 
-def page(made: list[Made], quick: bool) -> str:
+def page(exhibits: list[Exhibit], quick: bool) -> str:
     """Paper by paper."""
-    papers = dict.fromkeys(one.paper for one in made)
+    papers = dict.fromkeys(one.made.paper for one in exhibits)
     return (
         environment()
         .get_template("gallery.html")
         .render(
-            papers={p: [one for one in made if one.paper == p] for p in papers},
+            papers={p: [one for one in exhibits if one.made.paper == p] for p in papers},
             titles={p: title(p) for p in papers},
             quick=quick,
             text=text,

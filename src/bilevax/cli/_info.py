@@ -7,8 +7,8 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
+from .._core.versions import versions
 from ..datasets import available
-from ._versions import versions
 
 
 def show_info(data_home: pathlib.Path | None) -> None:

@@ -6,7 +6,6 @@ import logging
 import pathlib
 from typing import Any
 
-import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.status import Status
@@ -15,10 +14,11 @@ from rich.text import Text
 
 from .. import reproduce
 from .._core.files import write
-from ..reproduce._outcome import FAIL, PASS, REPORTED, Outcome, text
+from ..reproduce._outcome import FAIL, PASS, REPORTED, text
 from ._errors import UnusableError, one_of
 from ._folder import make_writable, writing_in
-from ._gallery import Made, page
+from ._gallery import Exhibit, page
+from ._made import Made, asked, keep, kept
 
 ALL = "all"
 # Which are papers; `tuning` is none.
@@ -52,23 +52,23 @@ def reproduce_papers(
     if paper == ALL and figure is not None:
         raise UnusableError(f"--figure is one of a paper's, and {ALL} are several: name one.")
     chosen = {name: _chosen(name, figure) for name in (_THREE if paper == ALL else [paper])}
-    for option in options:
+    for option in options.keys() - {"resume"}:
         if not any(entry.takes(option) for entries in chosen.values() for entry in entries):
             raise UnusableError(f"The figures of {paper} have no --{option}.")
     if html is not None:
         make_writable(html)
-    made = [
-        one
+    exhibits = [
+        exhibit
         for name, entries in chosen.items()
-        for one in _made(name, entries, output / name, quick, seed, options)
+        for exhibit in _exhibits(name, entries, output / name, quick, seed, options)
     ]
     if html is not None:
         with writing_in(html):
-            write(html / "index.html", page(made, quick).encode())
+            write(html / "index.html", page(exhibits, quick).encode())
         Console(highlight=False).print(
             f"All on one page: {html / 'index.html'}", soft_wrap=True
         )
-    return 1 if any(one.outcome.failed for one in made) else 0
+    return 1 if any(exhibit.made.failed for exhibit in exhibits) else 0
 
 
 def _chosen(paper: str, figure: str | None) -> list[Any]:
@@ -82,69 +82,74 @@ def _chosen(paper: str, figure: str | None) -> list[Any]:
     return [entry for entry in entries if entry.name == panels.get(figure, figure)]
 
 
-def _made(
+def _exhibits(
     paper: str,
     entries: list[Any],
     folder: pathlib.Path,
     quick: bool,
     seed: int | None,
     options: dict[str, Any],
-) -> list[Made]:
+) -> list[Exhibit]:
     """Figures of one paper, saved, with a table of their checks."""
     table = Table("figure", "check", "expected", "measured", "verdict", "seconds")
-    made, said = [], Console(stderr=True, highlight=False)
+    exhibits, said = [], Console(stderr=True, highlight=False)
     console = Console(highlight=False, markup=False)
     # At once, and not after minutes.
     make_writable(folder)
     for entry in entries:
         said.print(Text(entry.title), soft_wrap=True)
-        # Where what takes long is kept as it comes.
-        place = {"folder": folder / "runs"} if entry.takes("folder") else {}
         taken = {name: value for name, value in options.items() if entry.takes(name)}
-        with _following(said):
-            outcome, seconds = reproduce.run(entry, quick, seed, **place, **taken)
-        with writing_in(folder):
-            outcome.save(folder, f"figure_{entry.name}")
-        said.print(f"  {_counts(outcome)} in {seconds:.1f} s", soft_wrap=True)
-        for note in outcome.notes:
+        settings = asked(entry, quick, seed, taken)
+        made = kept(folder, paper, entry.name, settings) if options.get("resume") else None
+        found = f"kept, made in {made.seconds:.1f} s" if made else ""
+        if made is None:
+            # Where what takes long is kept as it comes.
+            place = {"folder": folder / "runs"} if entry.takes("folder") else {}
+            with _following(said):
+                outcome, seconds = reproduce.run(entry, quick, seed, **place, **taken)
+            with writing_in(folder):
+                made = keep(folder, paper, entry.name, settings, outcome, seconds)
+            found = f"in {seconds:.1f} s"
+        said.print(f"  {_counts(made)} {found}", soft_wrap=True)
+        for note in made.notes:
             said.print(Text(f"  {note}"), soft_wrap=True)
-        if outcome.table is not None:
-            console.print(_readable(outcome.table, outcome.shown))
-        _add_rows(table, entry.name, outcome, seconds)
-        made.append(Made(paper, entry, outcome, seconds))
+        if made.table is not None:
+            console.print(_readable(made.table))
+        _add_rows(table, made)
+        exhibits.append(Exhibit(entry, made, folder))
     console.print(table)
-    spent = sum(one.seconds for one in made)
+    spent = sum(one.made.seconds for one in exhibits)
     console.print(f"{spent:.1f} s. Pictures and data: {folder}", soft_wrap=True)
-    return made
+    return exhibits
 
 
-def _counts(outcome: Outcome) -> str:
+def _counts(made: Made) -> str:
     """How many checks have which verdict."""
-    counts = collections.Counter(check.verdict for check in outcome.checks)
+    counts = collections.Counter(check.verdict for check in made.checks)
     return ", ".join(f"{counts[v]} {v}" for v in (PASS, FAIL, REPORTED) if counts[v])
 
 
-def _add_rows(table: Table, name: str, outcome: Outcome, seconds: float) -> None:
-    for i, check in enumerate(outcome.checks):
+def _add_rows(table: Table, made: Made) -> None:
+    for i, check in enumerate(made.checks):
         table.add_row(
-            "" if i else name,
+            "" if i else made.figure,
             check.name,
             check.expected,
             text(check.measured),
             check.verdict,
-            "" if i else f"{seconds:.1f}",
+            "" if i else f"{made.seconds:.1f}",
             style="bold red" if check.verdict == FAIL else None,
         )
 
 
-def _readable(columns: dict[str, np.ndarray], shown: tuple[str, ...]) -> Table:
-    """The columns that are shown of the table beside a figure."""
+def _readable(columns: dict[str, list]) -> Table:
+    """A table beside a figure."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in shown:
+    for i, name in enumerate(columns):
         words = name.split("_")
         width = max(map(len, words))
-        table.add_column(" ".join(words), min_width=width, no_wrap=name == shown[0])
-    for row in zip(*(columns[name].tolist() for name in shown), strict=True):
+        table.add_column(" ".join(words), min_width=width, no_wrap=not i)
+    for row in zip(*columns.values(), strict=True):
         # Columns of one width; the file has all digits.
         table.add_row(*(f"{c:.4f}" if isinstance(c, float) else str(c) for c in row))
     return table

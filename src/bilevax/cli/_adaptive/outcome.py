@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from ..._core.versions import versions
 from ...sklearn import _usual as usual
 from .._numbers import finite
 from .._outcome import ALL_STEPS, OUT_OF_TIME, Outcome, asked
 from .._scores import better, or_dash, paired, score, score_name, score_word
 from .._settings import Settings
 from .._tables import Table
-from .._versions import versions
 from .baseline import Baseline
 from .fitted import FAMILIES, TUNED, Fitted
 from .pictures import pictures, words

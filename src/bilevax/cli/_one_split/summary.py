@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from ..._core.cost import Cost
+from ..._core.versions import versions
 from .._numbers import finite
 from .._outcome import asked
 from .._scores import better
-from .._versions import versions
 from .baseline import GRID, Baseline
 from .tuned import Tuned
 

@@ -2,20 +2,18 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import pathlib
 
 from ..._core.files import write
+from ..._core.versions import versions
 from ._comparison import Comparison
-
-_PACKAGES = ("bilevax", "jax", "numpy", "scikit-learn", "scipy")
 
 
 def keep(folder: pathlib.Path, found: Comparison) -> None:
     """Write a comparison to a file of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"versions": _versions(), "comparison": dataclasses.asdict(found)}
+    record = {"versions": versions(), "comparison": dataclasses.asdict(found)}
     write(_file(folder, found.name, found.seed), json.dumps(record, indent=1).encode())
 
 
@@ -25,14 +23,10 @@ def kept(folder: pathlib.Path, name: str, seed: int) -> Comparison | None:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         record = json.loads(_file(folder, name, seed).read_bytes())
         found = Comparison(**record["comparison"])
-        if record["versions"] == _versions() and not found.failure:
+        if record["versions"] == versions() and not found.failure:
             return found
     return None
 
 
 def _file(folder: pathlib.Path, name: str, seed: int) -> pathlib.Path:
     return folder / f"{name}_{seed}.json"
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
