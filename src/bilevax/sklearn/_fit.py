@@ -35,7 +35,7 @@ LARGE = 2e8
 # Numbers of a product with all weights of a model, to which one split is cut for the search.
 MOST_SEARCHED = 5e7
 # Numbers that the refit reads beside models without rows, rather than compile its own program.
-_MOST_BESIDE = 2e6
+_MOST_BESIDE = 2e7
 _FAMILIES = {"auto": ("theta", "free"), "feature": ("free",), "group": ("free",), "shared": ()}
 
 

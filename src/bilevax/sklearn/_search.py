@@ -143,7 +143,9 @@ def _shared(models: Models, num_descriptions: int) -> Stacked:
     """The models under penalties that nothing has an effect on yet."""
     shape = models.means.shape
     nothing = np.zeros((*shape, num_descriptions)), np.zeros(shape[1], int)
-    return models.stacked(models.penalties(*nothing))
+    made = models.stacked(models.penalties(*nothing))
+    # As later weights are, or the first solve would be a program of its own.
+    return Stacked(made.problem, placed(made.y0))
 
 
 def run_means(plan, of_models: np.ndarray) -> np.ndarray:
