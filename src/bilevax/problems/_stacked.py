@@ -89,6 +89,9 @@ class WeightedLoss(eqx.Module):
         del x
         return jnp.sum(self.by_model(y, batch))
 
+    # A solve, its adjoint and its hypergradient evaluate it at ten places and more: it is
+    # traced, and differentiated, once for all of them.
+    @jax.jit
     def by_model(self, y, batch):
         """Each model's own part."""
         features, targets, weights = batch

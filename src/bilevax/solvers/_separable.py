@@ -65,22 +65,24 @@ def solve_separately(
 
     A direction along which curvature is not positive ends its system's solve short of that.
     """
-    residual = rhs if start is None else optax.tree.sub(rhs, hvp(start))
-    z = optax.tree.zeros_like(rhs) if start is None else start
-    direction = precondition(residual)
-    size = dots(residual, direction)
-    first = _Progress(jnp.int32(0), z, residual, direction, size, jnp.zeros(size.shape, bool))
+    # From a start, whose product stands in the program where those of directions do: the step
+    # before the first goes there.
+    begun = jnp.int32(0 if start is None else -1)
+    direction = precondition(rhs) if start is None else start
+    size = dots(rhs, direction) if start is None else jnp.full_like(goal, jnp.inf)
+    zeros, stuck = optax.tree.zeros_like(rhs), jnp.zeros(goal.shape, bool)
+    first = _Progress(begun, zeros, rhs, direction, size, stuck)
     wanting = lambda s: (s.size > goal) & ~s.stuck
 
     def step(s: _Progress) -> _Progress:
         product = hvp(s.direction)
-        curvature = dots(s.direction, product)
-        active = wanting(s) & (curvature > 0)
-        length = jnp.where(active, s.size / jnp.where(active, curvature, 1), 0)
+        curvature, goes = dots(s.direction, product), s.count < 0
+        active = wanting(s) & ((curvature > 0) | goes)
+        length = jnp.where(active & ~goes, s.size / jnp.where(active, curvature, 1), goes)
         residual = moved(s.residual, -length, product)
         conditioned = precondition(residual)
         size = dots(residual, conditioned)
-        share = jnp.where(active, size / jnp.where(active, s.size, 1), 0)
+        share = jnp.where(active & ~goes, size / jnp.where(active, s.size, 1), 0)
         z, direction = moved(s.z, length, s.direction), moved(conditioned, share, s.direction)
         stuck = s.stuck | (wanting(s) & ~active)
         size = jnp.where(active, size, s.size)
@@ -224,7 +226,7 @@ class SeparableNewton(AbstractSeparable):
         at = _evaluation(_values(*given))
         low_gradient = _gradient(_values(*self.lowered(given)))
         goal, dtype = 2 * self.tol, float_dtype(u)
-        first, tried = _lower(at, u, optax.tree.zeros_like(u))
+        first = _lower(at, u, optax.tree.zeros_like(u))
 
         at_start = self.preconditioner(inner.x, first.y)
         fresh = self.preconditioner.depends_on_y
@@ -245,9 +247,9 @@ class SeparableNewton(AbstractSeparable):
             decrement, direction = cast((decrement, solved.z), dtype)
             return _Iterate(s.count + 1, point, decrement, direction, products, trials)
 
-        none, zeros = jnp.int32(0), optax.tree.zeros_like(u)
+        none, two, zeros = jnp.int32(0), jnp.int32(2), optax.tree.zeros_like(u)
         unknown = jnp.full_like(first.values, jnp.inf)
-        start = _Iterate(none, first, unknown, zeros, none, tried)
+        start = _Iterate(none, first, unknown, zeros, none, two)
         unfinished = lambda s: (s.count <= self.num_steps) & jnp.any(s.decrement > goal)
         end = jax.lax.while_loop(unfinished, step, start)
         y, _, gradient = end.point
@@ -283,14 +285,12 @@ def _evaluation(values: Callable[[PyTree], _Each]) -> Callable[[PyTree], _Point]
     return at
 
 
-def _lower(at: Callable[[PyTree], _Point], u: PyTree, other: PyTree):
-    """Each problem's lower one of two points, and how many were evaluated."""
-    point = at(u)
-    better = at(other).values < point.values
-    lower = jax.tree.map(lambda a, b: jnp.where(_beside(better, a), b, a), u, other)
-    moves = jnp.any(better)
-    point = jax.lax.cond(moves, lambda: at(lower), lambda: point)
-    return point, jnp.where(moves, jnp.int32(3), jnp.int32(2))
+def _lower(at: Callable[[PyTree], _Point], u: PyTree, other: PyTree) -> _Point:
+    """Each problem's lower one of two points, with its own value and gradient there."""
+    # A loop, that the evaluation stands in the program once.
+    points = jax.lax.map(at, jax.tree.map(lambda *two: jnp.stack(two), u, other))
+    better = points.values[1] < points.values[0]
+    return jax.tree.map(lambda p: jnp.where(_beside(better, p[1]), p[1], p[0]), points)
 
 
 def _line_search(at: Callable[[PyTree], _Point], s: _Iterate):
