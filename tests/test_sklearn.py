@@ -48,6 +48,12 @@ def ridge():
     return AdaptiveRidgeCV(cv=3, max_iter=8).fit(X, y)
 
 
+@pytest.fixture
+def one_room(monkeypatch):
+    """Makes room for as many rows and columns whatever a table has, so that all share programs."""
+    return lambda *sizes: monkeypatch.setattr(task, "rooms", lambda shape: sizes)
+
+
 def test_what_matters_is_penalised_less_and_predictions_are_better(ridge):
     for seed in (0, 1):
         X, y, X_test, y_test = many_useless(seed)
@@ -113,10 +119,12 @@ def test_room_for_more_rows_and_features_changes_nothing(ridge, compiled, monkey
     X, y, *_ = many_useless(0)
     clone(ridge).fit(X[:140], y[:140])
     np.testing.assert_array_equal(compiled, [])  # and shares the programs of `ridge`
-    labels = np.digitize(y, [-1, 1])
-    logistic = AdaptiveLogisticRegressionCV(cv=3, max_iter=3).fit(X[:90, :7], labels[:90])
+    # And those of `test_shared_is_scikit_learns_logistic_regression`.
+    X, y = load_wine(return_X_y=True)
+    logistic = AdaptiveLogisticRegressionCV(cv=3, max_iter=3).fit(X, y)
+    assert logistic.family_ != "shared"
     monkeypatch.setattr(task, "rooms", lambda shape: shape)
-    exact = clone(logistic).fit(X[:90, :7], labels[:90])
+    exact = clone(logistic).fit(X, y)
     assert (exact.family_, exact.step_) == (logistic.family_, logistic.step_)
     np.testing.assert_allclose(exact.coef_, logistic.coef_, rtol=1e-3, atol=1e-5)
     for name, found in exact.cv_results_.items():
@@ -136,8 +144,9 @@ def test_one_split_of_a_table_that_is_large_where_its_parts_are_not(monkeypatch)
         np.testing.assert_allclose(large.cv_results_[name], found, rtol=1e-5)
 
 
-def test_the_same_again_and_as_scikit_learns_tools_expect(ridge):
+def test_the_same_again_and_as_scikit_learns_tools_expect(ridge, one_room):
     X, y, X_test, _ = many_useless(0)
+    one_room(160, 24)
     again = clone(ridge).fit(X, y)
     np.testing.assert_array_equal(again.coef_, ridge.coef_)
     back = pickle.loads(pickle.dumps(ridge))
@@ -165,7 +174,8 @@ def test_weights_are_repetitions_as_scikit_learn_checks_it(rows):
         check("AdaptiveRidgeCV", AdaptiveRidgeCV())
 
 
-def test_weights_are_repetitions():
+def test_weights_are_repetitions(one_room):
+    one_room(64, 8)
     X, y, *_ = many_useless(0, rows=60, useless=4)
     times = np.arange(60) % 3
     rows = np.repeat(np.arange(60), times)
