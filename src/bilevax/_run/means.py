@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import keystr
 from jaxtyping import PyTree
 
+from .._core.once import once
 from .._core.tree import is_traced
 from .._core.types import BlockSize
 from .._rows.blocks import may_split, on_disk
@@ -31,7 +33,7 @@ def check_means(
     warns. Numbers of x and y that are not known yet are replaced; traced data are not
     looked at.
     """
-    samplers = list(_samplers(readers))
+    samplers = _samplers(readers)
     for level, sampler in samplers:
         # Here what the caller gave is known; in a compiled program it is not. Through the
         # class, since a module's bound method is a module, which takes longer to make.
@@ -63,13 +65,13 @@ def _is_map(problem: Any, name: str) -> bool:
     return name == "inner" and isinstance(problem, FixedPointProblem)
 
 
-def _samplers(readers: PyTree):
+@once
+def _samplers(readers: PyTree) -> list[tuple[str, AbstractSampler]]:
     """Each sampler, with the level whose data it reads."""
     is_sampler = lambda node: isinstance(node, AbstractSampler)
-    for path, node in jax.tree_util.tree_leaves_with_path(readers, is_leaf=is_sampler):
-        if is_sampler(node):
-            outer = jax.tree_util.keystr(path).endswith("outer_sampler")
-            yield ("outer" if outer else "inner"), node
+    nodes = jax.tree_util.tree_leaves_with_path(readers, is_leaf=is_sampler)
+    level = lambda path: "outer" if keystr(path).endswith("outer_sampler") else "inner"
+    return [(level(path), node) for path, node in nodes if is_sampler(node)]
 
 
 def _known(tree: PyTree) -> PyTree:

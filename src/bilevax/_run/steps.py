@@ -5,6 +5,7 @@ from typing import TypeVar
 import jax
 from jaxtyping import PyTree
 
+from .._core.once import once
 from ..problems._base import AbstractProblem
 from ..schedules import Measured, is_measured
 from .check import as_variable
@@ -13,6 +14,7 @@ from .smoothness import measure_smoothness
 Tree = TypeVar("Tree")
 
 
+@once
 def has_steps_to_measure(tree: PyTree) -> bool:
     """Whether any step size was left to be measured."""
     nodes = jax.tree.leaves(tree, is_leaf=is_measured)
