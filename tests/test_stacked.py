@@ -44,8 +44,14 @@ def made(loss, models, features=FEATURES):
     )
 
 
-@eqx.filter_jit
 def hypergradient(problem, x, y, num_steps=50, tol=1e-22, linear_tol=1e-13, single=False):
+    # Tolerances are arrays, that one program serves all.
+    tols = np.asarray(tol), np.asarray(linear_tol)
+    return compiled_hypergradient(problem, x, y, num_steps, *tols, single)
+
+
+@eqx.filter_jit
+def compiled_hypergradient(problem, x, y, num_steps: int, tol, linear_tol, single: bool):
     preconditioner = Preconditioner(problem, None)
     estimator = Implicit(
         SeparableNewton(preconditioner, num_steps, tol, single=single),

@@ -149,12 +149,13 @@ def on_host(cost: Cost) -> Cost:
     if all(isinstance(number, int) for number in numbers):
         return cost
 
-    def known(number):
+    def known(number: Any):
         if isinstance(number, int):
             return number
-        if any(is_traced(leaf) for leaf in jax.tree.leaves(number)):
+        two_words = is_wide(number)
+        if any(map(is_traced, (number.high, number.low) if two_words else (number,))):
             return number
-        number = _joined(number) if is_wide(number) else number
+        number = _joined(number) if two_words else number
         return int(number) if np.ndim(number) == 0 else number
 
     return _STRUCTURE.unflatten(map(known, numbers))

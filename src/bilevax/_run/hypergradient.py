@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, PyTree
 from .._core.cost import Cost, on_host
 from .._core.program import program
 from .._core.result import Result, first_failure
+from .._core.tree import maker
 from .._core.types import Key
 from ..hypergradients._base import Estimator, last_residuals
 from ..problems._base import Problem
@@ -78,7 +79,10 @@ def hypergradient(
     gradient, state, cost, result = _estimate(problem, estimator, x, y, adjoint, key)
     found = state.value, gradient, state.y, state.adjoint, *last_residuals(state)
     cost = on_host(cost if measuring is None else cost + measuring)
-    return Hypergradient(*found, cost, result, state)
+    return _made(*found, cost, result, state)
+
+
+_made = maker(Hypergradient)
 
 
 @program

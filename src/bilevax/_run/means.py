@@ -43,6 +43,8 @@ def check_means(
     same_level = isinstance(problem, MinProblem)
     for name in levels:
         data = getattr(problem, f"{name}_data")
+        if data is None:
+            continue
         check_rows(f"{name}_data", data)
         reading = [s for level, s in samplers if same_level or level == name]
         if any(is_traced(leaf) for leaf in jax.tree.leaves(data)):

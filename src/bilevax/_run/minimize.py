@@ -11,6 +11,7 @@ from .._core.cost import Cost
 from .._core.numbers import as_count, as_nonnegative
 from .._core.program import program
 from .._core.result import Result, is_code
+from .._core.tree import maker
 from .._core.types import Count, Key, Number
 from ..algorithms._base import Algorithm, AnyAlgorithm
 from ..hypergradients._base import last_residuals
@@ -62,8 +63,10 @@ class Solution(eqx.Module):
         estimate = loop.hypergradient
         residuals = last_residuals(estimate)
         variables = loop.output, estimate.y, estimate.adjoint
-        return cls(*variables, history.columns(), *residuals, state.cost, result, state)
+        return _made(*variables, history.columns(), *residuals, state.cost, result, state)
 
+
+_made = maker(Solution)
 
 # Checked by hand, so that the error names the remedy: see `_core.types`.
 if TYPE_CHECKING:
