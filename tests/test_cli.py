@@ -221,11 +221,12 @@ def test_every_algorithm_runs(garden, tmp_path, algorithm):
 
 @pytest.mark.parametrize(
     "model, penalty",
-    # A logistic model with a penalty per feature is that of `digits`.
+    # A logistic model with a penalty per feature is that of `digits`. Others are run by
+    # `test_the_baselines_penalty_of_two_classes` and `test_regression_is_ridge_regression`.
     [
         pytest.param("logistic", "per-class", marks=pytest.mark.pictures),
-        ("logistic", "shared"),
-        ("ridge", "per-feature"),
+        pytest.param("logistic", "shared", marks=pytest.mark.slow),
+        pytest.param("ridge", "per-feature", marks=pytest.mark.slow),
         pytest.param("ridge", "shared", marks=pytest.mark.pictures),
     ],
 )
@@ -301,11 +302,13 @@ def test_sparse_files_are_learned_from(tmp_path):
 
 
 def test_files_to_validate_and_test(tmp_path):
-    for name in ("train", "valid", "test"):
-        flowers(tmp_path / f"{name}.csv", rows=90 if name == "train" else 30)
-    files = ("--valid", tmp_path / "valid.csv", "--test", tmp_path / "test.csv")
+    """Of as many rows as the parts of `garden`, whose programs they share."""
+    sizes = {"train": 36, "validation": 36, "test": 18}
+    for name, rows in sizes.items():
+        flowers(tmp_path / f"{name}.csv", rows=rows)
+    files = ("--valid", tmp_path / "validation.csv", "--test", tmp_path / "test.csv")
     tune(tmp_path / "train.csv", *files, "--steps", 10, "--output", tmp_path / "run")
-    assert result_of(tmp_path / "run")["rows"] == {"train": 90, "validation": 30, "test": 30}
+    assert result_of(tmp_path / "run")["rows"] == sizes
 
 
 def test_the_report_stands_alone(digits):

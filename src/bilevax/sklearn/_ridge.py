@@ -83,6 +83,12 @@ class AdaptiveRidgeCV(RegressorMixin, AdaptiveCV):
     AdaptiveLogisticRegressionCV : The same for classes.
     sklearn.linear_model.RidgeCV : One penalty for all features.
 
+    Notes
+    -----
+    The first fit of a process compiles for some ten seconds, later ones of tables of about that
+    size do not. Where the environment's `JAX_COMPILATION_CACHE_DIR` names a folder, programs
+    are kept there for other processes.
+
     Examples
     --------
     >>> import numpy as np
