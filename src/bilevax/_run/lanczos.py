@@ -13,29 +13,30 @@ def lanczos(product, like, num: int, key):
     basis = jnp.zeros((num + 1, like.size), like.dtype)
     basis = basis.at[0].set(start / norm(start))
 
+    # In loops, what is done to several vectors stands in the program once: a run that
+    # measures its steps is half compiled when this is.
     def orthogonal(vector, basis):
         # Twice is enough: the second pass removes what rounding left.
-        for _ in range(2):
-            vector = vector - (basis @ vector) @ basis
-        return vector
+        without = lambda _, vector: vector - (basis @ vector) @ basis
+        rest = jax.lax.fori_loop(0, 2, without, vector)
+        return rest, norm(rest)
 
-    def step(carry, inputs):
+    def step(carry, i):
         basis, scale = carry
-        i, fresh_key = inputs
         image = product(basis[i])
         alpha = basis[i] @ image
-        rest = orthogonal(image, basis)
-        beta = norm(rest)
+        # As good as another random vector.
+        fresh = jnp.cos((i + 2).astype(start.dtype) * start)
+        both = jnp.stack((image, fresh))
+        (rest, other), (beta, size) = jax.lax.map(lambda v: orthogonal(v, basis), both)
         scale = jnp.maximum(scale, norm(image))
         # An invariant subspace is found: go on in its complement, not coupled to it.
         closed = beta <= 10 * jnp.finfo(like.dtype).eps * scale
-        fresh = orthogonal(jax.random.normal(fresh_key, like.shape, like.dtype), basis)
-        rest = jnp.where(closed, fresh / norm(fresh), rest / beta)
+        rest = jnp.where(closed, other / size, rest / beta)
         return (basis.at[i + 1].set(rest), scale), (alpha, jnp.where(closed, 0, beta))
 
-    keys = jax.random.split(jax.random.fold_in(key, 1), num)
-    inputs = jnp.arange(num), keys
-    carry, (alphas, betas) = jax.lax.scan(step, (basis, jnp.zeros((), like.dtype)), inputs)
+    first = basis, jnp.zeros((), like.dtype)
+    carry, (alphas, betas) = jax.lax.scan(step, first, jnp.arange(num))
     tridiagonal = jnp.diag(alphas) + jnp.diag(betas[:-1], 1) + jnp.diag(betas[:-1], -1)
     values, vectors = jnp.linalg.eigh(tridiagonal)
     leading = carry[0][:num].T @ vectors[:, jnp.argmax(jnp.abs(values))]

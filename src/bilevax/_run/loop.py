@@ -29,8 +29,6 @@ from .steps import with_steps
 # Records a chunk can hold. All chunks run one program: its length never changes, so a run
 # cut in two takes the same steps bit for bit, whatever its length.
 RECORDS = 256
-# Numbers the key of the followed smoothness, out of reach of an estimator's splits.
-_FOLLOWING = 2**32 - 1
 
 
 class LoopState(eqx.Module):
@@ -171,9 +169,8 @@ class Loop:
         problem, algorithm, state = self._problem, self._algorithm, carry.state
         smoothness, following = state.smoothness, Cost()
         if smoothness is not None:
-            own_key = fold_in(state.step_key(), _FOLLOWING)
             smoothness, following = smoothness.follow(
-                problem, algorithm, state.x, state.hypergradient.y, own_key
+                problem, algorithm, state.x, state.hypergradient.y, state.step
             )
             algorithm = with_steps(algorithm, smoothness.step_size)
         gradient, estimate, cost, result = self._estimate(algorithm, carry)

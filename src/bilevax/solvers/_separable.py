@@ -78,7 +78,8 @@ def solve_separately(
         product = hvp(s.direction)
         curvature, goes = dots(s.direction, product), s.count < 0
         active = wanting(s) & ((curvature > 0) | goes)
-        length = jnp.where(active & ~goes, s.size / jnp.where(active, curvature, 1), goes)
+        along = jnp.where(active, s.size / jnp.where(active, curvature, 1), 0)
+        length = jnp.where(goes, 1, along)
         residual = moved(s.residual, -length, product)
         conditioned = precondition(residual)
         size = dots(residual, conditioned)
@@ -160,7 +161,7 @@ class SeparableCG(AbstractSeparable):
             system.operator(batch), precondition, rhs, start, goal, self.num_steps
         )
         z = cast(done.z, float_dtype(linear.y))
-        calls = done.count + (u is not None)
+        calls = done.count + int(u is not None)
         short = jnp.any(~(done.size <= goal))
         result = first_failure(
             finite_or(z, system.nonfinite),
