@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine
-from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.linear_model import LogisticRegressionCV, Ridge, RidgeCV
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -29,6 +29,7 @@ from bilevax.sklearn._choice import Choice, Judged, choose, crossfitted, gain, o
 from bilevax.sklearn._penalties import Outer
 from bilevax.sklearn._plan import nested
 from bilevax.sklearn._search import Trace
+from bilevax.sklearn._splits import splits
 
 # They choose their precision themselves.
 pytestmark = pytest.mark.usefixtures("x32")
@@ -50,7 +51,7 @@ def ridge():
 
 @pytest.fixture
 def one_room(monkeypatch):
-    """Makes room for as many rows and columns whatever a table has, so that all share programs."""
+    """Gives every table room for as many rows and columns: all share programs."""
     return lambda *sizes: monkeypatch.setattr(task, "rooms", lambda shape: sizes)
 
 
@@ -76,6 +77,38 @@ def test_shared_is_scikit_learns_ridge():
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
     assert ours.intercept_ == pytest.approx(theirs.intercept_, rel=1e-8)
     assert ours.gain_.difference == 0 and ours.family_ == "shared"
+
+
+def test_columns_far_from_zero(ridge):
+    """Squares of 1e9 lose what varies by 1; a column that does not vary has no effect."""
+    X, y, X_test, _ = many_useless(0)
+    far = np.where(np.arange(24) % 2, 1e9, 0.0)
+    found = clone(ridge).fit(X + far, y)
+    assert found.family_ == ridge.family_
+    np.testing.assert_allclose(found.coef_, ridge.coef_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.predict(X_test + far), ridge.predict(X_test), atol=1e-4)
+    X[:, 5] = 1e9
+    constant = clone(ridge).set_params(penalty="shared").fit(X, y)
+    assert constant.coef_[5] == 0 and np.all(constant.coef_[:5] != 0)
+
+
+def test_penalties_of_any_size():
+    """As of features in small units, whose penalties are in units of their squares."""
+    X, y, *_ = many_useless(0)
+    options = {"alphas": [1e15], "scale": False, "penalty": "shared", "cv": 3}
+    ours, theirs = AdaptiveRidgeCV(**options).fit(1e6 * X, y), Ridge(1e15).fit(1e6 * X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6)
+
+
+def test_splits_that_are_given():
+    there, mask = np.arange(20) != 3, np.arange(20) % 3 == 0
+    of = lambda *cv: splits(list(cv), X, Y, None, False, None, there)
+    (first, second), *_ = of((mask, ~mask))
+    indices = [np.flatnonzero(part) for part in (mask[there], ~mask[there])]
+    np.testing.assert_array_equal(first, indices[0])
+    np.testing.assert_array_equal(second, indices[1])
+    (_, last), *_ = of((np.flatnonzero(mask), [-1, -2]))
+    np.testing.assert_array_equal(last, [18, 17])
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -129,13 +162,20 @@ def test_room_for_more_rows_and_features_changes_nothing(ridge, compiled, monkey
     np.testing.assert_allclose(exact.coef_, logistic.coef_, rtol=1e-3, atol=1e-5)
     for name, found in exact.cv_results_.items():
         np.testing.assert_allclose(found, logistic.cv_results_[name], rtol=1e-4, atol=1e-6)
+    # Weights of classes are no repetitions: with penalties as much larger, nothing changes.
+    weights = dict.fromkeys(range(3), 100)
+    options = {"alphas": 100 * np.logspace(-4, 4, 10), "class_weight": weights}
+    heavy = clone(exact).set_params(**options).fit(X, y)
+    assert heavy.family_ == exact.family_
+    np.testing.assert_allclose(heavy.gain_.interval, exact.gain_.interval, rtol=1e-2)
 
 
 def test_one_split_of_a_table_that_is_large_where_its_parts_are_not(monkeypatch):
     """The parts have room where the whole has none: the same model as if all had."""
     X, y, *_ = many_useless(0, rows=80, useless=17)
     monkeypatch.setattr(fit, "LARGE", 0)
-    small, large = (AdaptiveRidgeCV(penalty="feature", max_iter=2) for _ in range(2))
+    of = lambda cv: AdaptiveRidgeCV(cv=cv, penalty="feature", max_iter=2)
+    small, large = of(5), of(None)
     small.fit(X, y)
     monkeypatch.setattr(_room, "_LARGE", X.size / 1.5)
     large.fit(X, y)
@@ -303,6 +343,17 @@ def test_standard_errors_count_repetitions_and_clusters():
     assert one == pytest.approx(other.standard_error(values[rows]))
     together = Judged(np.ones(len(rows)), rows, folds[rows]).standard_error(values[rows])
     assert together > 1.2 * one  # ten copies of a row are no ten rows
+    # What rows weigh beside their number makes no more of them.
+    weights = np.where(np.arange(50) % 4, 1.0, 7.0)
+    of = lambda times, weights: Judged(weights, np.arange(50), folds, times)
+    errors = [of(np.ones(50), c * weights).standard_error(values) for c in (0.01, 1, 100)]
+    np.testing.assert_allclose(errors, errors[0])
+    assert of(times, 5.0 * times).standard_error(values) == pytest.approx(one)
+    drawn = random.normal(size=(2000, 50))
+    spread = np.std(drawn @ weights / weights.sum())
+    assert np.mean([of(np.ones(50), weights).standard_error(v) for v in drawn]) == (
+        pytest.approx(spread, rel=0.1)
+    )
 
 
 def test_nothing_to_gain_is_said_and_nothing_is_lost():
@@ -338,6 +389,10 @@ X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
         ({"penalty_features": [0, 1]}, (X, Y), {}, "one row for each of the 3 features"),
         ({"alphas": [0.0, 1.0]}, (X, Y), {}, "positive numbers"),
         ({"max_iter": 0}, (X, Y), {}, "at least 1"),
+        ({"max_iter": 8.0}, (X, Y), {}, "an int of at least 1"),
+        ({"cv": []}, (X, Y), {}, "used up by one fit"),
+        ({"cv": 5.0}, (X, Y), {}, "as an integer"),
+        ({"class_weight": {0: 0, 1: 1}}, (X, Y), {}, "positive for every class"),
         ({}, (X, np.linspace(0, 1, 20)), {}, "continuous"),
         ({"cv": [(np.arange(9), np.arange(9, 20))]}, (X, np.arange(20) < 9), {}, "every class"),
     ],

@@ -56,12 +56,12 @@ def keep(
     """Write an outcome's files, and last what is said of it."""
     # Whoever is stopped in between leaves no record of other files.
     _file(folder, name).unlink(missing_ok=True)
-    found.save(folder, stem(name))
+    files = found.save(folder, stem(name))
     table = None
     if found.table is not None:
         table = {column: found.table[column].tolist() for column in found.shown}
     made = Made(paper, name, settings, seconds, found.checks, found.notes, table)
-    record = {"versions": versions(), "made": dataclasses.asdict(made)}
+    record = {"versions": versions(), "files": files, "made": dataclasses.asdict(made)}
     write(_file(folder, name), (json.dumps(record, indent=1) + "\n").encode())
     return made
 
@@ -69,11 +69,12 @@ def keep(
 def kept(folder: pathlib.Path, paper: str, name: str, settings: dict[str, Any]) -> Made | None:
     """The figure, if it is there, asked for with these settings, and of the same versions."""
     # A file that cannot be read is as good as none.
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         record = json.loads(_file(folder, name).read_bytes())
         checks = [Check(**check) for check in record["made"].pop("checks")]
         made = Made(checks=checks, **record["made"])
-        whole = (folder / f"{stem(name)}.png").is_file()
+        sizes = {file: (folder / file).stat().st_size for file in record["files"]}
+        whole = sizes == record["files"]
         same = record["versions"] == versions() and made.settings == settings
         if whole and same and (made.paper, made.figure) == (paper, name):
             return made

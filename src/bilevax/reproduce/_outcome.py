@@ -75,9 +75,9 @@ class Outcome:
         """Whether any check failed."""
         return any(check.verdict == FAIL for check in self.checks)
 
-    def save(self, folder: pathlib.Path, name: str) -> None:
+    def save(self, folder: pathlib.Path, name: str) -> dict[str, int]:
         """Write NAME.png, .svg, .pdf and .csv, NAME_checks.csv, and NAME_table.csv where there
-        is one, each whole or not at all."""
+        is one, each whole or not at all; their names and sizes."""
         folder.mkdir(parents=True, exist_ok=True)
         head = [field.name for field in dataclasses.fields(Check)]
         checks = [dataclasses.astuple(check) for check in self.checks]
@@ -93,6 +93,7 @@ class Outcome:
             contents["_table.csv"] = _csv(_rows(self.table), [*self.table])
         for ending, content in contents.items():
             write(folder / f"{name}{ending}", content)
+        return {f"{name}{ending}": len(content) for ending, content in contents.items()}
 
     def picture(self, kind: str, **options: Any) -> bytes:
         """The figure as a file of this kind."""

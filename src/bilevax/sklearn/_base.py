@@ -1,6 +1,7 @@
 """What the estimators share: parameters, their checks, and what a fit leaves behind."""
 
 import difflib
+import numbers
 import warnings
 from typing import Any
 
@@ -58,20 +59,19 @@ class AdaptiveCV(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _fit(self, task: Task, labels, weights, groups, present) -> Fitted:
+    def _fit(self, task: Task, labels, weights, groups, present, counts=None) -> Fitted:
         """`labels`: the targets by which folds are made; `present`: which of the rows that were
-        given count at all, to which the other arguments are cut."""
+        given count at all, to which the other arguments are cut; `counts`: as in `fit`."""
+        cv = 5 if self.cv is None else self.cv
         features, classifier = task.features, task.loss != "squared"
         options = self._options(features.shape[1], classifier)
-        if is_large(features.shape, self.cv):
+        if is_large(features.shape, cv):
             folds = [three_parts(labels, classifier, self.random_state)]
         else:
-            folds = splits(
-                self.cv, features, labels, groups, classifier, self.random_state, present
-            )
+            folds = splits(cv, features, labels, groups, classifier, self.random_state, present)
         clusters = np.arange(len(labels)) if groups is None else np.asarray(groups)
         watch = self._watch or (Printing() if self.verbose else Watch())
-        found = fit(task, folds, weights, clusters, options, watch)
+        found = fit(task, folds, weights, clusters, options, watch, counts)
         if not found.converged:
             warnings.warn(_UNCONVERGED, ConvergenceWarning, stacklevel=3)
         self.penalties_ = found.penalties
@@ -92,10 +92,11 @@ class AdaptiveCV(BaseEstimator):
             )
         if self.penalty == "group" and self.feature_groups is None:
             raise ValueError("penalty='group' needs feature_groups=, one for each feature.")
-        if self.max_iter < 1 or not self.tol >= 0:
+        whole = isinstance(self.max_iter, numbers.Integral) and self.max_iter >= 1
+        if not whole or not self.tol >= 0:
             raise ValueError(
-                f"max_iter must be at least 1 and tol at least 0; got {self.max_iter} and "
-                f"{self.tol}."
+                f"max_iter must be an int of at least 1 and tol at least 0; got "
+                f"{self.max_iter!r} and {self.tol!r}."
             )
         return Options(
             self.penalty,

@@ -22,23 +22,35 @@ class Gain(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """The rows that judge: how often each counts, what stands and falls together, its fold."""
+    """The rows that judge: the weight of each, what stands and falls together, its fold.
+
+    `counts`: how many rows each stands for, where weights say more than that.
+    """
 
     weights: np.ndarray
     clusters: np.ndarray
     folds: np.ndarray
+    counts: np.ndarray | None = None
+
+    def at(self, rows: np.ndarray) -> "Judged":
+        """Of some of the rows."""
+        parts = self.weights[rows], self.clusters[rows], self.folds[rows]
+        return Judged(*parts, None if self.counts is None else self.counts[rows])
 
     def mean(self, losses: np.ndarray) -> float:
         """Over rows."""
         return float(losses @ self.weights / self.weights.sum())
 
     def standard_error(self, differences: np.ndarray) -> float:
-        """Of the mean, over clusters of rows; rows count as often as their weights say."""
+        """Of the mean, over clusters of rows; a row of count c is c independent ones."""
         deviations = differences - self.mean(differences)
         total = self.weights.sum()
         if len(np.unique(self.clusters)) == len(self.clusters):
-            spare = total - 1 if total >= 2 else total
-            return float(np.sqrt(np.sum(self.weights * deviations**2) / spare / total))
+            counts = self.weights if self.counts is None else self.counts
+            num, each = counts.sum(), self.weights / counts
+            spare = num / (num - 1) if num >= 2 else 1
+            squares = np.sum(self.weights * each * deviations**2)
+            return float(np.sqrt(spare * squares) / total)
         _, index = np.unique(self.clusters, return_inverse=True)
         sums = np.bincount(index, self.weights * deviations)
         num = len(sums)
@@ -114,7 +126,7 @@ def crossfitted(traces: dict[str, Trace], judged: Judged) -> np.ndarray:
     differences = np.zeros(len(judged.weights))
     for fold in np.unique(judged.folds):
         others = judged.folds != fold
-        rest = Judged(judged.weights[others], judged.clusters[others], judged.folds[others])
+        rest = judged.at(others)
         least = np.inf
         for trace in traces.values():
             losses = trace.judged[:, others]

@@ -36,6 +36,8 @@ LARGE = 2e8
 MOST_SEARCHED = 5e7
 # Numbers that the refit reads beside models without rows, rather than compile its own program.
 _MOST_BESIDE = 2e7
+# Further from zero than so many times its range, a column is moved there.
+_SPANS = 10
 _FAMILIES = {"auto": ("theta", "free"), "feature": ("free",), "group": ("free",), "shared": ()}
 
 
@@ -58,6 +60,18 @@ class Options(NamedTuple):
     def num_descriptions(self) -> int:
         """Of a feature, bilevax's own and the user's."""
         return NUM_OWN + (0 if self.features is None else self.features.shape[1])
+
+
+class Weighted(NamedTuple):
+    """The rows: their weights, how many each stands for, and what stands and falls together."""
+
+    weights: np.ndarray
+    counts: np.ndarray
+    clusters: np.ndarray
+
+    def at(self, rows: Any) -> "Weighted":
+        """The same of some rows."""
+        return Weighted(*(part[rows] for part in self))
 
 
 class Fitted(NamedTuple):
@@ -93,23 +107,47 @@ class Fitted(NamedTuple):
         return found
 
 
-def fit(task: Task, folds: list, weights: np.ndarray, clusters, options: Options, watch: Watch):
+def fit(
+    task: Task,
+    folds: list,
+    weights: np.ndarray,
+    clusters,
+    options: Options,
+    watch: Watch,
+    counts: np.ndarray | None = None,
+) -> Fitted:
     """The whole scheme, in float64 whatever JAX's default is.
 
     `folds`: pairs of indices; or one triple, of rows to train, to tune and to judge on.
+    `counts`: how many rows each stands for, where weights say more than that.
     """
     # XLA calls LAPACK from threads of its own. With further threads in each call, a small
     # factorisation takes a hundred times as long. scipy.linalg is imported here so that its
     # library is there to limit.
-    order = _by_use(task.features)
+    far, order = _far(task.features), _by_use(task.features)
+    counts = weights if counts is None else counts
+    rows = Weighted(weights, counts, clusters)
     with threadpool_limits(1, user_api="blas"), jax.enable_x64(True), programs_kept():
         found = _fit(
-            task.reordered(order), folds, weights, clusters, options.reordered(order), watch
+            task.shifted(far).reordered(order), folds, rows, options.reordered(order), watch
         )
     place = np.argsort(order)
+    coefficients = found.coefficients[:, place]
     return found._replace(
-        coefficients=found.coefficients[:, place], penalties=found.penalties[place]
+        coefficients=coefficients,
+        intercept=found.intercept - coefficients @ far,
+        penalties=found.penalties[place],
     )
+
+
+def _far(features: Any) -> np.ndarray:
+    """Means of dense columns that lie far from zero beside what they vary by, which sums of
+    their squares would lose; 0 for others."""
+    if scipy.sparse.issparse(features):
+        return np.zeros(features.shape[1])
+    span = np.max(features, axis=0) - np.min(features, axis=0)
+    means = np.mean(features, axis=0)
+    return np.where((span > 0) & (np.abs(means) > _SPANS * span), means, 0.0)
 
 
 def _by_use(features: Any) -> np.ndarray:
@@ -126,12 +164,12 @@ def is_large(shape: tuple[int, int], cv) -> bool:
     return isinstance(cv, numbers.Integral) and shape[0] * shape[1] * float(cv) ** 2 > LARGE
 
 
-def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch) -> Fitted:
-    task, weights, clusters, of_one_split = whole, all_weights, all_clusters, len(folds[0]) == 3
+def _fit(whole, folds, all_rows: Weighted, options: Options, watch: Watch) -> Fitted:
+    task, rows, of_one_split = whole, all_rows, len(folds[0]) == 3
     if of_one_split:
-        rows, folds = _searched(whole, folds[0])
-        task, weights, clusters = whole.at(rows), all_weights[rows], all_clusters[rows]
-    plan = _plan(task, folds, weights)
+        searched, folds = _searched(whole, folds[0])
+        task, rows = whole.at(searched), all_rows.at(searched)
+    plan = _plan(task, folds, rows.weights)
     models = Models.of(task, plan, of_one_split)
     search = lambda: shared_start(models, options.grid, options.num_descriptions)
     start = watch.part("shared", START, search)
@@ -141,7 +179,8 @@ def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch
     if families and not plan.enough:
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
     traces, seen = {}, plan.judge.sum(axis=1) > 0
-    judged = Judged(weights[seen], clusters[seen], _folds(plan)[seen])
+    own = rows.at(seen)
+    judged = Judged(own.weights, own.clusters, _folds(plan)[seen], own.counts)
 
     def ends(losses: np.ndarray) -> bool:
         losses = losses[:, seen]
@@ -160,7 +199,7 @@ def _fit(whole, folds, all_weights, all_clusters, options: Options, watch: Watch
     choice = choose(traces, judged) if traces else Choice("shared", 0)
     found = gain(traces, judged, choice, why)
     watch.say(found.sentence)
-    model = _refitted(whole, models, all_weights, start, traces, choice, options)
+    model = _refitted(whole, models, all_rows.weights, start, traces, choice, options)
     coefficients, intercept, penalties, converged = model
     return Fitted(
         coefficients,
@@ -202,7 +241,7 @@ def _plan(task: Task, folds: list, weights: np.ndarray) -> Plan:
         mask = np.zeros(len(weights), bool)
         mask[train] = True
         if not trains(mask, weights, task.columns) or weights[test].sum() == 0:
-            raise ValueError(_UNUSABLE)
+            raise ValueError(_NO_NUMBERS if task.loss == "squared" else _NO_CLASSES)
     return nested(folds, weights, task.columns)
 
 
@@ -270,7 +309,12 @@ def _of_every_run(x: Outer, step: int, num_runs: int) -> Outer:
     return placed(Outer(*(np.broadcast_to(m, (num_runs, *m.shape)) for m in means)))
 
 
-_UNUSABLE = (
-    "Each split needs rows to test on, and training rows of every class, or with more than one "
-    "target: pass cv=StratifiedKFold(k) with fewer folds, or more rows."
+_NO_CLASSES = (
+    "Each split needs rows of weight to test on, and training rows of every class: pass "
+    "cv=StratifiedKFold(k) with fewer folds, or more rows."
+)
+_NO_NUMBERS = (
+    "Each split needs rows of weight to test on, and training rows with more than one target: "
+    "of a constant there is nothing to learn; of one that rarely changes, pass "
+    "cv=KFold(k, shuffle=True) with fewer folds."
 )

@@ -43,7 +43,8 @@ class AdaptiveLogisticRegressionCV(ClassifierMixin, AdaptiveCV):
         `tol`, where the last four of eight were worse than an earlier one by more than one
         standard error, on the rows that took no part.
     class_weight : dict or "balanced", default=None
-        Multiplies the weights of rows, once, before the folds.
+        Multiplies the weights of rows, once, before the folds. Unlike those of `fit`, these
+        weights do not say that there are more rows, or fewer.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows before an int `cv` cuts them into folds.
     verbose : int, default=0
@@ -137,12 +138,16 @@ class AdaptiveLogisticRegressionCV(ClassifierMixin, AdaptiveCV):
                 f"contains only one class: {self.classes_[0]!r}"
             )
         labels = np.asarray(encoder.transform(y))
+        counts = weights
         if self.class_weight is not None:
-            weights = weights * compute_sample_weight(self.class_weight, y=y)
+            of_classes = compute_sample_weight(self.class_weight, y=y)
+            if not np.all(of_classes > 0):
+                raise ValueError("class_weight must be positive for every class in y.")
+            weights = weights * of_classes
         loss = "binary" if num == 2 else "multinomial"
         columns = np.eye(num)[labels][:, (1 if num == 2 else 0) :]
         task = Task(canonical(X), labels, columns, loss, self.scale)
-        found = self._fit(task, labels, weights, groups, there)
+        found = self._fit(task, labels, weights, groups, there, counts)
         self.coef_, self.intercept_ = found.coefficients, found.intercept
         return self
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-# Beyond these a penalty changes nothing, or a weight is zero for all purposes.
+# So far from the shared one, a penalty changes nothing or a weight is zero for all purposes.
 _LEAST, _LARGEST = -25.0, 25.0
 
 
@@ -28,5 +28,5 @@ class Penalties(eqx.Module):
     def __call__(self, x: Outer) -> Float[Array, "models features"]:
         described = jnp.einsum("kiq,kq->ki", self.descriptions, x.theta[self.run])
         free = x.free[self.run][:, self.groups]
-        log = x.shared[self.run][:, None] + described + free
-        return jnp.exp(jnp.clip(log, _LEAST, _LARGEST))
+        own = jnp.clip(described + free, _LEAST, _LARGEST)
+        return jnp.exp(x.shared[self.run][:, None] + own)

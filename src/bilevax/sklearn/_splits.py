@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ def splits(
     An int stands for `StratifiedKFold` or `KFold`, shuffled where there is a random state.
     Pairs, or one triple, that are given index all rows; `present` says which are there.
     """
-    if not isinstance(cv, numbers.Integral) and not hasattr(cv, "split"):
-        place = np.cumsum(present) - 1
-        there = lambda part: place[np.asarray(part)[present[np.asarray(part)]]]
-        return [tuple(map(there, parts)) for parts in cv]
+    if isinstance(cv, Iterable) and not isinstance(cv, str) and not hasattr(cv, "split"):
+        found = [tuple(_there(part, present) for part in parts) for parts in cv]
+        if not found:
+            raise ValueError(_NO_SPLIT)
+        return found
     if isinstance(cv, numbers.Integral):
         if groups is not None:
             raise ValueError(_GROUPS.format(f"cv={cv}"))
@@ -28,7 +30,8 @@ def splits(
         kind = StratifiedKFold if classifier else KFold
         state = {} if random_state is None else {"shuffle": True, "random_state": random_state}
         cv = kind(int(cv), **state)
-    splitter: Any = check_cv(cv, targets, classifier=classifier)
+    made: Any = check_cv
+    splitter = made(cv, targets, classifier=classifier)
     with warnings.catch_warnings():
         if groups is not None:
             warnings.filterwarnings("error", "The groups parameter is ignored", UserWarning)
@@ -37,6 +40,13 @@ def splits(
         except UserWarning as warning:
             raise ValueError(_GROUPS.format(f"cv={splitter}")) from warning
     return [(np.asarray(train), np.asarray(test)) for train, test in found]
+
+
+def _there(part, present: np.ndarray) -> np.ndarray:
+    """Indices, or a mask, of all rows, as indices of those that are present."""
+    rows = np.asarray(part)
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    return (np.cumsum(present) - 1)[rows[present[rows]]]
 
 
 def three_parts(targets, classifier: bool, random_state) -> list[np.ndarray]:
@@ -64,6 +74,10 @@ def _check_members(targets, num: int) -> None:
         )
 
 
+_NO_SPLIT = (
+    "cv gives no split: a generator, such as KFold(5).split(X), is used up by one fit. Pass "
+    "the splitter itself, or a list."
+)
 _GROUPS = (
     "groups are given, and {} does not look at them: pass a group splitter, such as "
     "cv=GroupKFold(5)."

@@ -78,6 +78,10 @@ class Task:
             self, features=features[rows], targets=targets[rows], columns=columns[rows]
         )
 
+    def shifted(self, by: np.ndarray) -> "Task":
+        """The same of features that are less by so much, of dense ones."""
+        return dataclasses.replace(self, features=self.features - by) if by.any() else self
+
     def reordered(self, order: np.ndarray) -> "Task":
         """Of features in another order."""
         if np.array_equal(order, np.arange(len(order))):
