@@ -35,7 +35,7 @@ _BATCHES = 8
 _SHARE, _MARGIN, _FALL = 0.8, 1.1, 0.9
 # So that a direction that becomes the stiffest is in sight, each step adds another wave: of
 # frequencies a golden ratio apart, which in the mean over steps are as large along every
-# direction as white noise, and take a tenth of the time to compile.
+# direction as white noise is, and compile far sooner.
 _NOISE, _GOLDEN = 0.1, (5**0.5 - 1) / 2
 
 
