@@ -251,7 +251,7 @@ def test_comparisons_are_kept_and_read_again(tmp_path, monkeypatch):
         file.write_text(broken)
         assert _kept.kept(tmp_path / "runs", "wine", 0) is None
     file.write_text(whole)
-    monkeypatch.setattr(_kept, "_versions", lambda: {"bilevax": "another"})
+    monkeypatch.setattr(_kept, "versions", lambda: {"bilevax": "another"})
     assert _kept.kept(tmp_path / "runs", "wine", 0) is None
 
 

@@ -100,7 +100,9 @@ def _exhibits(
         said.print(Text(entry.title), soft_wrap=True)
         taken = {name: value for name, value in options.items() if entry.takes(name)}
         settings = asked(entry, quick, seed, taken)
-        made = kept(folder, paper, entry.name, settings) if options.get("resume") else None
+        # Those that go on by themselves know which of their runs have failed.
+        whole = options.get("resume") and not entry.takes("resume")
+        made = kept(folder, paper, entry.name, settings) if whole else None
         found = f"kept, made in {made.seconds:.1f} s" if made else ""
         if made is None:
             # Where what takes long is kept as it comes.
