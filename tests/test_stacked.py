@@ -84,6 +84,25 @@ def test_the_hypergradient_is_the_sum_over_models_and_that_of_differences(loss):
     assert max(float(jnp.max(jnp.abs(r))) for r in residual) < 1e-10
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_dtypes_are_never_mixed(single):
+    """From warm starts at both levels, traced as under JAX's strict promotion."""
+    stack, x = made("multinomial", np.arange(MODELS)), jnp.zeros(SIZE)
+    estimator = Implicit(
+        SeparableNewton(Preconditioner(stack.problem, None), 9, 1e-9, single=single),
+        SeparableCG(Preconditioner(stack.problem, None), 9, 1e-3, single),
+    )
+    warm = lambda: estimator(
+        stack.problem,
+        x,
+        estimator.init(stack.problem, x, stack.y0, stack.y0),
+        jax.random.key(0),
+    )
+    with jax.numpy_dtype_promotion("strict"):
+        gradient, *_ = eqx.filter_eval_shape(warm)
+    assert gradient.shape == x.shape and gradient.dtype == x.dtype
+
+
 @pytest.mark.parametrize("loss", ["binary", "multinomial"])
 def test_sparse_features_give_the_same(loss):
     x = jnp.linspace(-1, 2, SIZE)

@@ -242,7 +242,7 @@ class SeparableNewton(AbstractSeparable):
             # Solved the more accurately, the nearer the end is; what is there stays there.
             share = jnp.minimum(0.1, jnp.sqrt(decrement)) ** 2
             accuracy = jnp.maximum(share * decrement, jnp.asarray(0.1 * goal, share.dtype))
-            accuracy = jnp.where(decrement > goal, accuracy, jnp.inf)
+            accuracy = jnp.where(cast(decrement, dtype) > goal, accuracy, jnp.inf)
             solved = solve_separately(hvp, precondition, rhs, None, accuracy, self.num_products)
             products, trials = s.products + solved.count, s.trials + trials
             decrement, direction = cast((decrement, solved.z), dtype)
