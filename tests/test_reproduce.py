@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 from typing import ClassVar
 
 import numpy as np
@@ -201,12 +202,13 @@ def test_finished_figures_are_kept(tmp_path, monkeypatch):
         lambda: record.write_text(record.read_text().replace('"jax": "', '"jax": "9')),
         lambda: record.write_text(record.read_text()[:-9]),
         lambda: record.write_text('{"made": null}'),
+        lambda: record.write_text(json.dumps(json.loads(record.read_text()) | {"made": None})),
         lambda: record.with_suffix(".pdf").unlink(),
         lambda: record.with_suffix(".png").write_bytes(b""),
     ):
         spoil()
         assert [run(*other).exit_code for _ in "ab"] == [0, 0]
-    assert len(Counted.made) == 10
+    assert len(Counted.made) == 11
 
 
 def test_files_of_a_figure_are_written_whole(tmp_path, monkeypatch):

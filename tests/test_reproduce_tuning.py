@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import train_test_split
 from typer.testing import CliRunner
 
+from bilevax._core import records
 from bilevax.cli._app import app
 from bilevax.reproduce import _outcome
 from bilevax.reproduce.tuning import _baseline, _comparison, _kept, _rules, _runs, _sets, change
@@ -247,11 +248,13 @@ def test_comparisons_are_kept_and_read_again(tmp_path, monkeypatch):
     assert _kept.kept(tmp_path / "runs", "wine", 1) is None
     file = tmp_path / "runs" / "wine_0.json"
     whole = file.read_text()
-    for broken in (whole[:-40], "[]", json.dumps({"versions": {}, "comparison": {"a": 1}})):
+    other = {"comparison": {"a": 1}}
+    of_other_parts = json.dumps(json.loads(whole) | other)
+    for broken in (whole[:-40], "[]", json.dumps({"versions": {}} | other), of_other_parts):
         file.write_text(broken)
         assert _kept.kept(tmp_path / "runs", "wine", 0) is None
     file.write_text(whole)
-    monkeypatch.setattr(_kept, "versions", lambda: {"bilevax": "another"})
+    monkeypatch.setattr(records, "versions", lambda: {"bilevax": "another"})
     assert _kept.kept(tmp_path / "runs", "wine", 0) is None
 
 

@@ -13,8 +13,8 @@ def lanczos(product, like, num: int, key):
     basis = jnp.zeros((num + 1, like.size), like.dtype)
     basis = basis.at[0].set(start / norm(start))
 
-    # In loops, what is done to several vectors stands in the program once: a run that
-    # measures its steps is half compiled when this is.
+    # In loops, what is done to several vectors stands in the program once, and compiles in
+    # half the time: a run that measures its steps waits for this first.
     def orthogonal(vector, basis):
         # Twice is enough: the second pass removes what rounding left.
         without = lambda _, vector: vector - (basis @ vector) @ basis

@@ -1,13 +1,11 @@
 """A figure that was remade, as its folder keeps it."""
 
-import contextlib
 import dataclasses
 import json
 import pathlib
 from typing import Any
 
-from .._core.files import write
-from .._core.versions import versions
+from .._core import records
 from ..datasets import available
 from ..reproduce._outcome import FAIL, Check, Outcome
 from ..reproduce._papers import Entry
@@ -41,7 +39,6 @@ def asked(entry: Entry, quick: bool, seed: int | None, taken: dict[str, Any]) ->
     settings = {"quick": quick, "seed": seed} | taken
     if entry.takes("data"):
         settings["data"] = {n: about[-1] for n, about in available(taken.get("data")).items()}
-    settings.pop("resume", None)
     return json.loads(json.dumps(settings))
 
 
@@ -61,24 +58,21 @@ def keep(
     if found.table is not None:
         table = {column: found.table[column].tolist() for column in found.shown}
     made = Made(paper, name, settings, seconds, found.checks, found.notes, table)
-    record = {"versions": versions(), "files": files, "made": dataclasses.asdict(made)}
-    write(_file(folder, name), (json.dumps(record, indent=1) + "\n").encode())
+    records.keep(_file(folder, name), {"files": files, "made": dataclasses.asdict(made)})
     return made
 
 
 def kept(folder: pathlib.Path, paper: str, name: str, settings: dict[str, Any]) -> Made | None:
     """The figure, if it is there, asked for with these settings, and of the same versions."""
-    # A file that cannot be read is as good as none.
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        record = json.loads(_file(folder, name).read_bytes())
+
+    def read(record: Any) -> Made | None:
         checks = [Check(**check) for check in record["made"].pop("checks")]
         made = Made(checks=checks, **record["made"])
         sizes = {file: (folder / file).stat().st_size for file in record["files"]}
-        whole = sizes == record["files"]
-        same = record["versions"] == versions() and made.settings == settings
-        if whole and same and (made.paper, made.figure) == (paper, name):
-            return made
-    return None
+        same = (made.paper, made.figure, made.settings) == (paper, name, settings)
+        return made if same and sizes == record["files"] else None
+
+    return records.kept(_file(folder, name), read)
 
 
 def stem(name: str) -> str:

@@ -179,8 +179,7 @@ def _fit(whole, folds, all_rows: Weighted, options: Options, watch: Watch) -> Fi
     if families and not plan.enough:
         families, why = (), "Too few folds can be judged: one shared penalty is kept."
     traces, seen = {}, plan.judge.sum(axis=1) > 0
-    own = rows.at(seen)
-    judged = Judged(own.weights, own.clusters, _folds(plan)[seen], own.counts)
+    judged = Judged(rows.weights, rows.clusters, _folds(plan), rows.counts).at(seen)
 
     def ends(losses: np.ndarray) -> bool:
         losses = losses[:, seen]
