@@ -46,6 +46,21 @@ def interleaved(
 
     Wall times, or with `time.process_time` those of the processor.
     """
+    seconds = in_turn(jobs, repeats, compiled, clock)
+    return {name: float(np.median(times)) for name, times in seconds.items()}
+
+
+def in_turn(
+    jobs: dict[str, Callable],
+    repeats: int,
+    compiled: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, np.ndarray]:
+    """The seconds that each job took in each round.
+
+    What a round compares has seen the machine in one state: where it has fast and slow
+    phases, the median of a round's ratios varies far less than the ratio of medians.
+    """
     for job in () if compiled else jobs.values():
         jax.block_until_ready(job())
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
@@ -54,4 +69,4 @@ def interleaved(
             start = clock()
             jax.block_until_ready(job())
             seconds[name].append(clock() - start)
-    return {name: float(np.median(times)) for name, times in seconds.items()}
+    return {name: np.array(times) for name, times in seconds.items()}

@@ -11,7 +11,8 @@ solve is no scan of products.
 
 A step is the difference between two runs of one compiled program, divided by the steps that
 one has more: what a call of `bx.minimize` takes by itself, some 8 ms for its checks and its
-first chunks, is not part of a step.
+first chunks, is not part of a step. A ratio is the median over rounds, in each of which all
+runs are made within a few tenths of a second.
 
 Process CPU time; run it on one core and one thread:
 
@@ -27,13 +28,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _timing import Row, interleaved
+from _timing import Row, in_turn
 
 import bilevax as bx
 from bilevax.algorithms._facts import FACTS
 from bilevax.hypergradients import Joint
 
-T, N, P, SIZE, REPEATS = 10, 10, 4, 64, 7
+T, N, P, SIZE = 10, 10, 4, 64
 # What stands in the formulas of the table of presets; growing T and drawn p are fixed.
 LETTERS = {"T": T, "N": N, "p": P, "T_k": T, "L": 5, "Q": 10}
 TABLES = ("saba", "srba", "mrbo", "vrbo", "sustain", "fsla", "amigo_sag")
@@ -260,20 +261,21 @@ class Ours:
         return self.run(num, state=self.state).x
 
 
-def measure_one(name: str, setting: Setting, label: str) -> Row:
+def measure_one(name: str, setting: Setting, label: str, rounds: int) -> Row:
     algorithm = preset(name, setting)
     letters = LETTERS | {"m": setting.y.size}
     counts = tuple(eval(formula, {}, letters) for formula in FACTS[name].calls)
     ours, few = Ours(setting, algorithm), setting.steps // 4
     jobs = {
         "few": lambda: ours(few),
-        "many": lambda: ours(few + setting.steps),
         "bare": bare(setting, name, counts, algorithm),
+        "many": lambda: ours(few + setting.steps),
     }
-    spent = interleaved(jobs, REPEATS, clock=time.process_time)
+    spent = in_turn(jobs, rounds, clock=time.process_time)
     limit = 1.8 if name in TABLES else 1.6
-    seconds = (spent["many"] - spent["few"]) / setting.steps
-    ratio = seconds * setting.steps / spent["bare"]
+    more = spent["many"] - spent["few"]
+    seconds, ratio = float(np.median(more)), float(np.median(more / spent["bare"]))
+    seconds /= setting.steps
     return Row(f"presets, {label}", name, "bare scan", seconds, ratio, limit)
 
 
@@ -282,7 +284,7 @@ def draws(name: str) -> bool:
     return "batch_sizes" in inspect.signature(getattr(bx.algorithms, name)).parameters
 
 
-def measure(steps=(32, 2_000)) -> list[Row]:
+def measure(steps=(16, 400), rounds=(9, 41)) -> list[Row]:
     """All presets, over so many outer steps; of those on all rows, the fewer."""
     few, many = steps
     on_batches, on_all = logistic(many), logistic(few)
@@ -291,6 +293,9 @@ def measure(steps=(32, 2_000)) -> list[Row]:
         if name == "ba":
             continue
         if name not in ("amigo_sag", "saba"):  # whose tables need rows
-            rows.append(measure_one(name, quadratic(few), "quadratic"))
-        rows.append(measure_one(name, on_batches if draws(name) else on_all, "logistic"))
+            rows.append(measure_one(name, quadratic(few), "quadratic", rounds[0]))
+        if draws(name):
+            rows.append(measure_one(name, on_batches, "logistic", rounds[1]))
+        else:
+            rows.append(measure_one(name, on_all, "logistic", rounds[0]))
     return rows

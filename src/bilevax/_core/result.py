@@ -114,6 +114,8 @@ class Result(eqx.Enumeration):
 
 def first_failure(*results):
     """The first result that is not successful; successful if all are."""
+    # What is known to be no failure needs no operation.
+    results = [r for r in results if r is not Result.successful] or [Result.successful]
     combined = results[-1]
     for result in reversed(results[:-1]):
         combined = Result.where(result == Result.successful, combined, result)

@@ -57,6 +57,10 @@ class SolverState(eqx.Module):
         watch = self.watch if residual is None else self.watch.see(residual)
         return SolverState(method, self.sampler, self.clock.tick(), watch)
 
+    def tick_at(self, method: PyTree, residual: Array) -> "SolverState":
+        """The same for a method whose residuals are not judged by how they grow."""
+        return SolverState(method, self.sampler, self.clock.tick(), self.watch.at(residual))
+
     @classmethod
     def start(cls, method: PyTree, sampler: PyTree, u: PyTree) -> "SolverState":
         """The state before the first solve for an unknown like u."""
@@ -156,6 +160,8 @@ class AbstractIterativeSolver(AbstractSolver):
     num_steps: eqx.AbstractVar[NumSteps]
 
     one_batch_per_solve: ClassVar[bool] = False
+    # Whether residuals that grow, in a solve or from one to the next, tell of divergence.
+    growth_tells: ClassVar[bool] = True
 
     @property
     def stops_early(self) -> bool:
@@ -227,6 +233,8 @@ class AbstractIterativeSolver(AbstractSolver):
         self, equation: AbstractEquation, u: PyTree, state: SolverState
     ) -> Bool[Array, ""]:
         """Whether the solve, or the solves up to it, went astray though all is finite."""
+        if not self.growth_tells:
+            return jnp.array(False)
         linear = isinstance(equation, AbstractLinearEquation)
         if not (linear and self.steady(equation) and self.sampler.deterministic):
             return state.watch.diverged()
@@ -240,6 +248,8 @@ class AbstractIterativeSolver(AbstractSolver):
     ) -> tuple[SolverState, int | Int[Array, ""]]:
         """The state after a solve that ended at u, and the calls it took to judge it."""
         watch, start = state.watch, run.carry[0]
+        if not self.growth_tells:
+            return state.with_watch(watch.conclude(self.converged(state))), 0
         whole = self.sampler.deterministic or self.one_batch_per_solve
         if whole:
             watch = watch.end(self.steady(run.equation), self.converged(state))

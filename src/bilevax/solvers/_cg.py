@@ -108,6 +108,8 @@ class CG(AbstractIterativeSolver):
     must_converge: bool | None = eqx.field(static=True)
 
     one_batch_per_solve: ClassVar[bool] = True
+    # A residual may grow for a while on the way to the solution; breakdowns are told apart.
+    growth_tells: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -167,7 +169,7 @@ class CG(AbstractIterativeSolver):
         stiffness = jnp.maximum(s.stiffness, steepness)
         reach = s.reach + length * jnp.sqrt(s.length)
         z = axpy(length * s.unit, s.direction, u)
-        outcome = jnp.int32(0), jnp.array(True), Result.successful
+        outcome = s.checks, jnp.array(True), Result.successful
         step = _Step(z, pair, square, stiffness, reach, *outcome)
         # Whether rounding is small beside p^T H p, which did not underflow, and beside the
         # system at z. Nothing here is true of a NaN.
@@ -178,7 +180,7 @@ class CG(AbstractIterativeSolver):
         carefully = lambda: _step_carefully(apply, equation.rhs, metric, s, u, product)
         step = jax.lax.cond(plain, lambda: step, carefully)
         method, euclidean = self._after(metric, s, step)
-        return step.z, state.tick(method, euclidean)
+        return step.z, state.tick_at(method, euclidean)
 
     def done(self, state):
         return state.method.finished
@@ -197,11 +199,6 @@ class CG(AbstractIterativeSolver):
             return Result.successful
         short = (self.tol > 0) & ~state.watch.met
         return Result.where(short, failure, Result.successful)
-
-    def diverged(self, equation, u, state):
-        # Its residual may grow for a while on the way to the solution, and its breakdowns
-        # are told apart.
-        return jnp.array(False)
 
     def result(self, equation, u, state):
         return first_failure(super().result(equation, u, state), state.method.breakdown)
@@ -264,7 +261,7 @@ class CG(AbstractIterativeSolver):
             s.start_size,
             step.stiffness,
             s.rhs_norm,
-            s.checks + step.checks,
+            step.checks,
             ~step.sound | floor | (failure != Result.successful),
             failure,
         )
@@ -293,7 +290,7 @@ class _Step(NamedTuple):
     square: _Number
     stiffness: _Number
     reach: _Number
-    checks: Int[Array, ""]
+    checks: Int[Array, ""]  # all so far
     sound: Bool[Array, ""]
     breakdown: Any
 
@@ -328,7 +325,7 @@ def _step_carefully(
     z, residual = kept((z, residual), (u, s.residual))
     pair = metric.pair(residual)
     square = metric.square(pair)
-    return _Step(z, pair, square, stiffness, reach, checks, sound, breakdown)
+    return _Step(z, pair, square, stiffness, reach, s.checks + checks, sound, breakdown)
 
 
 class _Seen(NamedTuple):

@@ -1,6 +1,6 @@
 """Newton's method on the inner problem."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -86,6 +86,9 @@ class Newton(AbstractTolerantSolver):
     tol: Scalar | None
     must_converge: bool | None = eqx.field(static=True)
 
+    # The gradient may grow on a way that goes down.
+    growth_tells: ClassVar[bool] = False
+
     def __init__(
         self,
         num_steps: NumSteps,
@@ -116,7 +119,7 @@ class Newton(AbstractTolerantSolver):
     def begin(self, equation, u, state):
         value, gradient = equation.value_and_residual(u)
         state = state.with_method(_start(value, gradient)).with_watch(
-            state.watch.see(norm(gradient))
+            state.watch.at(norm(gradient))
         )
         return u, state, 0, 1
 
@@ -137,7 +140,7 @@ class Newton(AbstractTolerantSolver):
             ~found.moved & ~found.rounding,
             result == Result.indefinite,
         )
-        return y, state.tick(method, self.seen(gradient))
+        return y, state.tick_at(method, jnp.asarray(optax.tree.norm(gradient)))
 
     def done(self, state):
         return super().done(state) | state.method.finished
@@ -151,10 +154,6 @@ class Newton(AbstractTolerantSolver):
     def spent(self, run, state):
         rows = self.sampler.rows(run.equation.data)
         return super().spent(run, state) + Cost.of("hvp", state.method.products, rows)
-
-    def diverged(self, equation, u, state):
-        # The gradient may grow on a way that goes down.
-        return jnp.array(False)
 
     def result(self, equation, u, state):
         finite = finite_or((state.method.value, state.method.gradient), Result.inner_nonfinite)

@@ -52,6 +52,14 @@ class Watch(eqx.Module):
         least = jnp.minimum(self.least, norm)
         return self._with(first=first, last=norm, least=least)
 
+    def at(self, norm: _Number) -> "Watch":
+        """With the norm of the last residual, and no judgement of its growth."""
+        return self._with(last=jnp.asarray(norm, self.last.dtype))
+
+    def conclude(self, met: Bool[Array, ""] | bool) -> "Watch":
+        """After a solve whose growth is not judged."""
+        return self._with(met=self.met | met)
+
     def end(self, steady: bool, met: Bool[Array, ""] | bool) -> "Watch":
         """After a solve that watched its residual.
 
