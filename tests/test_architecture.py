@@ -89,7 +89,6 @@ HOOKS = {
     "AbstractIterativeSolver": {
         "begin",
         "converged",
-        "diverged",
         "done",
         "extra_calls",
         "init",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -317,9 +318,7 @@ def _step_carefully(
     plain = (curvature > noise) & (noise * reach <= s.start_size)
     clear = lambda: (jnp.array(True), residual, jnp.int32(0), Result.successful)
     seen = _Seen(product_p, curvature, steepness, stiffness)
-    # Products are of vectors of any scale, the right-hand side's is that of residuals.
-    residual_at = lambda z: scale(1 / s.unit, optax.tree.sub(rhs, product(z)))
-    examine = lambda: _examine(product, residual_at, metric, s, seen, z, residual)
+    examine = lambda: _examine(product, rhs, metric, s, seen, z, residual)
     sound, residual, checks, breakdown = jax.lax.cond(plain, clear, examine)
     kept = lambda new, old: jax.tree.map(lambda n, o: jnp.where(sound, n, o), new, old)
     z, residual = kept((z, residual), (u, s.residual))
@@ -339,7 +338,7 @@ class _Seen(NamedTuple):
 
 def _examine(
     product: Callable,
-    residual_at: Callable,
+    rhs: PyTree,
     metric: AbstractMetric,
     s: _CGState,
     seen: _Seen,
@@ -355,27 +354,40 @@ def _examine(
     from a kernel.
     """
     half, size = math.sqrt(_eps(s.square)), jnp.sqrt(s.square)  # half of the digits
-
-    def confirm():
-        true_residual = residual_at(z)
-        close = metric.size(optax.tree.sub(true_residual, residual)) <= 0.1 * size
-        return close, true_residual, jnp.int32(1)
-
-    def look_across():
-        unit = jnp.where(seen.steepness > 0, 1 / seen.steepness, 0)
-        along = scale(unit, metric.pair(seen.product)[-1])
-        return _is_saddle(seen, dot(along, product(along))), jnp.int32(1)
-
     likely = (seen.curvature > 0) & (half * metric.size(residual) <= size)
-    unlikely = lambda: (jnp.array(False), residual, jnp.int32(0))
-    sound, residual, checks = jax.lax.cond(likely, confirm, unlikely)
-    fine = sound | (size <= half * s.rhs_size)  # or solved already
-    nothing = lambda: (jnp.array(False), jnp.int32(0))
-    saddle, more = jax.lax.cond(fine, nothing, look_across)
+    solved = size <= half * s.rhs_size
+    unit = jnp.where(seen.steepness > 0, 1 / seen.steepness, 0)
+    across = scale(unit, metric.pair(seen.product)[-1])
+    no = jnp.array(False)
+
+    def confirm(image):
+        # Products are of vectors of any scale, the right-hand side's is that of residuals.
+        true_residual = scale(1 / s.unit, optax.tree.sub(rhs, image))
+        close = metric.size(optax.tree.sub(true_residual, residual)) <= 0.1 * size
+        return close, true_residual, no
+
+    def look_across(image, sound, residual):
+        return sound, residual, _is_saddle(seen, dot(across, image))
+
+    def ask(asked):
+        """One product more, of z where it may confirm the step, else across."""
+        index, _, (sound, residual, _) = asked
+        confirms = likely & (index == 0)
+        image = product(jax.tree.map(partial(jnp.where, confirms), z, across))
+        told = jax.lax.cond(
+            confirms,
+            lambda: confirm(image),
+            lambda: look_across(image, sound, residual),
+        )
+        return index + 1, confirms & ~told[0] & ~solved, told
+
+    # At most two, of which one stands in the program.
+    start = jnp.int32(0), likely | ~solved, (no, residual, no)
+    checks, _, (sound, residual, saddle) = jax.lax.while_loop(lambda c: c[1], ask, start)
     failure = Result.where(saddle, Result.indefinite, Result.singular)
-    failure = Result.where(fine, Result.successful, failure)
+    failure = Result.where(sound | solved, Result.successful, failure)
     failure = Result.where(jnp.isfinite(seen.curvature), failure, Result.adjoint_nonfinite)
-    return sound, residual, checks + more, failure
+    return sound, residual, checks, failure
 
 
 def _is_saddle(seen: _Seen, across: _Number) -> Bool[Array, ""]:
