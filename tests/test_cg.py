@@ -134,6 +134,40 @@ def test_all_products_are_counted():
     assert extra["stiff"] > 4
 
 
+def test_an_unknown_of_several_arrays_is_one_vector():
+    """Warm-started, over several outer steps; a preconditioner is given trees."""
+    rng = np.random.default_rng(0)
+    root, B, c = rng.normal(size=(9, 9)), rng.normal(size=(9, 3)), rng.normal(size=9)
+    H = root @ root.T + np.eye(9)
+    inverse = jnp.asarray(1 / np.diag(H))
+    flat = bx.BilevelProblem(
+        outer=lambda x, y: c @ y + x @ x / 2 + jnp.sum(y**3) / 9,
+        inner=lambda x, y: y @ H @ y / 2 - y @ (B @ x),
+    )
+    join = lambda tree: jnp.concatenate([tree["a"].ravel(), tree["b"]])
+    split = lambda y: {"a": y[:6].reshape(2, 3), "b": y[6:]}
+    several = bx.BilevelProblem(
+        outer=lambda x, tree: flat.outer(x, join(tree)),
+        inner=lambda x, tree: flat.inner(x, join(tree)),
+    )
+    y0 = jnp.asarray(rng.normal(size=9))
+    for one, many in (
+        (None, None),
+        (lambda x, y, r: inverse * r, lambda x, y, r: split(inverse * join(r))),
+    ):
+        runs = []
+        for problem, y, preconditioner in ((flat, y0, one), (several, split(y0), many)):
+            estimator = bx.Implicit(
+                bx.GradientDescent(0.02, 3), bx.CG(4, preconditioner=preconditioner)
+            )
+            algorithm = bx.Algorithm(estimator, 0.05)
+            runs.append(bx.minimize(problem, algorithm, jnp.ones(3), y, num_steps=12))
+        a, b = runs
+        np.testing.assert_allclose(b.x, a.x, rtol=1e-12)
+        np.testing.assert_allclose(join(b.adjoint), a.adjoint, rtol=1e-12)
+        assert a.cost == b.cost and b.adjoint["a"].shape == (2, 3)
+
+
 def test_before_the_first_solve_nothing_is_nan(x32):
     """The zeros that a state starts with are known to the compiler, which may reorder them."""
     problem = bx.BilevelProblem(lambda x, y: jnp.sum(y**2), lambda x, y: jnp.sum((y - x) ** 2))

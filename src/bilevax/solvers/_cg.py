@@ -17,10 +17,10 @@ from .._core.types import Function, Number, NumSteps, Scalar
 from .._rows.sampler import AbstractSampler
 from .._rows.samplers import BatchSize, as_sampler
 from ._base import AbstractIterativeSolver, checked_num_steps
-from ._equation import AbstractLinearEquation, as_linear
 from ._metric import AbstractMetric, Pair, Plain, Preconditioned, dot, power_of_two
 from ._quadratic import at_start, is_inner, solve_quadratic
 from ._tolerance import checked_tolerance
+from ._vectors import Vectors
 
 _Number = Float[Array, ""]
 
@@ -139,26 +139,27 @@ class CG(AbstractIterativeSolver):
     def solve(self, equation, u, state, key, k):
         if is_inner(equation):
             return solve_quadratic(self, equation, u, state, key, k)
-        return super().solve(equation, u, state, key, k)
+        z, state, cost, result = super().solve(equation, u, state, key, k)
+        return Vectors.of(equation).split(z), state, cost, result
 
     def init_method(self, equation, u):
-        equation = as_linear(equation)
+        system = Vectors.of(equation)
         if not equation.symmetric:
             raise TypeError(_NOT_SYMMETRIC)
-        return self._start(equation, None, equation.zeros())
+        return self._start(system, None, system.zeros())
 
     def begin(self, equation, u, state):
-        equation = as_linear(equation)
+        system = Vectors.of(equation)
         if u is None:
-            started = self._start(equation, None, equation.rhs)
-            return equation.zeros(), state.with_method(started), 0, 0
-        residual = negative(equation.residual(u))
-        return u, state.with_method(self._start(equation, u, residual)), 0, 1
+            started = self._start(system, None, system.rhs)
+            return system.zeros(), state.with_method(started), 0, 0
+        residual, u = system.join(negative(equation.residual(u))), system.join(u)
+        return u, state.with_method(self._start(system, u, residual)), 0, 1
 
     def step(self, equation, u, state, batch):
-        equation, s = as_linear(equation), state.method
-        metric = self._metric(equation, s.weight)
-        apply = equation.operator(batch)
+        system, s = Vectors.of(equation), state.method
+        metric = self._metric(system, s.weight)
+        apply = system.operator(batch)
         product = apply(s.direction)
         curvature = dot(s.direction, product)
         length = s.square / curvature
@@ -178,7 +179,7 @@ class CG(AbstractIterativeSolver):
         least = float(jnp.finfo(curvature.dtype).tiny) / _eps(curvature)
         enough = curvature > jnp.maximum(noise * s.length, least)
         plain = enough & (noise * reach <= s.start_size)
-        carefully = lambda: _step_carefully(apply, equation.rhs, metric, s, u, product)
+        carefully = lambda: _step_carefully(apply, system.rhs, metric, s, u, product)
         step = jax.lax.cond(plain, lambda: step, carefully)
         method, euclidean = self._after(metric, s, step)
         return step.z, state.tick_at(method, euclidean)
@@ -204,20 +205,20 @@ class CG(AbstractIterativeSolver):
     def result(self, equation, u, state):
         return first_failure(super().result(equation, u, state), state.method.breakdown)
 
-    def _metric(self, equation: AbstractLinearEquation, weight: _Number) -> AbstractMetric:
+    def _metric(self, system: Vectors, weight: _Number) -> AbstractMetric:
         """How residuals and directions are measured."""
         if self.preconditioner is None:
             return Plain()
-        return Preconditioned(equation.inverse(self.preconditioner), weight)
+        return Preconditioned(system.inverse(self.preconditioner), weight)
 
-    def _start(self, equation, z, residual) -> _CGState:
+    def _start(self, system: Vectors, z, residual) -> _CGState:
         """The state before the first product."""
-        rhs, first = equation.rhs, norm(residual)
+        rhs, first = system.rhs, norm(residual)
         unit, one = power_of_two(first), jnp.ones_like(first)
         # Of zeros that it knows, XLA would take the square of 1 / unit, which overflows.
         r = jax.lax.optimization_barrier(scale(1 / unit, residual))
-        weight = self._metric(equation, one).weight_at(r)
-        metric = self._metric(equation, weight)
+        weight = self._metric(system, one).weight_at(r)
+        metric = self._metric(system, weight)
         pair = metric.pair(r)
         square, rhs_size = metric.square(pair), metric.size(rhs) / unit
         size, reach, rhs_norm = jnp.sqrt(square), jnp.zeros_like(first), norm(rhs)
