@@ -243,6 +243,21 @@ def test_the_quick_comparison_is_drawn_and_says_where_its_grid_ends(monkeypatch,
     assert (tmp_path / "contest.db").exists()
 
 
+def test_runs_of_the_comparison_that_fail_on_the_way_are_named(monkeypatch, tmp_path):
+    whole = fake_run([])
+
+    def one(problem, method, step, seconds, points, seed, **more):
+        found = whole(problem, method, step, seconds, points, seed, **more)
+        fails = points > 1 and (method, seed) == ("soba", 2)
+        return {name: numbers[:1] if fails else numbers for name, numbers in found.items()}
+
+    monkeypatch.setattr(_runs, "one", one)
+    outcome = modern.make(quick=True, folder=tmp_path, seconds=1.0)
+    assert any("SOBA (pixels, seed 2, after step 0.5)" in note for note in outcome.notes)
+    first = outcome.figure.axes[0]
+    assert [line.get_marker() for line in first.lines].count("x") == 1
+
+
 def test_a_timed_run_is_looked_at_as_its_seconds_double(monkeypatch):
     """A step takes a hundredth of a second, half of that after a while, and may fail."""
 

@@ -62,7 +62,8 @@ def make(
         for problem in plan.problems:
             _log.info(TITLES[problem])
             found[problem] = compared(plan, problem)
-    table, notes = shown.table(found), _missing(data, quick) + _edges(plan, found)
+    table = shown.table(found)
+    notes = _missing(data, quick) + _edges(plan, found) + _failed(found)
     picture, checks = shown.picture(found), _checks(found)
     return Outcome(shown.columns(found), picture, checks, table, tuple(table), notes)
 
@@ -88,6 +89,25 @@ def _edges(plan: Plan, found: Found) -> list[str]:
     return [f"Tuned to an end of the grid: {', '.join(at)}."] if at else []
 
 
+def _failed(found: Found) -> list[str]:
+    """A failed run has no value after the last look before."""
+    failed = [
+        f"{STYLES[method][2]} ({problem}, {_name(seed)}, {_last_look(run)})"
+        for problem, one in found.items()
+        for (method, seed), run in shown.all_runs(one).items()
+        if one.has_failed(run)
+    ]
+    return [_FAILED.format(", ".join(failed))] if failed else []
+
+
+def _name(seed: int | str) -> str:
+    return seed if isinstance(seed, str) else f"seed {seed}"
+
+
+def _last_look(run: dict) -> str:
+    return f"after step {run['steps'][-1]}" if run["steps"] else "before the first look"
+
+
 def _checks(found: Found) -> list[Check]:
     return [
         reported(
@@ -96,3 +116,8 @@ def _checks(found: Found) -> list[Check]:
         for problem, one in found.items()
         for i, method in enumerate(ranked(one.runs))
     ] + [reported(f"{problem}: least value", one.least) for problem, one in found.items()]
+
+
+_FAILED = (
+    "Failed on the way, and judged by the last value before: {}. Crosses end their curves."
+)

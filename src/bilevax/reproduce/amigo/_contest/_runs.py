@@ -64,12 +64,18 @@ def one(
 
 class Compared(NamedTuple):
     """On one problem: the multiple that each method was tuned to, its runs by seed, the longer
-    runs of the two best, and the least value that any run has seen."""
+    runs of the two best, the least value that any run has seen, and how often a whole run was
+    looked at."""
 
     steps: dict[str, float]
     runs: dict[tuple[str, int], dict[str, Any]]
     longer: dict[str, dict[str, Any]]
     least: float
+    points: int
+
+    def has_failed(self, run: dict[str, Any]) -> bool:
+        """Whether a reported run ended with a failure, and not after its time."""
+        return len(run["values"]) < self.points
 
 
 def compared(plan: Plan, problem: str) -> Compared:
@@ -94,7 +100,7 @@ def compared(plan: Plan, problem: str) -> Compared:
     longer = _longer(plan, settings, ranked(runs)[:2])
     seen = [run["values"] for run in (*found, *longer.values())]
     least = min([*ends, *(value for values in seen for value in values)])
-    return Compared(steps, runs, longer, least)
+    return Compared(steps, runs, longer, least, plan.points)
 
 
 def _longer(plan: Plan, settings: list[dict[str, Any]], best: list[str]):
@@ -111,5 +117,5 @@ def ranked(runs: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
 
 
 def end(run: dict[str, Any]) -> float:
-    """The last value; infinite where the run has failed before."""
+    """The last value that was seen; infinite where the run has failed before the first look."""
     return run["values"][-1] if run["values"] else np.inf

@@ -49,7 +49,7 @@ def columns(found: Found) -> dict[str, np.ndarray]:
     rows = [
         (problem, method, seed, *seen, seen[-1] - one.least)
         for problem, one in found.items()
-        for (method, seed), run in _all(one).items()
+        for (method, seed), run in all_runs(one).items()
         for seen in zip(*(run[name] for name in names), strict=True)
     ]
     labels = ("problem", "method", "seed", *names, "suboptimality")
@@ -57,7 +57,7 @@ def columns(found: Found) -> dict[str, np.ndarray]:
     return {n: np.array(column) for n, column in zip(labels, columns, strict=True)}
 
 
-def _all(one: Compared) -> dict:
+def all_runs(one: Compared) -> dict:
     """The reported runs, and the longer ones."""
     return one.runs | {(method, "longer"): run for method, run in one.longer.items()}
 
@@ -77,13 +77,18 @@ def picture(found: Found) -> Figure:
 
 
 def _panel(axes, one: Compared, against: str) -> None:
-    """Two seeds a method, in one colour; l* itself has no place on a logarithmic axis."""
+    """Two seeds a method, in one colour; l* itself has no place on a logarithmic axis.
+
+    A cross ends what failed before its time.
+    """
     for number, ((method, _), run) in enumerate(one.runs.items()):
         color, style, name = STYLES[method]
         above = np.array(run["values"]) - one.least
         shown = np.where(above > 0, above, np.nan)
         label = None if number % 2 else name
         axes.plot(run[against], shown, color=color, ls=style, marker=".", ms=4, label=label)
+        if one.has_failed(run):
+            axes.plot(run[against][-1:], shown[-1:], color=color, marker="x", ms=8, mew=2)
     axes.set(xscale="log", yscale="log")
     decades_alone(axes)
     axes.grid(alpha=0.3)
