@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from threadpoolctl import threadpool_limits
 
 from ..._run.hypergradient import hypergradient
@@ -128,6 +129,9 @@ def _picture(columns: dict[str, np.ndarray]) -> Figure:
         axes.fill_between(steps, *band, color=color, alpha=0.2, lw=0)
     axes.set(xlabel="inner iterations t", ylabel="time of all gradients [s]")
     axes.set(title="Entropic transport", xscale="log", yscale="log")
+    # Powers of ten and their multiples would stand one over the other.
+    axes.set_xticks(columns["t"], [f"{steps:g}" for steps in columns["t"]])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     return figure
