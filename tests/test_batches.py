@@ -89,9 +89,10 @@ def test_a_resumed_run():
 def test_the_level_counts():
     ten = jnp.arange(10.0)
     estimator = bx.Implicit(DESCENT, CG, outer_batch_size=bx.Batches(OUT))
-    bx.hypergradient(
+    h = bx.hypergradient(
         bx.BilevelProblem(loss, loss, outer_data=ten, inner_data=ROWS), estimator, 1.0, 0.0
     )
+    assert h.result == bx.Result.successful and h.cost.rows.outer_gradient == len(OUT[0])
 
 
 def test_indices_that_are_no_rows_of_any_data():

@@ -101,9 +101,10 @@ def test_other_numbers_are_no_other_algorithm(changed):
 def test_later_states_are_like_the_first(linear, outer):
     own = algorithm(linear=linear, outer=outer, warm_start_adjoint=False)
     state = bx.minimize(problem(), own, jnp.ones(3), jnp.zeros(3), num_steps=1).state
-    bx.minimize(problem(), own, num_steps=1, state=state)
     loaded = jax.tree.map(np.asarray, state)
-    bx.minimize(problem(), own, num_steps=1, state=loaded)
+    one, other = (bx.minimize(problem(), own, num_steps=1, state=s) for s in (state, loaded))
+    assert one.state.loop.step == other.state.loop.step == 2
+    np.testing.assert_array_equal(one.x, other.x)
 
 
 WRONG = {
