@@ -274,8 +274,8 @@ def measure_one(name: str, setting: Setting, label: str, rounds: int) -> Row:
     spent = in_turn(jobs, rounds, clock=time.process_time)
     limit = 1.8 if name in TABLES else 1.6
     more = spent["many"] - spent["few"]
-    seconds, ratio = float(np.median(more)), float(np.median(more / spent["bare"]))
-    seconds /= setting.steps
+    seconds = float(np.median(more)) / setting.steps
+    ratio = float(np.median(more / spent["bare"]))
     return Row(f"presets, {label}", name, "bare scan", seconds, ratio, limit)
 
 

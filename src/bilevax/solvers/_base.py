@@ -57,10 +57,6 @@ class SolverState(eqx.Module):
         watch = self.watch if residual is None else self.watch.see(residual)
         return SolverState(method, self.sampler, self.clock.tick(), watch)
 
-    def tick_at(self, method: PyTree, residual: Array) -> "SolverState":
-        """The same for a method whose residuals are not judged by how they grow."""
-        return SolverState(method, self.sampler, self.clock.tick(), self.watch.at(residual))
-
     @classmethod
     def start(cls, method: PyTree, sampler: PyTree, u: PyTree) -> "SolverState":
         """The state before the first solve for an unknown like u."""

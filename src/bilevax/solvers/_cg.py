@@ -182,7 +182,7 @@ class CG(AbstractIterativeSolver):
         carefully = lambda: _step_carefully(apply, system.rhs, metric, s, u, product)
         step = jax.lax.cond(plain, lambda: step, carefully)
         method, euclidean = self._after(metric, s, step)
-        return step.z, state.tick_at(method, euclidean)
+        return step.z, state.with_watch(state.watch.at(euclidean)).tick(method)
 
     def done(self, state):
         return state.method.finished

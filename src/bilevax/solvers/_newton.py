@@ -119,7 +119,7 @@ class Newton(AbstractTolerantSolver):
     def begin(self, equation, u, state):
         value, gradient = equation.value_and_residual(u)
         state = state.with_method(_start(value, gradient)).with_watch(
-            state.watch.at(norm(gradient))
+            state.watch.see(norm(gradient))
         )
         return u, state, 0, 1
 
@@ -140,7 +140,7 @@ class Newton(AbstractTolerantSolver):
             ~found.moved & ~found.rounding,
             result == Result.indefinite,
         )
-        return y, state.tick_at(method, jnp.asarray(optax.tree.norm(gradient)))
+        return y, state.tick(method, self.seen(gradient))
 
     def done(self, state):
         return super().done(state) | state.method.finished

@@ -74,7 +74,7 @@ class Compared(NamedTuple):
     points: int
 
     def has_failed(self, run: dict[str, Any]) -> bool:
-        """Whether a reported run ended with a failure, and not after its time."""
+        """Whether a run, reported or longer, ended with a failure and not after its time."""
         return len(run["values"]) < self.points
 
 
