@@ -1,6 +1,7 @@
 """The figures of AmIGO: the eigenbasis, closed forms, quick forms."""
 
 import functools
+import os
 import types
 
 import jax
@@ -25,6 +26,7 @@ from bilevax.reproduce.amigo import (
     modern,
 )
 from bilevax.reproduce.amigo._contest import _problems, _runs, _timed
+from bilevax.reproduce.amigo._side_by_side import side_by_side
 
 FIGURES = {entry.name: entry for entry in reproduce.figures("amigo")}
 
@@ -158,7 +160,7 @@ def test_a_run_that_fails_keeps_what_it_had_and_says_why():
     """It takes records back, and its readings of the time with them."""
     hasty = _posts.posts(None, quick=True, seed=0)._replace(step_size=1e4)
     with pytest.warns(UserWarning, match="no finite number"):
-        found = _learning.learn(hasty, "itd", 50, 60, 0)
+        found = _learning.learn(_learning.Job(hasty, "itd", 50, 60, 0))
     assert found.failure and not found.cut
     steps, seconds = found.history["step"], found.history["seconds"]
     assert len(seconds) == len(steps) < 60 and np.all(np.diff(seconds) >= 0)
@@ -169,24 +171,36 @@ def test_a_run_that_fails_keeps_what_it_had_and_says_why():
     assert _learning.common_step([found]) == found.last == steps[-1]
 
 
+@pytest.mark.slow
+def test_runs_in_processes_of_their_own_are_those_of_this_one():
+    """And the environment of the present one is as before."""
+    rows, before = _posts.posts(None, quick=True, seed=0), dict(os.environ)
+    jobs = {name: _learning.Job(rows, name, 50, 30, 0) for name in ("amigo_cg", "aid_fp")}
+    here, there = (side_by_side(jobs, processes) for processes in (1, 2))
+    assert dict(os.environ) == before and list(here) == list(there) == list(jobs)
+    for name in jobs:
+        for what in ("step", "rows", "calls", "loss", "accuracy", "test accuracy"):
+            some, other = (of[name].history[what] for of in (here, there))
+            np.testing.assert_allclose(some, other, rtol=1e-5, err_msg=f"{name}, {what}")
+
+
 def test_the_grid_keeps_the_least_loss_and_never_what_diverged():
     def run(*losses):
         history = {"step": np.arange(len(losses)), "loss": np.array(losses)}
         history |= {name: np.zeros(len(losses)) for name in ("accuracy", "test accuracy")}
         return _learning.Learned(history, False)
 
-    short, long = {"inner_steps": 10}, {"inner_steps": 20}
+    job = functools.partial(_learning.Job, rows=None, batch_size=8, steps=2, seed=0)
+    tried = _settings.jobs(job, ("itd", "amigo_cg"), complete=True, budget=1.0)
+    assert len(tried) == 2 + 4 and all(one.budget == np.inf for one in tried.values())
     first, second, third = run(3.0, 2.0), run(1.0, np.nan), run(3.0, 1.0)
-    found = {
-        ("itd", 0): (short, first),
-        ("itd", 1): (long, third),
-        ("amigo_cg", 0): (short, second),
-        ("amigo_cg", 1): (long, first),
-    }
+    found = dict(zip(tried, (first, third, second, first, second, first), strict=True))
     assert _settings.best(found) == {"itd": third, "amigo_cg": first}
-    table = _settings.table(found)
-    assert table["inner_steps"].tolist() == ["10", "20", "10", "20"]
-    assert table["adjoint_steps"].tolist() == ["-"] * 4
+    table = _settings.table(tried, found)
+    assert table["inner_steps"].tolist() == ["10", "20", "10", "10", "20", "20"]
+    assert table["adjoint_steps"].tolist() == ["-", "-", "5", "10", "5", "10"]
+    within = _settings.jobs(job, ("itd", "amigo_cg"), complete=False, budget=1.0)
+    assert [(one.budget, one.options) for one in within.values()] == [(1.0, {})] * 2
     assert len(_settings.choices("amigo_gd")) == 8 and len(_settings.choices("aid_cg")) == 4
 
 

@@ -69,29 +69,36 @@ def common_step(runs: Iterable[Learned]) -> int:
     return min(one.last for one in [r for r in found if not r.failure] or found)
 
 
-def learn(
-    rows: Posts,
-    method: str,
-    batch_size: int | None,
-    steps: int,
-    seed: int,
-    budget: float = np.inf,
-    options: Mapping[str, Any] = _NONE,
-) -> Learned:
-    """From x = 0 and y = 0 with constant steps, until the steps or the seconds are up.
+class Job(NamedTuple):
+    """A run with constant steps from x = 0 and y = 0, until its steps or its CPU seconds are
+    up. `options` replace those of the method; batches of `None` are all rows."""
 
-    `options` replace those of the method.
-    """
+    rows: Posts
+    method: str
+    batch_size: int | None
+    steps: int
+    seed: int
+    budget: float = np.inf
+    options: Mapping[str, Any] = _NONE
+
+    def __str__(self) -> str:
+        rows = "all rows" if self.batch_size is None else f"batches of {self.batch_size}"
+        return ", ".join([self.method, rows, *(f"{n} {v}" for n, v in self.options.items())])
+
+
+def learn(job: Job) -> Learned:
+    """What the run comes to."""
+    rows, steps = job.rows, job.steps
     task = penalised_logistic(rows.train, rows.valid)
     arrays = [(as_data(_single(X)), jnp.asarray(b)) for X, b in (rows.valid, rows.test)]
-    clock = Clock(budget)
+    clock = Clock(job.budget)
     solution = minimize(
         task.problem,
-        algorithm(method, rows.step_size, batch_size, options),
+        algorithm(job.method, rows.step_size, job.batch_size, job.options),
         jnp.zeros_like(task.x0),
         task.y0,
         num_steps=steps,
-        key=jax.random.key(seed),
+        key=jax.random.key(job.seed),
         record_every=max(1, steps // _RECORDS),
         metrics=Partial(measured, *arrays),
         callback=clock,

@@ -1,21 +1,20 @@
 """The grid of F.2: T, N and beta, of which each method takes what it has."""
 
 import itertools
-import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ._learning import OPTIONS, Learned, learn
-from ._posts import Posts
+from ._learning import OPTIONS, Job, Learned
 
-_log = logging.getLogger(__name__)
 _VALUES = {
     "inner_steps": (10, 20),
     "adjoint_steps": (5, 10),
     "adjoint_step_size": (0.5, 10.0),
 }
-Found = dict[tuple[str, int], tuple[dict[str, Any], Learned]]
+# By the method, and the number of its setting.
+Found = Mapping[tuple[str, int], Learned]
 
 
 def choices(method: str) -> list[dict[str, Any]]:
@@ -29,43 +28,35 @@ def choices(method: str) -> list[dict[str, Any]]:
     return [dict(zip(names, chosen, strict=True)) for chosen in values]
 
 
-def tried(
-    rows: Posts,
-    methods: tuple[str, ...],
-    batch_size: int,
-    steps: int,
-    seed: int,
-    budget: float,
-    complete: bool,
-) -> Found:
+def jobs(
+    job: Callable[..., Job], methods: tuple[str, ...], complete: bool, budget: float
+) -> dict[tuple[str, int], Job]:
     """A run of every method: within a budget of seconds, or complete, at every setting."""
-    found = {}
-    for method in methods:
-        for number, options in enumerate(choices(method) if complete else [{}]):
-            _log.info("%s, batches of %d%s", method, batch_size, f", {options}" * complete)
-            seconds = np.inf if complete else budget
-            run = learn(rows, method, batch_size, steps, seed, seconds, options)
-            found[method, number] = options, run
-    return found
+    seconds = np.inf if complete else budget
+    return {
+        (method, number): job(method=method, budget=seconds, options=options)
+        for method in methods
+        for number, options in enumerate(choices(method) if complete else [{}])
+    }
 
 
 def best(found: Found) -> dict[str, Learned]:
     """Each method's run of the least validation loss at its end."""
     runs: dict[str, Learned] = {}
-    for (method, _), (_, run) in found.items():
+    for (method, _), run in found.items():
         if method not in runs or _end(run) < _end(runs[method]):
             runs[method] = run
     return runs
 
 
-def table(found: Found) -> dict[str, np.ndarray]:
+def table(tried: Mapping[tuple[str, int], Job], found: Found) -> dict[str, np.ndarray]:
     """A row a setting, with what it ended with."""
     columns = {"method": np.array([method for method, _ in found])}
     for name in _VALUES:
-        of = [str(options.get(name, "-")) for options, _ in found.values()]
+        of = [str(tried[key].options.get(name, "-")) for key in found]
         columns[name] = np.array(of)
     for name in ("step", "loss", "accuracy", "test accuracy"):
-        last = [run.history[name][-1] for _, run in found.values()]
+        last = [run.history[name][-1] for run in found.values()]
         columns[name.replace(" ", "_")] = np.array(last)
     return columns
 

@@ -9,7 +9,9 @@ Complete: all 300 steps of every curve, and of each method the best of the setti
 Quick, or where the posts are missing: digits, batches of 50 and 200, 30 steps, three methods.
 """
 
+import functools
 import pathlib
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -18,10 +20,11 @@ from matplotlib.figure import Figure
 from .._outcome import Check, Outcome, reported, within
 from . import _post_rules as rules
 from . import _settings as settings
-from ._learning import Learned, common_step
+from ._learning import Job, Learned, common_step
 from ._picture import below, decades_alone, line
 from ._posts import posts
 from ._records import columns
+from ._side_by_side import side_by_side
 
 _SMALL = ("amigo_cg", "amigo_gd", "aid_gd")
 _ORDERED = ("amigo_cg", "amigo_gd", "aid_gd", "aid_fp", "aid_n", "itd")
@@ -41,10 +44,9 @@ def make(
         rows = posts(data, quick, seed)
         sizes = (50, 200) if rows.small else (100, 1000, 2000, 4000)
         methods = _SMALL if rows.small else _ORDERED + _OTHERS
-        steps, runs = 30 if rows.small else _STEPS, {}
-        for size in sizes:
-            found = settings.tried(rows, methods, size, steps, seed, _BUDGET, complete)
-            runs |= {(size, method): one for method, one in settings.best(found).items()}
+        steps = 30 if rows.small else _STEPS
+        job = functools.partial(Job, rows=rows, steps=steps, seed=seed)
+        runs = _runs(job, methods, sizes, complete, 1 if rows.small else None)
     checks = [check for size in sizes for check in _compared(runs, size)]
     notes = [] if rows.note is None else [rows.note]
     notes += [
@@ -53,6 +55,30 @@ def make(
         if one.failure
     ]
     return Outcome(_columns(runs), _picture(runs, sizes), checks, notes=notes)
+
+
+def _runs(
+    job: Callable[..., Job],
+    methods: tuple[str, ...],
+    sizes: tuple[int, ...],
+    complete: bool,
+    processes: int | None,
+) -> Runs:
+    """Each method's best run at each batch size."""
+    jobs = {
+        (size, *key): one
+        for size in sizes
+        for key, one in settings.jobs(
+            functools.partial(job, batch_size=size), methods, complete, _BUDGET
+        ).items()
+    }
+    made = side_by_side(jobs, processes)
+    of_size = lambda size: {key[1:]: one for key, one in made.items() if key[0] == size}
+    return {
+        (size, method): one
+        for size in sizes
+        for method, one in settings.best(of_size(size)).items()
+    }
 
 
 def _compared(runs: Runs, size: int) -> list[Check]:

@@ -14,7 +14,7 @@ loss. In float32. Quick, or where the posts are missing: digits, their pixels as
 alpha = gamma = 10, 60 steps, batches of 200, three methods.
 """
 
-import logging
+import functools
 import pathlib
 from typing import NamedTuple
 
@@ -24,12 +24,12 @@ import numpy as np
 from .._outcome import Check, Outcome
 from . import _post_rules as rules
 from . import _settings as settings
-from ._learning import Learned, common_step, learn
+from ._learning import Job, Learned, common_step
 from ._post_picture import ALL_ROWS, REMOVED, picture
 from ._posts import HEADERS, Posts, posts
 from ._records import columns
+from ._side_by_side import side_by_side
 
-_log = logging.getLogger(__name__)
 _METHODS = ("amigo_cg", "amigo_gd", "aid_cg", "aid_gd", "aid_fp", "aid_n", "itd")
 
 
@@ -59,39 +59,41 @@ def make(
     with jax.enable_x64(False):
         rows = posts(data, quick, seed)
         plan = _QUICK if rows.small else _FULL
-        batches = plan.batch_size, plan.steps, seed, plan.budget
-        found = settings.tried(rows, plan.methods, *batches, complete)
-        runs = settings.best(found)
+        runs, table = _runs(rows, plan, seed, data, complete)
         checks = _ordered(runs, plan, 0.0 if rows.small else 0.03)
-        runs |= _on_all_rows(rows, plan, seed, data)
         checks += rules.ahead(rows, seed)
     if not rows.small:
         checks += _levels(runs)
     notes = [n for n in (rows.note, *_cut(runs, plan)) if n is not None]
     names = ("step", "rows", "calls", "seconds", "loss", "accuracy", "test accuracy")
     data_columns = columns(("run",), {(name,): one for name, one in runs.items()}, names)
-    table = settings.table(found) if complete else None
     shown = () if table is None else tuple(table)
     return Outcome(data_columns, picture(runs), checks, table, shown, notes)
 
 
-def _on_all_rows(
-    rows: Posts, plan: _Plan, seed: int, data: pathlib.Path | None
-) -> dict[str, Learned]:
-    """AmIGO-CG, with headers and without."""
-    _log.info(ALL_ROWS)
-    go = lambda rows, steps: learn(rows, "amigo_cg", None, steps, seed, plan.budget_on_all)
-    runs = {ALL_ROWS: go(rows, plan.steps_on_all)}
+def _runs(
+    rows: Posts, plan: _Plan, seed: int, data: pathlib.Path | None, complete: bool
+) -> tuple[dict[str, Learned], dict[str, np.ndarray] | None]:
+    """A run a curve, the longest first, and where settings are tried a table of them."""
+    job = functools.partial(Job, seed=seed)
+    on_all = functools.partial(
+        job, method="amigo_cg", batch_size=None, budget=plan.budget_on_all
+    )
+    whole = {ALL_ROWS: on_all(rows=rows, steps=plan.steps_on_all)}
     if plan.steps_removed:
-        _log.info(REMOVED)
         bare = posts(data, False, seed, HEADERS)
-        runs[REMOVED] = go(bare, plan.steps_removed)
-    return runs
+        whole[REMOVED] = on_all(rows=bare, steps=plan.steps_removed)
+    job = functools.partial(job, rows=rows, batch_size=plan.batch_size, steps=plan.steps)
+    tried = settings.jobs(job, plan.methods, complete, plan.budget)
+    made = side_by_side(whole | tried, 1 if rows.small else None)
+    found = {key: made[key] for key in tried}
+    table = settings.table(tried, found) if complete else None
+    return settings.best(found) | {name: made[name] for name in whole}, table
 
 
 def _ordered(runs: dict[str, Learned], plan: _Plan, margin: float) -> list[Check]:
     """H2. Its margin belongs to all steps; where a budget was up, after those that all made."""
-    step = common_step(runs.values())
+    step = common_step(runs[method] for method in plan.methods)
     if step == plan.steps:
         return rules.ordered("H2", runs, step, margin)
     return rules.ordered(f"H2, cut at k = {step}:", runs, step, 0.0)
