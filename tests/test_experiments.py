@@ -1,5 +1,6 @@
 """The experiments on real data: quick forms, and the whole ones marked slow."""
 
+import distil_digits
 import hyper_cleaning
 import jax.numpy as jnp
 import newsgroups
@@ -85,3 +86,13 @@ def test_hyper_cleaning_on_mnist(real_data, seed):
     assert accuracies["hyper-cleaning"] >= accuracies["corrupted rows"] + 0.03
     assert accuracies["corrupted rows"] >= 0.8  # the baseline is no broken one
     assert auc >= 0.9
+
+
+@pytest.mark.usefixtures("x32")
+def test_ten_learned_images_are_better_than_the_class_means():
+    """In a fifth of the steps."""
+    train, test = distil_digits.splits()
+    solution = distil_digits.distilled(train, test, steps=60)
+    means = distil_digits.class_means(train), np.arange(distil_digits.CLASSES)
+    assert solution.x.rows.shape == means[0].shape and solution.result == bx.Result.successful
+    assert solution.history["accuracy"][-1] > distil_digits.best_of_grid(means, test) + 0.01
