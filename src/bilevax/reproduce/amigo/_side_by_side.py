@@ -13,16 +13,18 @@ from ._learning import Job, Learned, learn
 
 _log = logging.getLogger(__name__)
 _Key = TypeVar("_Key")
+# Each takes a gigabyte, and time from the others where all read memory at once.
+_MOST = 4
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def side_by_side(jobs: Mapping[_Key, Job], processes: int | None = None) -> dict[_Key, Learned]:
-    """The run of each job, in so many processes: as many as there are cores.
+    """The run of each job, in so many processes: as many as there are cores, up to four.
 
     In a process of many threads a run is a little sooner ready, and has spent more CPU seconds:
     threads wait for each other.
     """
-    count = min(joblib.cpu_count() if processes is None else processes, len(jobs))
+    count = min(joblib.cpu_count(), _MOST) if processes is None else processes
     parallel: Any = joblib.Parallel(count, return_as="generator_unordered")
     with _one_thread():
         found = {}
