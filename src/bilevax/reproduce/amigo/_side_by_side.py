@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -26,8 +27,10 @@ def side_by_side(jobs: Mapping[_Key, Job], processes: int | None = None) -> dict
     """
     count = min(joblib.cpu_count(), _MOST) if processes is None else processes
     parallel: Any = joblib.Parallel(count, return_as="generator_unordered")
-    with _one_thread():
-        found = {}
+    found = {}
+    with _one_thread(), warnings.catch_warnings():
+        # A process that has compiled much is replaced, and nothing is lost.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         for key, run in parallel(joblib.delayed(_made)(*item) for item in jobs.items()):
             found[key] = run
             _log.info("%s: %d steps, %d of %d", jobs[key], run.last, len(found), len(jobs))
