@@ -175,10 +175,11 @@ def test_a_run_that_fails_keeps_what_it_had_and_says_why():
 def test_runs_in_processes_of_their_own_are_those_of_this_one():
     """And the environment of the present one is as before."""
     rows, before = _posts.posts(None, quick=True, seed=0), dict(os.environ)
-    jobs = {name: _learning.Job(rows, name, 50, 30, 0) for name in ("amigo_cg", "aid_fp")}
-    here, there = (side_by_side(jobs, processes) for processes in (1, 2))
-    assert dict(os.environ) == before and list(here) == list(there) == list(jobs)
-    for name in jobs:
+    run = lambda name: functools.partial(_learning.learn, _learning.Job(rows, name, 50, 30, 0))
+    tasks = {name: run(name) for name in ("amigo_cg", "aid_fp")}
+    here, there = (side_by_side(tasks, processes) for processes in (1, 2))
+    assert dict(os.environ) == before and list(here) == list(there) == list(tasks)
+    for name in tasks:
         for what in ("step", "rows", "calls", "loss", "accuracy", "test accuracy"):
             some, other = (of[name].history[what] for of in (here, there))
             np.testing.assert_allclose(some, other, rtol=1e-5, err_msg=f"{name}, {what}")

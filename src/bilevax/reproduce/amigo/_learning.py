@@ -81,13 +81,9 @@ class Job(NamedTuple):
     budget: float = np.inf
     options: Mapping[str, Any] = _NONE
 
-    def __str__(self) -> str:
-        rows = "all rows" if self.batch_size is None else f"batches of {self.batch_size}"
-        return ", ".join([self.method, rows, *(f"{n} {v}" for n, v in self.options.items())])
-
 
 def learn(job: Job) -> Learned:
-    """What the run comes to."""
+    """What a run comes to."""
     rows, steps = job.rows, job.steps
     task = penalised_logistic(rows.train, rows.valid)
     arrays = [(as_data(_single(X)), jnp.asarray(b)) for X, b in (rows.valid, rows.test)]

@@ -3,6 +3,8 @@
 H5 and H6 come from the paper's text alone; thresholds of the others from runs of seed 0.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -16,6 +18,8 @@ from ._posts import Posts
 _BETA, _COUNT = 10.0, 10
 # Outer steps after which H3 looks.
 _STEPS = (6, 12)
+# Relative errors of hypergradients by the outer step: of the carried adjoint, and of the other.
+Errors = Mapping[int, tuple[float, float]]
 
 
 def levels(whole: Learned) -> list[Check]:
@@ -62,12 +66,13 @@ def ordered(name: str, runs: dict[str, Learned], step: int, margin: float) -> li
     ]
 
 
-def ahead(rows: Posts, seed: int) -> list[Check]:
+def ahead(found: Mapping[str, Errors]) -> list[Check]:
     """H3: at the x and y of a run on all rows, the carried adjoint gives a hypergradient nearer
-    to the exact one than as many steps from zero."""
+    to the exact one than as many steps from zero. `found`: by the carried one's method."""
     checks = []
-    for warm, cold, name in (("amigo_gd", "gd", "GD"), ("amigo_cg", "cg", "CG")):
-        for k, (own, other) in _errors(rows, warm, cold, seed).items():
+    for method, errors in found.items():
+        name = method.removeprefix("amigo_").upper()
+        for k, (own, other) in errors.items():
             checks += [
                 at_most(f"H3 AmIGO-{name} / AID-{name} in error, k = {k}", own / other, 0.9999),
                 reported(f"H3 relative error of AmIGO-{name}, k = {k}", own),
@@ -75,7 +80,8 @@ def ahead(rows: Posts, seed: int) -> list[Check]:
     return checks
 
 
-def _errors(rows: Posts, warm: str, cold: str, seed: int) -> dict[int, tuple[float, float]]:
+def errors(rows: Posts, warm: str, seed: int) -> Errors:
+    """Of the carried adjoint of a method, and of one from zero, after some outer steps."""
     task = penalised_logistic(rows.train, rows.valid)
     found, x, state = {}, jnp.zeros_like(task.x0), None
     run = lambda **k: minimize(task.problem, algorithm(warm, rows.step_size, None), **k)
@@ -88,7 +94,9 @@ def _errors(rows: Posts, warm: str, cold: str, seed: int) -> dict[int, tuple[flo
         system = Adjoint.at(rows, before.x, after.y)
         exact = system.gradient(system.conjugate_gradient(3000, after.adjoint, 1e-5))
         other = (
-            system.descent(_COUNT, _BETA) if cold == "gd" else system.conjugate_gradient(_COUNT)
+            system.descent(_COUNT, _BETA)
+            if warm == "amigo_gd"
+            else system.conjugate_gradient(_COUNT)
         )
         found[k] = tuple(system.distance(z, exact) for z in (after.adjoint, other))
     return found

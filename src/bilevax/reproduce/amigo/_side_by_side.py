@@ -4,23 +4,24 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
 import joblib
 
-from ._learning import Job, Learned, learn
-
 _log = logging.getLogger(__name__)
 _Key = TypeVar("_Key")
+_Result = TypeVar("_Result")
 # Each takes a gigabyte, and time from the others where all read memory at once.
 _MOST = 4
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
-def side_by_side(jobs: Mapping[_Key, Job], processes: int | None = None) -> dict[_Key, Learned]:
-    """The run of each job, in so many processes: as many as there are cores, up to four.
+def side_by_side(
+    tasks: Mapping[_Key, Callable[[], _Result]], processes: int | None = None
+) -> dict[_Key, _Result]:
+    """What each task returns, in so many processes: as many as there are cores, up to four.
 
     In a process of many threads a run is a little sooner ready, and has spent more CPU seconds:
     threads wait for each other.
@@ -31,15 +32,16 @@ def side_by_side(jobs: Mapping[_Key, Job], processes: int | None = None) -> dict
     with _one_thread(), warnings.catch_warnings():
         # A process that has compiled much is replaced, and nothing is lost.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-        for key, run in parallel(joblib.delayed(_made)(*item) for item in jobs.items()):
-            found[key] = run
-            _log.info("%s: %d steps, %d of %d", jobs[key], run.last, len(found), len(jobs))
-    return {key: found[key] for key in jobs}
+        for key, result in parallel(joblib.delayed(_done)(*item) for item in tasks.items()):
+            found[key] = result
+            _log.info("%s is done, %d of %d", key, len(found), len(tasks))
+    return {key: found[key] for key in tasks}
 
 
-def _made(key: _Key, job: Job) -> tuple[_Key, Learned]:
+def _done(key: _Key, task: Callable[[], _Result]) -> tuple[_Key, _Result]:
+    # The context of the present process does not reach the others.
     with jax.enable_x64(False):
-        return key, learn(job)
+        return key, task()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from .._outcome import Check, Outcome, reported, within
 from . import _post_rules as rules
 from . import _settings as settings
-from ._learning import Job, Learned, common_step
+from ._learning import Job, Learned, common_step, learn
 from ._picture import below, decades_alone, line
 from ._posts import posts
 from ._records import columns
@@ -65,14 +65,14 @@ def _runs(
     processes: int | None,
 ) -> Runs:
     """Each method's best run at each batch size."""
-    jobs = {
-        (size, *key): one
+    tasks = {
+        (size, *key): functools.partial(learn, one)
         for size in sizes
         for key, one in settings.jobs(
             functools.partial(job, batch_size=size), methods, complete, _BUDGET
         ).items()
     }
-    made = side_by_side(jobs, processes)
+    made = side_by_side(tasks, processes)
     of_size = lambda size: {key[1:]: one for key, one in made.items() if key[0] == size}
     return {
         (size, method): one

@@ -16,7 +16,7 @@ alpha = gamma = 10, 60 steps, batches of 200, three methods.
 
 import functools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,13 +24,15 @@ import numpy as np
 from .._outcome import Check, Outcome
 from . import _post_rules as rules
 from . import _settings as settings
-from ._learning import Job, Learned, common_step
+from ._learning import Job, Learned, common_step, learn
 from ._post_picture import ALL_ROWS, REMOVED, picture
 from ._posts import HEADERS, Posts, posts
 from ._records import columns
 from ._side_by_side import side_by_side
 
 _METHODS = ("amigo_cg", "amigo_gd", "aid_cg", "aid_gd", "aid_fp", "aid_n", "itd")
+# Of whose adjoints H3 asks what it is worth that they are carried on.
+_CARRIED = ("amigo_gd", "amigo_cg")
 
 
 class _Plan(NamedTuple):
@@ -45,7 +47,7 @@ class _Plan(NamedTuple):
     steps_removed: int = 0
 
 
-_FULL = _Plan(_METHODS, 1000, 300, 1000, 150.0, 750.0, 400)
+_FULL = _Plan(_METHODS, 1000, 300, 1000, 180.0, 1000.0, 400)
 _QUICK = _Plan(("amigo_cg", "amigo_gd", "aid_gd"), 200, 60, 60, np.inf, np.inf)
 
 
@@ -59,9 +61,8 @@ def make(
     with jax.enable_x64(False):
         rows = posts(data, quick, seed)
         plan = _QUICK if rows.small else _FULL
-        runs, table = _runs(rows, plan, seed, data, complete)
-        checks = _ordered(runs, plan, 0.0 if rows.small else 0.03)
-        checks += rules.ahead(rows, seed)
+        runs, errors, table = _made(rows, plan, seed, data, complete)
+    checks = _ordered(runs, plan, 0.0 if rows.small else 0.03) + rules.ahead(errors)
     if not rows.small:
         checks += _levels(runs)
     notes = [n for n in (rows.note, *_cut(runs, plan)) if n is not None]
@@ -71,10 +72,11 @@ def make(
     return Outcome(data_columns, picture(runs), checks, table, shown, notes)
 
 
-def _runs(
+def _made(
     rows: Posts, plan: _Plan, seed: int, data: pathlib.Path | None, complete: bool
-) -> tuple[dict[str, Learned], dict[str, np.ndarray] | None]:
-    """A run a curve, the longest first, and where settings are tried a table of them."""
+) -> tuple[dict[str, Learned], dict[str, rules.Errors], dict[str, np.ndarray] | None]:
+    """A run a curve, what H3 compares, and where settings are tried a table of them. What takes
+    longest comes first."""
     job = functools.partial(Job, seed=seed)
     on_all = functools.partial(
         job, method="amigo_cg", batch_size=None, budget=plan.budget_on_all
@@ -85,10 +87,16 @@ def _runs(
         whole[REMOVED] = on_all(rows=bare, steps=plan.steps_removed)
     job = functools.partial(job, rows=rows, batch_size=plan.batch_size, steps=plan.steps)
     tried = settings.jobs(job, plan.methods, complete, plan.budget)
-    made = side_by_side(whole | tried, 1 if rows.small else None)
+    runs = {key: functools.partial(learn, one) for key, one in (whole | tried).items()}
+    compared = {
+        f"H3, {method}": functools.partial(rules.errors, rows, method, seed)
+        for method in _CARRIED
+    }
+    made: Any = side_by_side(runs | compared, 1 if rows.small else None)
     found = {key: made[key] for key in tried}
-    table = settings.table(tried, found) if complete else None
-    return settings.best(found) | {name: made[name] for name in whole}, table
+    best = settings.best(found) | {name: made[name] for name in whole}
+    errors = {method: made[f"H3, {method}"] for method in _CARRIED}
+    return best, errors, settings.table(tried, found) if complete else None
 
 
 def _ordered(runs: dict[str, Learned], plan: _Plan, margin: float) -> list[Check]:
