@@ -10,6 +10,7 @@ import optax
 from jax.tree_util import Partial
 
 from ... import algorithms
+from ..._core.result import Result, is_code
 from ..._run.minimize import minimize
 from ...datasets import fetch_mnist, load_digits
 from ...datasets._mnist import mnist_place
@@ -42,10 +43,11 @@ class Images(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """A run: what was recorded, and the images it ended with."""
+    """A run: what was recorded, the images it ended with, and of a run that failed, why."""
 
     history: dict[str, np.ndarray]
     rows: np.ndarray
+    failure: str = ""
 
 
 def images(data: pathlib.Path | None, quick: bool) -> Images:
@@ -88,7 +90,8 @@ def run(found: Images, method: str, setting: str, steps: int, seed: int) -> Lear
     last = go(num_steps=steps - 1, record_every=every, state=first.state)
     joined = {n: np.concatenate([first.history[n], last.history[n]]) for n in last.history}
     seconds = clock.seconds(joined["step"])
-    return Learned(joined | {"seconds": seconds}, np.asarray(last.x.rows))
+    failure = "" if is_code(last.result, Result.successful) else Result[last.result]
+    return Learned(joined | {"seconds": seconds}, np.asarray(last.x.rows), failure)
 
 
 def condition(found: Images, seed: int, judged: bool) -> Check:

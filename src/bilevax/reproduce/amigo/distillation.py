@@ -50,6 +50,11 @@ def make(quick: bool = False, seed: int = 0, data: pathlib.Path | None = None) -
         checks = [distilled.condition(images, seed, judged=not images.small)]
     checks += _on_digits(runs) if images.small else distilled.rules(runs)
     notes = [] if images.note is None else [images.note]
+    notes += [
+        f"{_TITLES[setting]}: {method} ended at step {one.history['step'][-1]}: {one.failure}"
+        for (setting, method), one in runs.items()
+        if one.failure
+    ]
     return Outcome(_columns(runs), _picture(runs, images), checks, notes=notes)
 
 
