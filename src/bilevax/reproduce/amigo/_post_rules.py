@@ -16,7 +16,8 @@ from ._learning import Learned, algorithm
 from ._posts import Posts
 
 _BETA, _COUNT = 10.0, 10
-# Outer steps after which H3 looks.
+# Whose adjoints are carried on; H3 asks what it is worth, after these outer steps.
+CARRIED = ("amigo_gd", "amigo_cg")
 _STEPS = (6, 12)
 # Relative errors of hypergradients by the outer step: of the carried adjoint, and of the other.
 Errors = Mapping[int, tuple[float, float]]
@@ -70,9 +71,9 @@ def ahead(found: Mapping[str, Errors]) -> list[Check]:
     """H3: at the x and y of a run on all rows, the carried adjoint gives a hypergradient nearer
     to the exact one than as many steps from zero. `found`: by the carried one's method."""
     checks = []
-    for method, errors in found.items():
+    for method, after in found.items():
         name = method.removeprefix("amigo_").upper()
-        for k, (own, other) in errors.items():
+        for k, (own, other) in after.items():
             checks += [
                 at_most(f"H3 AmIGO-{name} / AID-{name} in error, k = {k}", own / other, 0.9999),
                 reported(f"H3 relative error of AmIGO-{name}, k = {k}", own),
@@ -80,11 +81,11 @@ def ahead(found: Mapping[str, Errors]) -> list[Check]:
     return checks
 
 
-def errors(rows: Posts, warm: str, seed: int) -> Errors:
+def errors(rows: Posts, method: str, seed: int) -> Errors:
     """Of the carried adjoint of a method, and of one from zero, after some outer steps."""
     task = penalised_logistic(rows.train, rows.valid)
     found, x, state = {}, jnp.zeros_like(task.x0), None
-    run = lambda **k: minimize(task.problem, algorithm(warm, rows.step_size, None), **k)
+    run = lambda **k: minimize(task.problem, algorithm(method, rows.step_size, None), **k)
     start = {"x0": x, "y0": task.y0, "key": jax.random.key(seed)}
     done = 0
     for k in _STEPS:
@@ -95,7 +96,7 @@ def errors(rows: Posts, warm: str, seed: int) -> Errors:
         exact = system.gradient(system.conjugate_gradient(3000, after.adjoint, 1e-5))
         other = (
             system.descent(_COUNT, _BETA)
-            if warm == "amigo_gd"
+            if method == "amigo_gd"
             else system.conjugate_gradient(_COUNT)
         )
         found[k] = tuple(system.distance(z, exact) for z in (after.adjoint, other))

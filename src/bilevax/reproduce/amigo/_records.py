@@ -19,6 +19,11 @@ def measured(first, test, x, y):
     }
 
 
+def ended(name: str, run: Any, why: str = "") -> str:
+    """Where a run ended before its steps, and why: it says so itself where it failed."""
+    return f"{name} ended at step {run.history['step'][-1]}: {run.failure or why}"
+
+
 def columns(
     labels: tuple[str, ...], runs: dict[tuple[Any, ...], Any], names: tuple[str, ...]
 ) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ def side_by_side(
     """What each task returns, in so many processes: as many as there are cores, up to four.
 
     In a process of many threads a run is a little sooner ready, and has spent more CPU seconds:
-    threads wait for each other.
+    threads wait for each other. `bx.sweep` keeps numbers; here whole runs come back.
     """
     count = min(joblib.cpu_count(), _MOST) if processes is None else processes
     parallel: Any = joblib.Parallel(count, return_as="generator_unordered")

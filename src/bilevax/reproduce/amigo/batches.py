@@ -23,7 +23,7 @@ from . import _settings as settings
 from ._learning import Job, Learned, common_step, learn
 from ._picture import below, decades_alone, line
 from ._posts import posts
-from ._records import columns
+from ._records import columns, ended
 from ._side_by_side import side_by_side
 
 _SMALL = ("amigo_cg", "amigo_gd", "aid_gd")
@@ -50,7 +50,7 @@ def make(
     checks = [check for size in sizes for check in _compared(runs, size)]
     notes = [] if rows.note is None else [rows.note]
     notes += [
-        f"|D| = {size}: {method} ended at step {one.last}: {one.failure}"
+        ended(f"|D| = {size}: {method}", one)
         for (size, method), one in runs.items()
         if one.failure
     ]

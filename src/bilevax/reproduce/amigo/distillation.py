@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from .._outcome import Check, Outcome
 from . import _distilled as distilled
 from ._picture import STYLES, below, line
-from ._records import columns
+from ._records import columns, ended
 
 _log = logging.getLogger(__name__)
 _METHODS = (
@@ -51,7 +51,7 @@ def make(quick: bool = False, seed: int = 0, data: pathlib.Path | None = None) -
     checks += _on_digits(runs) if images.small else distilled.rules(runs)
     notes = [] if images.note is None else [images.note]
     notes += [
-        f"{_TITLES[setting]}: {method} ended at step {one.history['step'][-1]}: {one.failure}"
+        ended(f"{_TITLES[setting]}: {method}", one)
         for (setting, method), one in runs.items()
         if one.failure
     ]

@@ -27,12 +27,10 @@ from . import _settings as settings
 from ._learning import Job, Learned, common_step, learn
 from ._post_picture import ALL_ROWS, REMOVED, picture
 from ._posts import HEADERS, Posts, posts
-from ._records import columns
+from ._records import columns, ended
 from ._side_by_side import side_by_side
 
 _METHODS = ("amigo_cg", "amigo_gd", "aid_cg", "aid_gd", "aid_fp", "aid_n", "itd")
-# Of whose adjoints H3 asks what it is worth that they are carried on.
-_CARRIED = ("amigo_gd", "amigo_cg")
 
 
 class _Plan(NamedTuple):
@@ -90,12 +88,12 @@ def _made(
     runs = {key: functools.partial(learn, one) for key, one in (whole | tried).items()}
     compared = {
         f"H3, {method}": functools.partial(rules.errors, rows, method, seed)
-        for method in _CARRIED
+        for method in rules.CARRIED
     }
     made: Any = side_by_side(runs | compared, 1 if rows.small else None)
     found = {key: made[key] for key in tried}
     best = settings.best(found) | {name: made[name] for name in whole}
-    errors = {method: made[f"H3, {method}"] for method in _CARRIED}
+    errors = {method: made[f"H3, {method}"] for method in rules.CARRIED}
     return best, errors, settings.table(tried, found) if complete else None
 
 
@@ -114,9 +112,8 @@ def _levels(runs: dict[str, Learned]) -> list[Check]:
 def _cut(runs: dict[str, Learned], plan: _Plan) -> list[str]:
     """What ended before its steps, and why."""
     budget = lambda name: plan.budget_on_all if name in (ALL_ROWS, REMOVED) else plan.budget
-    why = {
-        name: one.failure or f"Its {budget(name):g} CPU seconds were up."
+    return [
+        ended(name, one, f"Its {budget(name):g} CPU seconds were up.")
         for name, one in runs.items()
         if one.cut or one.failure
-    }
-    return [f"{name} ended at step {runs[name].last}: {said}" for name, said in why.items()]
+    ]
