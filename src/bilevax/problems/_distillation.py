@@ -4,8 +4,8 @@ many real rows."""
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from optax.losses import softmax_cross_entropy_with_integer_labels
 
@@ -66,7 +66,7 @@ def distillation(rows: Rows, *, strength: Number = 0.5, seed: int = 0) -> Distil
       y has the shape (d, C).
     - `strength`: $c_r$, positive. The paper prints 1; at the code's 1/2 the condition number
       is the paper's, $7 \cdot 10^4$ on MNIST.
-    - `seed`: of the $x_c$ to begin with.
+    - `seed`: of NumPy's generator, for the $x_c$ to begin with.
 
     >>> import bilevax as bx, numpy as np
     >>> rows = np.eye(6, dtype="float32"), np.arange(6) % 3
@@ -86,13 +86,14 @@ def distillation(rows: Rows, *, strength: Number = 0.5, seed: int = 0) -> Distil
     num_features = check_features((features, labels), (features, labels))
     classes, dtype = int(labels.max()) + 1, jnp.result_type(float)
     as_positive("strength", strength)
-    start = jax.random.normal(jax.random.key(seed), (classes, num_features), dtype)
+    # JAX's normal numbers of one key are others in float32 and in float64.
+    start = np.random.default_rng(seed).standard_normal((classes, num_features))
     return Distillation(
         problem=BilevelProblem(
             outer=ValidationLoss(cross_entropy),
             inner=SyntheticLoss(Penalty("per-feature", strength, None)),
             outer_data=(as_features(features), jnp.asarray(labels)),
         ),
-        x0=Distilled(start, jnp.zeros(num_features, dtype)),
+        x0=Distilled(jnp.asarray(start, dtype), jnp.zeros(num_features, dtype)),
         y0=jnp.zeros((num_features, classes), dtype),
     )

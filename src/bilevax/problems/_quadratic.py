@@ -212,10 +212,20 @@ def _check_symmetric(name: str, matrix: Any) -> None:
         )
 
 
-def _spd(rng: np.random.Generator, size: int, condition: float) -> np.ndarray:
+def wishart(rng: np.random.Generator, size: int) -> np.ndarray:
+    """G G' of a Gaussian matrix G."""
     gaussian = rng.standard_normal((size, size))
-    eigenvalues, vectors = np.linalg.eigh(gaussian @ gaussian.T)
-    spread = max(eigenvalues[-1] - eigenvalues[0], np.finfo(float).tiny)
-    unit = (eigenvalues - eigenvalues[0]) / spread
-    matrix = (vectors * (unit * (1 - 1 / condition) + 1 / condition)) @ vectors.T
+    return gaussian @ gaussian.T
+
+
+def spread(eigenvalues: np.ndarray, condition: float) -> np.ndarray:
+    """These, moved to [1 / condition, 1], both ends attained."""
+    width = max(eigenvalues[-1] - eigenvalues[0], np.finfo(float).tiny)
+    unit = (eigenvalues - eigenvalues[0]) / width
+    return unit * (1 - 1 / condition) + 1 / condition
+
+
+def _spd(rng: np.random.Generator, size: int, condition: float) -> np.ndarray:
+    eigenvalues, vectors = np.linalg.eigh(wishart(rng, size))
+    matrix = (vectors * spread(eigenvalues, condition)) @ vectors.T
     return (matrix + matrix.T) / 2

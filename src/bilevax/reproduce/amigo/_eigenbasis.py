@@ -9,17 +9,18 @@ takes no product with U: one outer step needs two of them, however many steps it
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from ...algorithms._base import Algorithm
-from ...problems import Quadratic, quadratic
+from ...problems import Quadratic
 from ...problems._base import BilevelProblem
+from ...problems._quadratic import spread, wishart
 
 Lifted = tuple[Array, Array]
-# At which the spectrum between 1 / kappa and 1 is read off.
-_CONDITION = 10.0
+_OUTER_CONDITION = 10.0
 
 
 class Outer(eqx.Module):
@@ -65,28 +66,31 @@ class Eigenbasis(eqx.Module):
 
     @classmethod
     def of(cls, seed: int, dims: tuple[int, int], coupling: float = 0.0) -> "Eigenbasis":
-        """Of the random problem of `bx.problems.quadratic`, rotated."""
-        found = quadratic(*dims, inner_condition=_CONDITION, coupling=coupling, seed=seed)
-        return cls.rotated(found, _CONDITION)
+        """A random problem with the spectra of `bx.problems.quadratic`.
 
-    @classmethod
-    def rotated(cls, dense: Quadratic, condition: float) -> "Eigenbasis":
-        """Of a dense problem whose A_g has this condition number and norm 1."""
-        a, s, q_f, q_g = _spectra(dense)
-        u = q_g.T @ np.asarray(dense.B_g) @ q_f / s[:, None]
-        c, rho = q_g.T @ np.asarray(dense.C_f), float(dense.coupling)
-        solution = (u.T @ c) / a
-        if rho:
-            solution = np.linalg.solve(np.diag(a) + rho * u.T @ u, u.T @ c)
-        unit = (s - 1 / condition) / (1 - 1 / condition)
-        as_array = jnp.asarray
-        return cls(
-            as_array(a),
-            as_array(np.clip(unit, 0, 1)),
-            as_array(u),
-            as_array(c),
-            as_array(rho),
-            (as_array(solution), as_array(u @ solution)),
+        The numbers that are U and C_f there are so in this basis, where they are as likely:
+        that of seed 0 is the draw on which the costs in `_rules` were measured.
+        """
+        rng = np.random.default_rng(seed)
+        of_f, of_g = (np.linalg.eigvalsh(wishart(rng, size)) for size in dims)
+        a, unit = spread(of_f, _OUTER_CONDITION), spread(of_g, np.inf)
+        u, c = rng.standard_normal(dims[::-1]), rng.standard_normal(dims[1])
+        hessian = np.diag(a) + coupling * u.T @ u if coupling else np.diag(a)
+        solution = np.linalg.solve(hessian, u.T @ c)
+        parts = a, unit, u, c, coupling, (solution, u @ solution)
+        return cls(*jax.tree.map(jnp.asarray, parts))
+
+    def dense(self, condition: float, seed: int = 0) -> Quadratic:
+        """The same problem in a random basis."""
+        rng = np.random.default_rng(seed)
+        draw = lambda of: np.linalg.qr(rng.standard_normal((of.size, of.size)))[0]
+        q_f, q_g, s = draw(self.a), draw(self.c), np.asarray(self.spectrum(condition))
+        return Quadratic(
+            A_f=(q_f * self.a) @ q_f.T,
+            A_g=(q_g * s) @ q_g.T,
+            B_g=q_g @ (s[:, None] * self.u) @ q_f.T,
+            C_f=q_g @ self.c,
+            coupling=self.coupling,
         )
 
     def spectrum(self, condition: Any) -> Array:
@@ -120,9 +124,3 @@ class Eigenbasis(eqx.Module):
 
     def _gap(self, x: Array, u: Array) -> Array:
         return x @ (self.a * x) / 2 + self.coupling * (u @ u) / 2
-
-
-def _spectra(dense: Quadratic) -> tuple[np.ndarray, ...]:
-    a, q_f = np.linalg.eigh(np.asarray(dense.A_f))
-    s, q_g = np.linalg.eigh(np.asarray(dense.A_g))
-    return a, s, q_f, q_g

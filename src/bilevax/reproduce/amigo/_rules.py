@@ -6,19 +6,20 @@ level that was measured for them, so that a broken one does not pass for a slow 
 
 import numpy as np
 
-from .._outcome import Check, at_least, at_most, within
+from .._outcome import Check, at_least, at_most, reported, within
 from ._curves import best_cost, best_errors, cost_to, of_method
 from ._eigenbasis import Eigenbasis
 from ._limits import beside_solution, left, plateau
 from ._sweep import COLD, GROWING, UNROLLED, Runs, Size, run
 
 _FLOOR = 1e-24
-# C(1e-6) at full size, measured apart from this code, by condition number.
+# C(1e-6) at full size, kappa_g = 1, 10, .., measured apart from this code on the same draw.
+_SEED = 0
 _MEASURED = {
-    "amigo_cg": {1e1: 240, 1e2: 767, 1e3: 793, 1e4: 3.67e3, 1e5: 6.28e3, 1e6: 2.86e4},
-    "amigo_gd": {1e1: 288, 1e2: 897, 1e3: 6.44e3, 1e4: 4.60e4},
-    "aid_cg": {1e1: 5.97e3, 1e2: 5.97e3, 1e3: 5.82e4, 1e4: 5.82e4, 1e5: 1.85e5, 1e6: 1.89e5},
-    "aid_gd": {1e1: 6.08e3, 1e2: 5.92e4, 1e3: 5.51e5},
+    "amigo_cg": (232, 240, 767, 793, 3.67e3, 6.28e3, 2.86e4, 6.02e4),
+    "amigo_gd": (232, 288, 897, 6.44e3, 4.60e4),
+    "aid_cg": (232, 5.97e3, 5.97e3, 5.82e4, 5.82e4, 1.85e5, 1.89e5, 1.89e5),
+    "aid_gd": (232, 6.08e3, 5.92e4, 5.51e5),
 }
 
 
@@ -49,17 +50,19 @@ def costs(runs: Runs, size: Size) -> list[Check]:
     return checks
 
 
-def levels(runs: Runs, size: Size) -> list[Check]:
-    """Each method reaches 1e-6 at the cost that was measured for it, within a quarter.
+def levels(runs: Runs, size: Size, seed: int) -> list[Check]:
+    """Each method reaches 1e-6 at the cost that was measured for it, within a tenth.
 
-    That was on another draw: from 1e5 on some N may just reach 1e-6 on one of them only.
+    Rounding, magnified by conjugate gradients of thousands of steps, has a say in a few of
+    them; others are equal to all digits. On another draw costs are others: reported.
     """
     checks = []
     for method, found in _MEASURED.items():
-        for kappa, measured in found.items():
-            ratio = best_cost(runs, method, size.conditions.index(kappa))[0] / measured
+        for i, (kappa, measured) in enumerate(zip(size.conditions, found, strict=False)):
+            ratio = best_cost(runs, method, i)[0] / measured
             name = f"{method} at kappa {kappa:g}: cost / the measured one"
-            checks.append(within(name, ratio, 0.8, 1.25))
+            judged = within(name, ratio, 0.9, 1.1)
+            checks.append(judged if seed == _SEED else reported(name, ratio))
     return checks
 
 

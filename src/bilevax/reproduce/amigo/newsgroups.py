@@ -45,7 +45,7 @@ class _Plan(NamedTuple):
     steps_removed: int = 0
 
 
-_FULL = _Plan(_METHODS, 1000, 300, 1000, 150.0, 750.0, 400)
+_FULL = _Plan(_METHODS, 1000, 300, 1000, 180.0, 950.0, 400)
 _QUICK = _Plan(("amigo_cg", "amigo_gd", "aid_gd"), 200, 60, 60, np.inf, np.inf)
 
 

@@ -38,7 +38,7 @@ def make(quick: bool = False, seed: int = 0) -> Outcome:
     if not quick:
         checks += _rules.floors(runs, size.conditions.index(_CONDITION))
         checks += _rules.slopes(runs, size) + _rules.budgets(runs, size, _BUDGET)
-        checks += _rules.levels(runs, size) + _dense(size, seed)
+        checks += _rules.levels(runs, size, seed) + _dense(size, seed)
     columns = _columns(runs, size)
     return Outcome(
         columns, _picture(runs, size), checks, _table(runs, size), ("method", *_kappas(size))
