@@ -66,12 +66,19 @@ def dense_amigo_cg(q, steps, count):
 
 
 def test_the_eigenbasis_has_the_runs_of_the_matrices():
-    basis = _eigenbasis.Eigenbasis.of(5, (200, 100))
-    dense, other = basis.dense(40.0), quadratic(200, 100, inner_condition=40.0, seed=5)
-    for one, same in ((dense.A_f, other.A_f), (dense.A_g, other.A_g)):
-        assert np.linalg.eigvalsh(one) == pytest.approx(np.linalg.eigvalsh(same), rel=1e-11)
+    dense = quadratic(200, 100, inner_condition=40.0, seed=5)
+    basis = _eigenbasis.Eigenbasis.rotated(dense, 40.0)
     found = _sweep.run(basis, [1.0, 40.0, 1e3], "amigo_cg", 1, 4, 12).errors[1]
     assert found == pytest.approx(dense_amigo_cg(dense, 12, 4), rel=1e-8)
+
+
+def test_drawn_eigenvalues_are_those_of_the_matrices():
+    drawn = _eigenbasis.Eigenbasis.of(5, (20, 10))
+    rotated = _eigenbasis.Eigenbasis.rotated(
+        quadratic(20, 10, inner_condition=9.0, seed=5), 9.0
+    )
+    assert drawn.a == pytest.approx(np.asarray(rotated.a), rel=1e-12)
+    assert drawn.spectrum(50.0) == pytest.approx(np.asarray(rotated.spectrum(50.0)), rel=1e-12)
 
 
 def test_costs_by_the_papers_count():

@@ -8,7 +8,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from ..._run.minimize import minimize
-from ...problems import Quadratic, quadratic_form
+from ...problems import Quadratic, quadratic, quadratic_form
 from ._eigenbasis import Eigenbasis
 from ._sweep import preset, run
 
@@ -34,7 +34,6 @@ def _error(matrix, solution, x, y):
 
 @functools.lru_cache(1)
 def _both(dims: tuple[int, int], seed: int) -> tuple[Quadratic, Eigenbasis, Any]:
-    """The problem in a random basis, in its own, and its minimiser, solved for in the first."""
-    basis = Eigenbasis.of(seed, dims)
-    dense = basis.dense(_CONDITION)
-    return dense, basis, dense.minimiser()
+    """The problem, its rotation and its minimiser, solved for without either."""
+    dense = quadratic(*dims, inner_condition=_CONDITION, seed=seed)
+    return dense, Eigenbasis.rotated(dense, _CONDITION), dense.minimiser()

@@ -65,7 +65,7 @@ class Eigenbasis(eqx.Module):
     solution: Lifted
 
     @classmethod
-    def of(cls, seed: int, dims: tuple[int, int], coupling: float = 0.0) -> "Eigenbasis":
+    def of(cls, seed: int, dims: tuple[int, int]) -> "Eigenbasis":
         """A random problem with the spectra of `bx.problems.quadratic`.
 
         The numbers that are U and C_f there are so in this basis, where they are as likely:
@@ -75,23 +75,24 @@ class Eigenbasis(eqx.Module):
         of_f, of_g = (np.linalg.eigvalsh(wishart(rng, size)) for size in dims)
         a, unit = spread(of_f, _OUTER_CONDITION), spread(of_g, np.inf)
         u, c = rng.standard_normal(dims[::-1]), rng.standard_normal(dims[1])
-        hessian = np.diag(a) + coupling * u.T @ u if coupling else np.diag(a)
-        solution = np.linalg.solve(hessian, u.T @ c)
-        parts = a, unit, u, c, coupling, (solution, u @ solution)
-        return cls(*jax.tree.map(jnp.asarray, parts))
+        return cls._solved(a, unit, u, c, 0.0)
 
-    def dense(self, condition: float, seed: int = 0) -> Quadratic:
-        """The same problem in a random basis."""
-        rng = np.random.default_rng(seed)
-        draw = lambda of: np.linalg.qr(rng.standard_normal((of.size, of.size)))[0]
-        q_f, q_g, s = draw(self.a), draw(self.c), np.asarray(self.spectrum(condition))
-        return Quadratic(
-            A_f=(q_f * self.a) @ q_f.T,
-            A_g=(q_g * s) @ q_g.T,
-            B_g=q_g @ (s[:, None] * self.u) @ q_f.T,
-            C_f=q_g @ self.c,
-            coupling=self.coupling,
-        )
+    @classmethod
+    def rotated(cls, dense: Quadratic, condition: float) -> "Eigenbasis":
+        """Of a dense problem whose A_g has this condition number and norm 1."""
+        a, q_f = np.linalg.eigh(np.asarray(dense.A_f))
+        s, q_g = np.linalg.eigh(np.asarray(dense.A_g))
+        unit = np.clip((s - 1 / condition) / (1 - 1 / condition), 0, 1)
+        u = q_g.T @ np.asarray(dense.B_g) @ q_f / s[:, None]
+        return cls._solved(a, unit, u, q_g.T @ np.asarray(dense.C_f), float(dense.coupling))
+
+    @classmethod
+    def _solved(cls, a: np.ndarray, unit, u: np.ndarray, c: np.ndarray, rho: float):
+        solution = (u.T @ c) / a
+        if rho:
+            solution = np.linalg.solve(np.diag(a) + rho * u.T @ u, u.T @ c)
+        parts = a, unit, u, c, rho, (solution, u @ solution)
+        return cls(*jax.tree.map(jnp.asarray, parts))
 
     def spectrum(self, condition: Any) -> Array:
         """s, from 1 / kappa_g to 1."""

@@ -7,14 +7,15 @@ nothing ends where its N leaves it, whatever T is; what starts y from nothing en
 leaves it. Not in the paper.
 
 d_x = 200 and d_y = 100, where 2,000 outer steps come to an end. Levels are those that another
-code has measured on another draw, to one digit: within four times, which was chosen after
-seeds 0 to 2.
+code has measured, to one digit, on the matrices of `bx.problems.quadratic` of seed 0, and hold
+there to that digit; on other draws within four times, which was chosen after seeds 0 to 2.
 Quick: T in {1, 10}, four methods, 1,000 steps.
 """
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...problems import quadratic
 from .._outcome import Check, Outcome, at_most, within
 from ._eigenbasis import Eigenbasis
 from ._picture import STYLES, below, shown
@@ -42,7 +43,8 @@ Runs = dict[tuple[str, int], Run]
 
 def make(quick: bool = False, seed: int = 0) -> Outcome:
     """A panel a method, a curve a T, and where they end."""
-    basis = Eigenbasis.of(seed, QUICK.dims, _COUPLING)
+    options = {"inner_condition": _CONDITION, "coupling": _COUPLING, "seed": seed}
+    basis = Eigenbasis.rotated(quadratic(*QUICK.dims, **options), _CONDITION)
     step_size = 1 / _smoothness(basis)
     methods = _METHODS[:4] if quick else _METHODS
     steps, inner = (1000, (1, 10)) if quick else (2000, (1, 10, 100))
@@ -54,7 +56,7 @@ def make(quick: bool = False, seed: int = 0) -> Outcome:
     }
     at = QUICK.conditions.index(_CONDITION)
     errors = {key: one.errors[at] for key, one in runs.items()}
-    return Outcome(_columns(runs, errors), _picture(runs, errors), _checks(errors))
+    return Outcome(_columns(runs, errors), _picture(runs, errors), _checks(errors, seed))
 
 
 def _smoothness(basis: Eigenbasis) -> float:
@@ -63,15 +65,15 @@ def _smoothness(basis: Eigenbasis) -> float:
     return float(np.linalg.eigvalsh(np.diag(a) + _COUPLING * u.T @ u)[-1])
 
 
-def _checks(errors: dict[tuple[str, int], np.ndarray]) -> list[Check]:
-    checks = []
+def _checks(errors: dict[tuple[str, int], np.ndarray], seed: int) -> list[Check]:
+    checks, factor = [], 1.5 if seed == 0 else 4
     for (method, T), found in errors.items():
         name = f"{method}, T = {T}: last error"
         if method.startswith("amigo"):
             checks.append(at_most(name, found[-1], _FLOOR))
         else:
             level = _MEASURED[method, T]
-            checks.append(within(name, found[-1], level / 4, level * 4))
+            checks.append(within(name, found[-1], level / factor, level * factor))
     return checks
 
 
