@@ -98,20 +98,7 @@ def _exhibits(
     make_writable(folder)
     for entry in entries:
         said.print(Text(entry.title), soft_wrap=True)
-        taken = {name: value for name, value in options.items() if entry.takes(name)}
-        settings = asked(entry, quick, seed, taken)
-        # Those that go on by themselves know which of their runs have failed.
-        whole = options.get("resume") and not entry.takes("resume")
-        made = kept(folder, paper, entry.name, settings) if whole else None
-        found = f"kept, made in {made.seconds:.1f} s" if made else ""
-        if made is None:
-            # Where what takes long is kept as it comes.
-            place = {"folder": folder / "runs"} if entry.takes("folder") else {}
-            with _following(said):
-                outcome, seconds = reproduce.run(entry, quick, seed, **place, **taken)
-            with writing_in(folder):
-                made = keep(folder, paper, entry.name, settings, outcome, seconds)
-            found = f"in {seconds:.1f} s"
+        made, found = _made(paper, entry, folder, quick, seed, options, said)
         said.print(f"  {_counts(made)} {found}", soft_wrap=True)
         for note in made.notes:
             said.print(Text(f"  {note}"), soft_wrap=True)
@@ -123,6 +110,32 @@ def _exhibits(
     spent = sum(one.made.seconds for one in exhibits)
     console.print(f"{spent:.1f} s. Pictures and data: {folder}", soft_wrap=True)
     return exhibits
+
+
+def _made(
+    paper: str,
+    entry: Any,
+    folder: pathlib.Path,
+    quick: bool,
+    seed: int | None,
+    options: dict[str, Any],
+    said: Console,
+) -> tuple[Made, str]:
+    """A figure, made now or kept from before, and what to say of that."""
+    taken = {name: value for name, value in options.items() if entry.takes(name)}
+    settings = asked(entry, quick, seed, taken)
+    # Those that go on by themselves know which of their runs have failed.
+    if options.get("resume") and not entry.takes("resume"):
+        made = kept(folder, paper, entry.name, settings)
+        if made is not None:
+            return made, f"kept, made in {made.seconds:.1f} s"
+    # Where what takes long is kept as it comes.
+    place = {"folder": folder / "runs"} if entry.takes("folder") else {}
+    with _following(said):
+        outcome, seconds = reproduce.run(entry, quick, seed, **place, **taken)
+    with writing_in(folder):
+        made = keep(folder, paper, entry.name, settings, outcome, seconds)
+    return made, f"in {seconds:.1f} s"
 
 
 def _counts(made: Made) -> str:
