@@ -87,7 +87,10 @@ class Eigenbasis(eqx.Module):
         return cls._solved(a, unit, u, q_g.T @ np.asarray(dense.C_f), float(dense.coupling))
 
     @classmethod
-    def _solved(cls, a: np.ndarray, unit, u: np.ndarray, c: np.ndarray, rho: float):
+    def _solved(
+        cls, a: np.ndarray, unit: np.ndarray, u: np.ndarray, c: np.ndarray, rho: float
+    ) -> "Eigenbasis":
+        """With its x*."""
         solution = (u.T @ c) / a
         if rho:
             solution = np.linalg.solve(np.diag(a) + rho * u.T @ u, u.T @ c)

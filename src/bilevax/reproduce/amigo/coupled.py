@@ -43,8 +43,8 @@ Runs = dict[tuple[str, int], Run]
 
 def make(quick: bool = False, seed: int = 0) -> Outcome:
     """A panel a method, a curve a T, and where they end."""
-    options = {"inner_condition": _CONDITION, "coupling": _COUPLING, "seed": seed}
-    basis = Eigenbasis.rotated(quadratic(*QUICK.dims, **options), _CONDITION)
+    dense = quadratic(*QUICK.dims, inner_condition=_CONDITION, coupling=_COUPLING, seed=seed)
+    basis = Eigenbasis.rotated(dense, _CONDITION)
     step_size = 1 / _smoothness(basis)
     methods = _METHODS[:4] if quick else _METHODS
     steps, inner = (1000, (1, 10)) if quick else (2000, (1, 10, 100))

@@ -62,7 +62,7 @@ def make(
         runs, errors, table = _made(rows, plan, seed, data, complete)
     checks = _ordered(runs, plan, 0.0 if rows.small else 0.03) + rules.ahead(errors)
     if not rows.small:
-        checks += _levels(runs, seed)
+        checks += _levels(runs)
     notes = [n for n in (rows.note, *_cut(runs, plan)) if n is not None]
     names = ("step", "rows", "calls", "seconds", "loss", "accuracy", "test accuracy")
     data_columns = columns(("run",), {(name,): one for name, one in runs.items()}, names)
@@ -105,8 +105,8 @@ def _ordered(runs: dict[str, Learned], plan: _Plan, margin: float) -> list[Check
     return rules.ordered(f"H2, cut at k = {step}:", runs, step, 0.0)
 
 
-def _levels(runs: dict[str, Learned], seed: int) -> list[Check]:
-    return [*rules.levels(runs[ALL_ROWS], seed), *rules.without_headers(runs[REMOVED])]
+def _levels(runs: dict[str, Learned]) -> list[Check]:
+    return [*rules.levels(runs[ALL_ROWS]), *rules.without_headers(runs[REMOVED])]
 
 
 def _cut(runs: dict[str, Learned], plan: _Plan) -> list[str]:
