@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax.tree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from .._core.in_order import in_order
 from .._core.result import Result, first_failure
 from .._core.tree import axpy, negative, norm, scale
 from .._core.types import Function, Number, NumSteps, Scalar
@@ -160,28 +161,12 @@ class CG(AbstractIterativeSolver):
         system, s = Vectors.of(equation), state.method
         metric = self._metric(system, s.weight)
         apply = system.operator(batch)
-        product = apply(s.direction)
-        curvature = dot(s.direction, product)
-        length = s.square / curvature
-        residual = axpy(-length, product, s.residual)
-        pair = metric.pair(residual)
-        square = metric.square(pair)
-        # Residuals in turn are orthogonal, so that this is |H p| / |p| without its square.
-        steepness = jnp.sqrt((s.square + square) / s.length) / length
-        stiffness = jnp.maximum(s.stiffness, steepness)
-        reach = s.reach + length * jnp.sqrt(s.length)
-        z = axpy(length * s.unit, s.direction, u)
-        outcome = s.checks, jnp.array(True), Result.successful
-        step = _Step(z, pair, square, stiffness, reach, *outcome)
-        # Whether rounding is small beside p^T H p, which did not underflow, and beside the
-        # system at z. Nothing here is true of a NaN.
-        noise = _eps(curvature) * stiffness
-        least = float(jnp.finfo(curvature.dtype).tiny) / _eps(curvature)
-        enough = curvature > jnp.maximum(noise * s.length, least)
-        plain = enough & (noise * reach <= s.start_size)
+        # What a preconditioner works out of x and y, XLA takes out of the loop if it can.
+        part = in_order if self.preconditioner is None else lambda function: function
+        product, step, plain = part(_plainly)(part, apply, metric, s, u)
         carefully = lambda: _step_carefully(apply, system.rhs, metric, s, u, product)
         step = jax.lax.cond(plain, lambda: step, carefully)
-        method, euclidean = self._after(metric, s, step)
+        method, euclidean = part(self._after)(metric, s, step)
         return step.z, state.with_watch(state.watch.at(euclidean)).tick(method)
 
     def done(self, state):
@@ -295,6 +280,44 @@ class _Step(NamedTuple):
     checks: Int[Array, ""]  # all so far
     sound: Bool[Array, ""]
     breakdown: Any
+
+
+def _plainly(
+    part: Callable, apply: Callable, metric: AbstractMetric, s: _CGState, u: PyTree
+) -> tuple[PyTree, _Step, Bool[Array, ""]]:
+    """H p, the step along p, and whether rounding is small beside p^T H p, which did not
+    underflow, and beside the system at z."""
+    product = part(apply)(s.direction)
+    curvature, length = part(_along)(s, product)
+    step = part(_stepped)(metric, s, u, product, length)
+    noise = _eps(curvature) * step.stiffness
+    least = float(jnp.finfo(curvature.dtype).tiny) / _eps(curvature)
+    # Nothing here is true of a NaN.
+    enough = curvature > jnp.maximum(noise * s.length, least)
+    return product, step, enough & (noise * step.reach <= s.start_size)
+
+
+def _along(s: _CGState, product: PyTree) -> tuple[_Number, _Number]:
+    """The curvature along the direction, and how far the step goes."""
+    curvature = dot(s.direction, product)
+    return curvature, s.square / curvature
+
+
+def _stepped(
+    metric: AbstractMetric, s: _CGState, u: PyTree, product: PyTree, length: _Number
+) -> _Step:
+    """A step of that length, all its numbers taken for what they are."""
+    residual = axpy(-length, product, s.residual)
+    pair = metric.pair(residual)
+    square = metric.square(pair)
+    # Residuals in turn are orthogonal, so that this is |H p| / |p| without its square.
+    steepness = jnp.sqrt((s.square + square) / s.length) / length
+    stiffness = jnp.maximum(s.stiffness, steepness)
+    reach = s.reach + length * jnp.sqrt(s.length)
+    z = axpy(length * s.unit, s.direction, u)
+    return _Step(
+        z, pair, square, stiffness, reach, s.checks, jnp.array(True), Result.successful
+    )
 
 
 def _step_carefully(
