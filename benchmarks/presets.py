@@ -216,8 +216,8 @@ def single_loop_step(setting: Setting, turns: list[Turn]):
     def step(carry, rows):
         some = lambda i: None if rows is None else rows[i]
         if len(turns) > 1 and len(set(turns)) == 1:
-            # As a loop: of turns that follow each other in the program XLA would make what the
-            # last one's point asks for only once, where that is on no rows.
+            # As a loop: where there are no rows, XLA would see in turns that follow each other
+            # that two share a point, and make its products once. The preset makes them twice.
             one = lambda i, carry: taken(turns[0], carry, some(i))
             return jax.lax.fori_loop(0, len(turns), one, carry), None
         for i, turn in enumerate(turns):
