@@ -178,8 +178,12 @@ def _first_below(found) -> list[float]:
 
 # A panel each: so many curves in one are no picture.
 FAMILIES = {
-    "implicit, z from zero": "accbio aid_cg aid_cg_ws aid_fp aid_gd aid_n sid stocbio",
-    "implicit, z from the last": "aid_bio amigo_accelerated amigo_cg amigo_gd amigo_sag ba",
+    "implicit, y or z from its start": (
+        "accbio aid_cg aid_cg_ws aid_fp aid_gd aid_n sid stocbio"
+    ),
+    "implicit, y and z from the last": (
+        "aid_bio amigo_accelerated amigo_cg amigo_gd amigo_sag ba"
+    ),
     "one random term; unrolled; first-order": "bsa ttsa itd reverse f2sa bome pzobo",
     "single loop": "soba ma_soba saba srba mrbo vrbo fsla sustain",
 }
