@@ -21,8 +21,8 @@ def in_order(function: Callable[Inputs, Outputs]) -> Callable[Inputs, Outputs]:
 
     XLA runs a computation of at most eight operations, or one whose arrays have at most 512
     bytes each, as a list. A longer one is a graph, whose operations start once what they read
-    is there: each takes twice the time. Where a body is a list of short parts, small batches
-    take a tenth to a fifth less.
+    is there: each takes twice the time. Where a body is a list of short parts, a run on small
+    batches takes a tenth less.
 
     XLA takes nothing out of a loop that stands in a part, so what is the same at every turn
     has to be worked out before the loop. On other devices there are no parts.
